@@ -1,0 +1,101 @@
+"""What a group's log must be able to do. Kafka and the in-memory twin pass the same contract tests.
+
+A log is a sequence of records at growing offsets; gaps in offsets mean nothing. It knows nothing of events: bytes in,
+bytes out.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+UNKNOWN_OFFSET = -1
+
+
+class Record(NamedTuple):
+    """One record as read back. ``leader_epoch`` grows when the partition's leader changes; -1 where unknown."""
+
+    offset: int
+    value: bytes
+    leader_epoch: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """``start`` is the first offset that is still there, ``end`` the offset that the next record will take or exceed."""
+
+    start: int
+    end: int
+
+
+class Appender(Protocol):
+    """One writer's way into the log. Not shared between sessions. Thread-safe."""
+
+    def send(self, value: bytes, acknowledged: Callable[[int, Exception | None], None]) -> None:
+        """Hands ``value`` to the log; returns at once. Records arrive in the order of the calls.
+
+        ``acknowledged`` is called once, from a thread of the log: with the record's offset and None; with
+        `UNKNOWN_OFFSET` and None for a retry that the log had already; or with `UNKNOWN_OFFSET` and the error
+        (`LogUnavailable`) when the record's fate is unknown. Raises `LogUnavailable` if it cannot be taken at all.
+        """
+
+    def abandon(self) -> None:
+        """Ends without draining: what was not sent yet is not sent any more (what is on the wire may still arrive)."""
+
+    def close(self, timeout: float) -> None:
+        """Ends after everything sent was acknowledged, or abandons after ``timeout`` seconds."""
+
+
+class Reader(Protocol):
+    """A place in the log and the way forward from it. Not thread-safe."""
+
+    @property
+    def next_offset(self) -> int:
+        """Where the next poll reads on: the record after the last one returned (or the offset of the seek)."""
+
+    def seek(self, offset: int) -> None:
+        """Goes to ``offset``; the next poll reads from there."""
+
+    def poll(self, timeout: float) -> list[Record]:
+        """The next records, in order, or [] after ``timeout`` seconds.
+
+        Raises `NeedsRebuild` if the offset is below the log's start, `LogDiverged` if it is beyond its end or the log
+        was truncated (``LogTruncationError``), `LogUnavailable` if the log does not answer for long.
+        """
+
+    def records(self, until: int, timeout: float) -> Iterator[Record]:
+        """Every record from `next_offset` up to offset ``until`` (not included); raises `LogUnavailable` when no
+        progress is made for ``timeout`` seconds."""
+
+    def close(self) -> None:
+        """Ends, within a second or so."""
+
+
+class Log(Protocol):
+    """One group's log."""
+
+    @property
+    def name(self) -> str:
+        """The topic."""
+
+    @property
+    def cluster_id(self) -> str:
+        """Which cluster it is on."""
+
+    def check(self) -> None:
+        """Raises `ConfigError`, naming the rule, unless the topic keeps the rules of DESIGN section 3; `NotFound` if
+        there is none; `LogUnavailable`."""
+
+    def bounds(self) -> Bounds:
+        """Start and end now. Raises `LogUnavailable`."""
+
+    def record_at(self, offset: int) -> Record | None:
+        """The record at exactly this offset; None if there is none. Raises `LogUnavailable`."""
+
+    def appender(self) -> Appender:
+        """A new way in, with an idempotent producer of its own."""
+
+    def reader(self, offset: int) -> Reader:
+        """A new reader that stands at ``offset``."""
+
+    def close(self) -> None:
+        """Ends what the log itself holds open (not its readers and appenders)."""

@@ -1,0 +1,168 @@
+"""Every error that tidelog raises on purpose.
+
+    TidelogError
+    ├── ConfigError                 a setting is unknown, of a wrong type, or pinned
+    ├── UsageError                  the caller asked for something that cannot be
+    │   ├── OutOfBounds             an offset or length that the volume does not have
+    │   ├── InvalidName             a name outside the allowed pattern
+    │   ├── AlreadyExists           a volume, copy or group of that name is there
+    │   ├── NotFound                no such group, volume, copy or site
+    │   └── SessionClosed           the writer session was closed by its owner
+    ├── Unavailable                 something that must answer does not
+    │   ├── LogUnavailable          Kafka; of a write: unknown whether it is in the log
+    │   ├── StoreUnavailable        Redis
+    │   └── SiteBehind              a site has not applied what the caller waits for
+    ├── Fenced                      another writer session took over; the write's fate is unknown
+    ├── ClockSkew                   the log's time is too far ahead of this machine's clock
+    ├── Halted                      a site stops on doubt, at a known position
+    │   ├── CorruptEvent            bytes that are no event, a wrong seal, or an impossible content
+    │   ├── LogGap                  an event is missing before this one
+    │   ├── LogDiverged             the log's history is not the one that was applied
+    │   ├── NeedsRebuild            the log no longer holds what comes next
+    │   ├── StoreDamaged            the store answered a command with an error, or lacks its keys
+    │   └── UnsupportedEvent        a valid event that this version cannot apply
+    └── WrongStore                  the Redis holds another group's or site's data, or may evict
+
+A message says what happened and where; ``hint`` says what to do about it.
+"""
+
+from typing import ClassVar
+
+
+class TidelogError(Exception):
+    """What happened, where (``group``, ``sequence``, ``offset``; None where that means nothing) and, in ``hint``,
+    what to do. ``exit_code`` is what the command line ends with."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        group: str | None = None,
+        sequence: int | None = None,
+        offset: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.group = group
+        self.sequence = sequence
+        self.offset = offset
+
+    @property
+    def where(self) -> str:
+        """``group bank, sequence 7, offset 9``; empty where nothing is known."""
+        parts = (("group", self.group), ("sequence", self.sequence), ("offset", self.offset))
+        return ", ".join(f"{name} {value}" for name, value in parts if value is not None)
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.where})" if self.where else self.message
+
+
+class ConfigError(TidelogError):
+    """A setting is unknown, of a wrong type, or pinned by tidelog."""
+
+    exit_code = 10
+
+
+class UsageError(TidelogError):
+    """The caller asked for something that cannot be; nothing was changed."""
+
+    exit_code = 2
+
+
+class OutOfBounds(UsageError, ValueError):
+    """An offset or length that the volume does not have."""
+
+
+class InvalidName(UsageError, ValueError):
+    """A name outside ``[a-z0-9][a-z0-9._-]{0,62}``."""
+
+
+class AlreadyExists(UsageError):
+    """A volume, copy or group of that name is there already, and is not the same."""
+
+
+class NotFound(UsageError, LookupError):
+    """No group, volume, copy or site of that name."""
+
+
+class SessionClosed(UsageError):
+    """The writer session was closed by its owner."""
+
+
+class Unavailable(TidelogError):
+    """Something that must answer does not."""
+
+
+class LogUnavailable(Unavailable):
+    """Kafka does not answer in time. Of a write it means *unknown*: it may or may not be in the log."""
+
+    exit_code = 11
+
+
+class StoreUnavailable(Unavailable):
+    """Redis does not answer, or refuses this user."""
+
+    exit_code = 12
+
+
+class SiteBehind(Unavailable):
+    """A site has not applied, within the time given, what the caller waits for."""
+
+    exit_code = 3
+
+
+class Fenced(TidelogError):
+    """Another writer session took over. Unflushed writes are *unknown*; no flush that returned is lost."""
+
+    exit_code = 13
+
+
+class ClockSkew(TidelogError):
+    """The newest event's timestamp is further ahead of this machine's clock than ``max_clock_skew``."""
+
+    exit_code = 1
+
+
+class Halted(TidelogError):
+    """A site stops on doubt; position, copies and data stay as they are and readable."""
+
+    exit_code = 4
+
+    @property
+    def reason(self) -> str:
+        """The word that status and receipts show: the class's name."""
+        return type(self).__name__
+
+
+class CorruptEvent(Halted):
+    """Bytes that are no event, a wrong seal, a timestamp that goes back, or a write outside its volume."""
+
+
+class LogGap(Halted):
+    """An event is missing before this one: apply nothing until a new writer session opens."""
+
+
+class LogDiverged(Halted):
+    """The log's history is not the one that was applied."""
+
+
+class NeedsRebuild(Halted):
+    """The log no longer holds the record that comes next."""
+
+
+class StoreDamaged(Halted):
+    """Redis answered a command of an apply with an error, or keys are missing that must be there."""
+
+
+class UnsupportedEvent(Halted):
+    """A valid event that this version of tidelog cannot apply: upgrade the site first."""
+
+
+class WrongStore(TidelogError):
+    """The Redis holds another group's or another site's data, or is set up to evict keys."""
+
+    exit_code = 12
