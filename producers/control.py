@@ -1,0 +1,38 @@
+"""What sites, writers and command lines tell each other: the control topic (DESIGN section 7)."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from tidelog.schemas.control import ControlRecord
+
+ControlView = Mapping[str, ControlRecord]
+PUBLISH_TIMEOUT = 10.0
+
+
+class Control(Protocol):
+    """One cluster's control topic, and a view of it: the newest record by key. Thread-safe."""
+
+    def publish(self, record: ControlRecord, timeout: float = PUBLISH_TIMEOUT) -> None:
+        """Puts ``record`` in place of the one with its key; returns when the log has it.
+
+        Raises `LogUnavailable` after ``timeout`` seconds: then it may or may not be there.
+        """
+
+    def retract(self, key: str, timeout: float = PUBLISH_TIMEOUT) -> None:
+        """Removes the record with this key, such as the receipt of a dropped copy. Raises as `publish` does."""
+
+    def snapshot(self, timeout: float = PUBLISH_TIMEOUT) -> ControlView:
+        """Everything published before this call, newest by key. Reads on from where the last call stood, so that
+        asking again costs only what is new. The mapping does not change afterwards. Raises `LogUnavailable`."""
+
+    def wait_for(self, predicate: Callable[[ControlView], bool], timeout: float) -> bool:
+        """True once ``predicate`` holds for the view, False after ``timeout`` seconds; asked first for what is there
+        and then whenever something came in. It must be quick and must not call this object. Raises `LogUnavailable`
+        if the log does not answer."""
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Keys whose newest record this version cannot read, and why: a newer tidelog may have written them."""
+
+    def close(self) -> None:
+        """Ends; other calls fail from then on."""

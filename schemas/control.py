@@ -1,0 +1,134 @@
+"""The records of the control topic (DESIGN section 7), and their keys.
+
+The fields are those of the ``.avsc`` file of the same name, which documents them. The topic is compacted: a record
+replaces the one with the same key.
+"""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tidelog.errors import CorruptEvent
+from tidelog.schemas.codec import read_record, write_record
+from tidelog.schemas.registry import schemas
+
+Fixed16 = Annotated[bytes, Field(min_length=16, max_length=16)]
+MAX_RECORD_SIZE = 64 * 1024
+
+
+class ControlRecord(BaseModel):
+    """What all records of the control topic have: a kind and a key."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    kind: ClassVar[str]
+
+    @property
+    def key(self) -> str:
+        """What this record replaces in the compacted topic."""
+        raise NotImplementedError
+
+    def encode(self) -> bytes:
+        """The record in Avro single-object encoding; control records carry no seal."""
+        return write_record(schemas()[self.kind], self.model_dump()).getvalue()
+
+
+class GroupCreated(ControlRecord):
+    """A consistency group exists."""
+
+    kind: ClassVar[str] = "GroupCreated"
+
+    group: str
+    group_id: str
+    topic: str
+    keyed: bool
+    created_us: int
+
+    @property
+    def key(self) -> str:
+        return group_key(self.group)
+
+
+class CopyFormed(ControlRecord):
+    """A site's receipt for a copy. Its identity is (group, ``sequence``, ``seal``)."""
+
+    kind: ClassVar[str] = "CopyFormed"
+
+    site: str
+    group: str
+    sequence: int
+    seal: Fixed16
+    name: str
+    timestamp_us: int
+    digest: Fixed16
+    blocks_changed: int
+    formed_us: int
+
+    @property
+    def key(self) -> str:
+        return copy_key(self.group, self.sequence, self.site)
+
+
+class SiteStatus(ControlRecord):
+    """Where a site stands with a group."""
+
+    kind: ClassVar[str] = "SiteStatus"
+
+    site: str
+    group: str
+    state: str
+    reason: str = ""
+    hint: str = ""
+    sequence: int
+    seal: Fixed16
+    epoch: int
+    timestamp_us: int
+    offset: int
+    end_offset: int
+    events_applied: int
+    redelivered: int
+    void: int
+    reported_us: int
+    worker: str
+
+    @property
+    def key(self) -> str:
+        return status_key(self.group, self.site)
+
+
+CONTROL_TYPES: dict[str, type[ControlRecord]] = {cls.kind: cls for cls in (GroupCreated, CopyFormed, SiteStatus)}
+
+
+def group_key(group: str) -> str:
+    """The key of a group's `GroupCreated`."""
+    return f"group/{group}"
+
+
+def copy_key(group: str, sequence: int, site: str) -> str:
+    """The key of a site's `CopyFormed` for the copy at ``sequence``."""
+    return f"copy/{group}/{sequence}/{site}"
+
+
+def status_key(group: str, site: str) -> str:
+    """The key of a site's `SiteStatus` for a group."""
+    return f"status/{group}/{site}"
+
+
+def decode_control(value: bytes) -> ControlRecord:
+    """The record that these bytes are.
+
+    Raises `CorruptEvent` for bytes that are no control record, `UnsupportedEvent` for a type that this version does
+    not know.
+    """
+    schema, fields = read_record(value, MAX_RECORD_SIZE)
+    cls = CONTROL_TYPES.get(schema.name)
+    if cls is None:
+        raise CorruptEvent(f"{schema.name} does not belong on the control topic")
+    return _model(cls, fields)
+
+
+def _model(cls: type[ControlRecord], fields: dict[str, Any]) -> ControlRecord:
+    try:
+        return cls(**fields)
+    except ValidationError as error:
+        raise CorruptEvent(f"{cls.kind} has a field out of range: {error.errors()[0]['loc'][0]}") from error
