@@ -1,0 +1,96 @@
+"""Servers that were there before: tests use them, and neither start nor end them."""
+
+from typing import ClassVar, Self
+
+from tidelog.testing.readiness import kafka_answers, redis_answers, wait_until
+from tidelog.testing.servers import ServerError, ServerKind
+
+ANSWER_TIMEOUT_S = 10.0
+
+
+class ExistingServer:
+    """A given endpoint. `start` checks that it answers; `stop` and `close` leave it as it is; faults are refused."""
+
+    kind: ClassVar[ServerKind] = "existing"
+    software: ClassVar[str]
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    @property
+    def description(self) -> str:
+        return f"{self.software} at {self.address}"
+
+    @property
+    def running(self) -> bool:
+        return self._answers()
+
+    def _answers(self) -> bool:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        if not wait_until(self._answers, ANSWER_TIMEOUT_S):
+            raise ServerError(f"{self.description} gives no answer within {ANSWER_TIMEOUT_S:.0f} s")
+
+    def stop(self) -> None:
+        """Leaves it running: it is not ours to end."""
+
+    def close(self) -> None:
+        """Leaves it running: it is not ours to end."""
+
+    def kill(self) -> None:
+        raise self._not_ours("kill")
+
+    def pause(self) -> None:
+        raise self._not_ours("pause")
+
+    def resume(self) -> None:
+        raise self._not_ours("resume")
+
+    def restart(self) -> None:
+        raise self._not_ours("restart")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _not_ours(self, fault: str) -> ServerError:
+        return ServerError(f"{self.description} was given, not started by us: refusing to {fault} it")
+
+
+class ExistingKafka(ExistingServer):
+    """A Kafka at "host:port[,host:port...]"."""
+
+    software = "Kafka"
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return self.address
+
+    def _answers(self) -> bool:
+        return kafka_answers(self.address)
+
+
+class ExistingRedis(ExistingServer):
+    """A Redis at a `redis://`, `rediss://` or `unix://` URL; the description leaves a password out."""
+
+    software = "Redis"
+
+    @property
+    def description(self) -> str:
+        scheme, _, rest = self.address.partition("://")
+        return f"{self.software} at {scheme}://{rest.rpartition('@')[2]}"
+
+    @property
+    def url(self) -> str:
+        return self.address
+
+    @property
+    def unix_url(self) -> str | None:
+        return self.address if self.address.startswith("unix:") else None
+
+    def _answers(self) -> bool:
+        return redis_answers(self.address)

