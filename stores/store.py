@@ -4,11 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tidelog.schemas.chain import Head
-
-DEFAULT_BLOCK_SIZE = 4096
-MIN_BLOCK_SIZE = 512
-MAX_BLOCK_SIZE = 65536
-
+from tidelog.schemas.volumes import VolumeInfo
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -17,21 +13,6 @@ class Identity:
     group: str
     group_id: str
     site: str
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeInfo:
-    """A row of the volume table. ``id`` is the sequence of its ``VolumeCreated``; sizes are bytes."""
-
-    id: int
-    name: str
-    size: int
-    block_size: int
-
-    @property
-    def blocks(self) -> int:
-        """How many blocks it spans, the last one maybe in part."""
-        return -(-self.size // self.block_size)
 
 
 @dataclass(frozen=True, slots=True)

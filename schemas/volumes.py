@@ -1,0 +1,88 @@
+"""The volume table of a group: which volumes there are, as the events so far say."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from tidelog.errors import CorruptEvent
+from tidelog.schemas.events import Event, VolumeCreated, VolumeDeleted, VolumeResized
+
+DEFAULT_BLOCK_SIZE = 4096
+MIN_BLOCK_SIZE = 512
+MAX_BLOCK_SIZE = 65536
+MAX_VOLUME_SIZE = 1 << 50  # 1 PiB, so that no offset comes near the 64 bits of an Avro long
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeInfo:
+    """A row of the volume table. ``id`` is the sequence of its ``VolumeCreated``; sizes are bytes."""
+
+    id: int
+    name: str
+    size: int
+    block_size: int
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks it spans, the last one maybe in part."""
+        return -(-self.size // self.block_size)
+
+
+def valid_block_size(block_size: int) -> bool:
+    """A power of two from 512 to 65,536 bytes."""
+    return MIN_BLOCK_SIZE <= block_size <= MAX_BLOCK_SIZE and block_size & (block_size - 1) == 0
+
+
+class VolumeTable:
+    """The volumes of a group, folded from its volume events. Ids order it: they are sequences, so they only grow."""
+
+    def __init__(self, volumes: Iterable[VolumeInfo] = ()) -> None:
+        self._by_id = {volume.id: volume for volume in volumes}
+        self._by_name = {volume.name: volume for volume in self._by_id.values()}
+
+    def __iter__(self) -> Iterator[VolumeInfo]:
+        return iter(self._by_id.values())
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def get(self, volume: int) -> VolumeInfo | None:
+        """The volume with that id, or None."""
+        return self._by_id.get(volume)
+
+    def named(self, name: str) -> VolumeInfo | None:
+        """The volume of that name, or None."""
+        return self._by_name.get(name)
+
+    def fold(self, event: Event) -> None:
+        """Applies a volume event; leaves every other kind alone. Raises `CorruptEvent` for one that cannot be."""
+        if isinstance(event, VolumeCreated):
+            if event.name in self._by_name:
+                raise _corrupt(event, f"creates volume {event.name!r}, which exists")
+            if not valid_block_size(event.block_size) or not 0 < event.size <= MAX_VOLUME_SIZE:
+                raise _corrupt(event, f"has size {event.size}, block size {event.block_size}")
+            self._put(VolumeInfo(event.sequence, event.name, event.size, event.block_size))
+        elif isinstance(event, VolumeResized):
+            if not 0 < event.size <= MAX_VOLUME_SIZE:
+                raise _corrupt(event, f"has size {event.size}")
+            self._put(replace(self._known(event, event.volume), size=event.size))
+        elif isinstance(event, VolumeDeleted):
+            volume = self._known(event, event.volume)
+            del self._by_id[volume.id], self._by_name[volume.name]
+
+    def _put(self, volume: VolumeInfo) -> None:
+        self._by_id[volume.id] = volume
+        self._by_name[volume.name] = volume
+
+    def _known(self, event: Event, volume: int) -> VolumeInfo:
+        found = self._by_id.get(volume)
+        if found is None:
+            raise _corrupt(event, f"names volume {volume}, which does not exist")
+        return found
+
+
+def _corrupt(event: Event, what: str) -> CorruptEvent:
+    return CorruptEvent(
+        f"{event.kind} {what}",
+        sequence=event.sequence,
+        hint="no tidelog writer sends this; find out what wrote it before you go on",
+    )
