@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Cluster(Protocol):
-    """What one configuration reaches. Thread-safe. Opening connects to nothing; the first call that needs Kafka does."""
+    """What one configuration reaches. Thread-safe. Making one connects to nothing; the first call that must, does."""
 
     @property
     def config(self) -> "Config":

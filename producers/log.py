@@ -21,7 +21,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """``start`` is the first offset that is still there, ``end`` the offset that the next record will take or exceed."""
+    """``start`` is the first offset still there, ``end`` the offset that the next record will take or exceed."""
 
     start: int
     end: int
@@ -33,13 +33,19 @@ class Appender(Protocol):
     def send(self, value: bytes, acknowledged: Callable[[int, Exception | None], None]) -> None:
         """Hands ``value`` to the log; returns at once. Records arrive in the order of the calls.
 
-        ``acknowledged`` is called once, from a thread of the log: with the record's offset and None; with
-        `UNKNOWN_OFFSET` and None for a retry that the log had already; or with `UNKNOWN_OFFSET` and the error
-        (`LogUnavailable`) when the record's fate is unknown. Raises `LogUnavailable` if it cannot be taken at all.
+        ``acknowledged`` is called once, in the order of the calls: with the record's offset and None; with
+        `UNKNOWN_OFFSET` and None for a retry that the log had already; or with `UNKNOWN_OFFSET` and the error when the
+        record's fate is unknown (`LogUnavailable`) or the log refuses it (`ConfigError`: too large, not allowed).
+        After an error nothing more is sent: the appender has abandoned itself, and later calls raise.
+
+        It is called from a thread of the log, and by a log in memory before ``send`` returns, in the caller's thread:
+        the caller holds no lock then that ``acknowledged`` takes (or a reentrant one). It must be quick; it may call
+        ``abandon``. Raises `LogUnavailable` if the record cannot be taken at all; then it is not in the log.
         """
 
     def abandon(self) -> None:
-        """Ends without draining: what was not sent yet is not sent any more (what is on the wire may still arrive)."""
+        """Ends without draining: what was not sent yet is not sent any more, what is on the wire may still arrive.
+        The callbacks of both are called with `LogUnavailable`. May be called more than once, also from a callback."""
 
     def close(self, timeout: float) -> None:
         """Ends after everything sent was acknowledged, or abandons after ``timeout`` seconds."""
@@ -56,7 +62,7 @@ class Reader(Protocol):
         """Goes to ``offset``; the next poll reads from there."""
 
     def poll(self, timeout: float) -> list[Record]:
-        """The next records, in order, or [] after ``timeout`` seconds.
+        """The next records, in order and as many as one fetch brought, or [] after ``timeout`` seconds.
 
         Raises `NeedsRebuild` if the offset is below the log's start, `LogDiverged` if it is beyond its end or the log
         was truncated (``LogTruncationError``), `LogUnavailable` if the log does not answer for long.
