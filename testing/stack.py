@@ -6,7 +6,8 @@ from contextlib import ExitStack
 from typing import Self
 
 from tidelog.testing.existing import ExistingKafka, ExistingRedis
-from tidelog.testing.processes import Appendonly, KafkaServer, RedisBinary, RedisServer
+from tidelog.testing.processes import KafkaServer, RedisBinary, RedisServer
+from tidelog.testing.redis_settings import Appendonly
 
 SITES = ("tokyo", "osaka", "london")
 KAFKA_VARIABLE = "TIDELOG_KAFKA__BOOTSTRAP_SERVERS"

@@ -1,0 +1,95 @@
+"""A pytest plugin with fixtures that give real Kafka and Redis servers; loaded by its entry point.
+
+It is loaded into every project that has tidelog installed, so it imports nothing that is not needed before a fixture
+is used. Environment: `TIDELOG_TEST_SERVERS`, `TIDELOG_TEST_KAFKA`, `TIDELOG_TEST_REDIS` (see `tidelog.testing.choice`),
+`TIDELOG_KAFKA_IMAGE`, `TIDELOG_REDIS_IMAGE`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from tidelog.testing.redis_settings import Appendonly
+    from tidelog.testing.servers import KafkaServing, RedisServing
+
+SERVED = pytest.StashKey[Counter[str]]()
+
+
+class RedisServerFactory(Protocol):
+    """Each call gives a fresh, empty, running Redis, ended with the session."""
+
+    def __call__(
+        self,
+        name: str = "redis",
+        *,
+        appendonly: Appendonly = "off",
+        password: str | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> RedisServing: ...
+
+
+@pytest.fixture(scope="session")
+def tidelog_kafka(request: pytest.FixtureRequest) -> Iterator[KafkaServing]:
+    """A running Kafka, shared by the session: use topics of your own, and leave it running."""
+    from tidelog.testing.choice import kafka_of_choice
+    from tidelog.testing.servers import ServerError
+    from tidelog.testing.termination import interrupt_on_sigterm
+
+    with interrupt_on_sigterm(), ExitStack() as exit_stack:
+        try:
+            server = exit_stack.enter_context(kafka_of_choice())
+        except ServerError as error:
+            raise pytest.fail.Exception(f"tidelog_kafka: {error}", pytrace=False) from None
+        _note(request.config, server.description)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def tidelog_redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServerFactory]:
+    """A factory of Redis servers for tests that stop, kill or fill one, or that need several."""
+    from tidelog.testing.choice import RedisOfChoice
+    from tidelog.testing.servers import ServerError
+    from tidelog.testing.termination import interrupt_on_sigterm
+
+    of_choice = RedisOfChoice()
+    with interrupt_on_sigterm(), ExitStack() as exit_stack:
+
+        def make(
+            name: str = "redis",
+            *,
+            appendonly: Appendonly = "off",
+            password: str | None = None,
+            options: Mapping[str, str] | None = None,
+        ) -> RedisServing:
+            try:
+                server = exit_stack.enter_context(of_choice(name, appendonly, password, options))
+            except ServerError as error:
+                raise pytest.fail.Exception(f"tidelog_redis_server: {error}", pytrace=False) from None
+            _note(request.config, server.description)
+            return server
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def tidelog_redis(tidelog_redis_server: RedisServerFactory) -> RedisServing:
+    """A running Redis, shared by the session: use keys of your own, and leave it running."""
+    return tidelog_redis_server("redis")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Says which kind of servers was used, if any."""
+    served = config.stash.get(SERVED, None)
+    if served:
+        each = (name if count == 1 else f"{count} x {name}" for name, count in served.items())
+        terminalreporter.write_line(f"tidelog servers: {', '.join(each)}")
+
+
+def _note(config: pytest.Config, description: str) -> None:
+    config.stash.setdefault(SERVED, Counter())[description] += 1
