@@ -1,0 +1,345 @@
+"""SQLite on volumes: whole at every cut, durable at every commit, and visibly broken by files of different moments."""
+
+import itertools
+import random
+import threading
+from collections.abc import Iterator
+
+import apsw
+import pytest
+
+from tidelog.errors import Fenced, UsageError
+from tidelog.gateways.sqlite import database, open_copy
+from tidelog.gateways.sqlite_file import DATA_OFFSET, Overlay, VolumeFile, file_length
+
+ACCOUNTS = 3000
+BALANCE = 1000
+SIZE = 4 * 1024 * 1024
+_ids = itertools.count(1)
+
+
+class Volume:
+    """Bytes in memory; every change goes to the group's list too, in order."""
+
+    def __init__(self, group: "Group", size: int = SIZE) -> None:
+        self.size = size
+        self.group = group
+        self.id = next(_ids)
+        self.content = bytearray(size)
+
+    def read(self, offset: int, length: int) -> bytes:
+        assert 0 <= offset <= offset + length <= self.size
+        return bytes(self.content[offset : offset + length])
+
+    def write(self, offset: int, data: bytes) -> None:
+        assert data and offset >= 0 and offset + len(data) <= self.size
+        self.content[offset : offset + len(data)] = data
+        self.group.changes.append((self, offset, bytes(data)))
+
+    def discard(self, offset: int, length: int) -> None:
+        assert length > 0
+        self.write(offset, bytes(length))
+
+
+class Group:
+    """Keeps the order of all changes, as the log does; ``flushed`` counts those that a flush confirmed."""
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[Volume, int, bytes]] = []
+        self.flushed = 0
+        self.fenced = False
+
+    def flush(self) -> None:
+        if self.fenced:
+            raise Fenced("another session took over")
+        self.flushed = len(self.changes)
+
+
+class Bank:
+    """A database of accounts on two volumes, and its state at any number of changes."""
+
+    def __init__(self, journal_mode: str = "delete", cache_pages: int = 200) -> None:
+        self.group = Group()
+        self.main, self.journal = Volume(self.group), Volume(self.group)
+        self.connection = database(self.group, self.main, self.journal)
+        self.connection.execute(f"PRAGMA journal_mode = {journal_mode}; PRAGMA cache_size = {cache_pages}")
+        self.connection.execute("CREATE TABLE account (id INTEGER PRIMARY KEY, balance INTEGER, note TEXT)")
+        with self.connection:
+            self.connection.executemany(
+                "INSERT INTO account VALUES (?, ?, ?)", ((i, BALANCE, "n" * 60) for i in range(ACCOUNTS))
+            )
+
+    def transfer(self, rng: random.Random, count: int) -> None:
+        """``count`` transfers in one transaction."""
+        with self.connection:
+            for _ in range(count):
+                amount, source, target = rng.randrange(1, 50), rng.randrange(ACCOUNTS), rng.randrange(ACCOUNTS)
+                self.connection.execute("UPDATE account SET balance = balance - ? WHERE id = ?", (amount, source))
+                self.connection.execute("UPDATE account SET balance = balance + ? WHERE id = ?", (amount, target))
+
+    def states(self, first: int) -> Iterator[tuple[int, Volume, Volume]]:
+        """Main and journal as they were after ``first`` changes, then after each change up to now."""
+        group = Group()
+        main, journal = Volume(group), Volume(group)
+        for count, (volume, offset, data) in enumerate(self.group.changes):
+            if count >= first:
+                yield count, main, journal
+            (main if volume is self.main else journal).write(offset, data)
+        yield len(self.group.changes), main, journal
+
+
+def balances(main: Volume, journal: Volume) -> list[int]:
+    """All balances of a copy, which must be whole."""
+    connection = open_copy(main, journal)
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    rows = [row[0] for row in connection.execute("SELECT balance FROM account ORDER BY id")]
+    connection.close()
+    return [balance for balance in rows if isinstance(balance, int)]
+
+
+def whole(main: Volume, journal: Volume) -> bool:
+    """Whether a copy is a sound database in which no money appeared or vanished."""
+    try:
+        connection = open_copy(main, journal)
+        ok = connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        return ok and connection.execute("SELECT sum(balance) FROM account").get == ACCOUNTS * BALANCE
+    except apsw.Error:
+        return False
+
+
+@pytest.mark.parametrize("journal_mode", ["delete", "truncate", "persist"])
+@pytest.mark.parametrize("cache_pages", [200, 5], ids=["cached", "spilling"])
+def test_every_cut_is_the_old_state_or_the_new(journal_mode: str, cache_pages: int) -> None:
+    """All or nothing, after every single write of three transactions, also when dirty pages spill before the commit."""
+    bank = Bank(journal_mode, cache_pages)
+    rng = random.Random(1)
+    first = len(bank.group.changes)
+    expected = [balances(bank.main, bank.journal)]
+    ends = []
+    for _ in range(3):
+        bank.transfer(rng, 12)
+        assert bank.group.flushed == len(bank.group.changes), "a commit that returned is confirmed"
+        ends.append(len(bank.group.changes))
+        expected.append(balances(bank.main, bank.journal))
+    assert len({tuple(state) for state in expected}) == 4
+    reached = 0
+    for count, main, journal in bank.states(first):
+        state = balances(main, journal)
+        assert sum(state) == ACCOUNTS * BALANCE
+        assert state in (expected[reached], expected[min(reached + 1, 3)])
+        reached = expected.index(state)
+        assert reached >= sum(end <= count for end in ends), "a commit that returned is there"
+    assert reached == 3
+
+
+def test_growth_shrink_and_vacuum_are_all_or_nothing() -> None:
+    """Also while the file's length changes, and with the freed end of the volume discarded."""
+    bank = Bank(cache_pages=20)
+    first = len(bank.group.changes)
+    bank.connection.execute("CREATE TABLE extra (x)")
+    bank.connection.execute(f"INSERT INTO extra VALUES (zeroblob({200 * 1024}))")
+    grown = file_length(bank.main)
+    bank.connection.execute("DROP TABLE extra")
+    bank.connection.execute("VACUUM")
+    assert file_length(bank.main) < grown - 150 * 1024
+    assert not any(bank.main.content[DATA_OFFSET + file_length(bank.main) :])
+    for _, main, journal in bank.states(first):
+        assert sum(balances(main, journal)) == ACCOUNTS * BALANCE
+
+
+def test_a_rolled_back_transaction_writes_nothing() -> None:
+    """What only the journal's append buffer saw never becomes events."""
+    bank = Bank()
+    before = len(bank.group.changes)
+    bank.connection.execute("BEGIN; UPDATE account SET balance = 0 WHERE id = 5; ROLLBACK")
+    assert len(bank.group.changes) == before
+
+
+def test_a_small_commit_is_few_writes() -> None:
+    """One journal write, its length, the changed pages, the journal's end: no header write a page, no write a piece."""
+    bank = Bank()
+    before = len(bank.group.changes)
+    bank.transfer(random.Random(3), 1)
+    assert len(bank.group.changes) - before <= 3 + 3
+
+
+def test_reopening_finds_the_database_and_rolls_back_a_torn_commit() -> None:
+    """A new process on the volumes of a crashed one: the hot journal is rolled back on the volumes themselves."""
+    bank = Bank(cache_pages=5)
+    first = len(bank.group.changes)
+    expected = balances(bank.main, bank.journal)
+    bank.transfer(random.Random(4), 50)
+    middle = (first + len(bank.group.changes)) // 2
+    main, journal = next(
+        (_copy(main), _copy(journal)) for count, main, journal in bank.states(first) if count == middle
+    )
+    assert file_length(journal) > 0 and main.content != next(bank.states(first))[1].content
+    connection = database(main.group, main, journal)
+    assert [row[0] for row in connection.execute("SELECT balance FROM account ORDER BY id")] == expected
+    assert file_length(journal) == 0
+
+
+def test_a_copy_is_not_touched_and_not_writable() -> None:
+    """The rollback of a hot journal happens in memory."""
+    bank = Bank(cache_pages=5)
+    first = len(bank.group.changes)
+    bank.transfer(random.Random(5), 40)
+    hot = 0
+    for _, main, journal in bank.states(first):
+        hot += file_length(journal) > 0
+        before = bytes(main.content), bytes(journal.content)
+        connection = open_copy(main, journal)
+        assert connection.execute("SELECT sum(balance) FROM account").get == ACCOUNTS * BALANCE
+        with pytest.raises(apsw.ReadOnlyError):
+            connection.execute("DELETE FROM account")
+        assert (bytes(main.content), bytes(journal.content)) == before
+    assert hot > 10
+
+
+def test_files_of_different_moments_do_not_pass() -> None:
+    """The check has teeth: a main file with the journal of another moment is a broken bank, if that journal was hot."""
+    bank = Bank(cache_pages=20)
+    rng = random.Random(6)
+    first = len(bank.group.changes)
+    for _ in range(20):
+        bank.transfer(rng, 50)
+    cuts = sorted(rng.sample(range(first, len(bank.group.changes)), 12))
+    copies: list[tuple[Volume, Volume]] = []
+    for count, main, journal in bank.states(first):
+        if count in cuts:
+            copies.append((_copy(main), _copy(journal)))
+    assert all(whole(*copy) for copy in copies)
+    mixed = [
+        (file_length(journal) > 0, whole(main, journal))
+        for (main, own), (_, journal) in itertools.product(copies, copies)
+        if journal is not own
+    ]
+    with_hot_journal = [sound for hot, sound in mixed if hot]
+    assert len(with_hot_journal) >= 20
+    assert sum(with_hot_journal) <= len(with_hot_journal) * 0.2
+
+
+def _copy(volume: Volume) -> Volume:
+    copy = Volume(Group(), volume.size)
+    copy.content[:] = volume.content
+    return copy
+
+
+def test_two_connections_keep_sqlites_locks() -> None:
+    """Writers wait for one another, and no thread sees or makes a torn state."""
+    bank = Bank()
+    errors: list[BaseException] = []
+
+    def work(seed: int) -> None:
+        try:
+            connection = database(bank.group, bank.main, bank.journal)
+            connection.set_busy_timeout(20_000)
+            rng = random.Random(seed)
+            for _ in range(8):
+                amount, source, target = rng.randrange(1, 50), rng.randrange(ACCOUNTS), rng.randrange(ACCOUNTS)
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("UPDATE account SET balance = balance - ? WHERE id = ?", (amount, source))
+                connection.execute("UPDATE account SET balance = balance + ? WHERE id = ?", (amount, target))
+                connection.execute("COMMIT")
+                assert connection.execute("SELECT sum(balance) FROM account").get == ACCOUNTS * BALANCE
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert sum(balances(bank.main, bank.journal)) == ACCOUNTS * BALANCE
+
+
+def test_a_reader_holds_the_writer_off_and_a_pending_writer_new_readers() -> None:
+    """SHARED, RESERVED, PENDING, EXCLUSIVE, as SQLite's documentation has it."""
+    bank = Bank()
+    reader, late = (database(bank.group, bank.main, bank.journal) for _ in range(2))
+    rows = reader.execute("SELECT * FROM account")
+    next(rows)
+    bank.connection.execute("BEGIN IMMEDIATE; UPDATE account SET balance = balance + 1 WHERE id = 1")
+    with pytest.raises(apsw.BusyError):
+        late.execute("BEGIN IMMEDIATE")
+    with pytest.raises(apsw.BusyError):
+        bank.connection.execute("COMMIT")
+    with pytest.raises(apsw.BusyError):
+        late.execute("SELECT count(*) FROM account").get  # noqa: B018
+    rows.close()
+    bank.connection.execute("COMMIT")
+    assert late.execute("SELECT sum(balance) FROM account").get == ACCOUNTS * BALANCE + 1
+
+
+def test_the_groups_errors_reach_the_statement() -> None:
+    """A fenced session is `Fenced` to the application, not some disk error."""
+    bank = Bank()
+    bank.group.fenced = True
+    with pytest.raises(Fenced):
+        bank.connection.execute("UPDATE account SET balance = 0 WHERE id = 1")
+
+
+def test_a_full_volume_is_sqlite_full() -> None:
+    """The transaction fails, the database stays what it was."""
+    bank = Bank()
+    with pytest.raises(apsw.FullError):
+        bank.connection.execute(f"CREATE TABLE big AS SELECT zeroblob({SIZE}) AS x")
+    assert sum(balances(bank.main, bank.journal)) == ACCOUNTS * BALANCE
+
+
+def test_what_cannot_live_on_two_volumes_is_refused() -> None:
+    """WAL stays off, an attached database cannot be opened, one volume is not enough, foreign bytes are not a file."""
+    bank = Bank()
+    assert bank.connection.execute("PRAGMA journal_mode = wal").get == "delete"
+    with pytest.raises(apsw.CantOpenError):
+        bank.connection.execute("ATTACH 'other' AS other")
+    with pytest.raises(UsageError):
+        database(bank.group, bank.main, bank.main)
+    with pytest.raises(UsageError):
+        database(bank.group, bank.main, Volume(bank.group))
+    foreign = Volume(bank.group)
+    foreign.write(0, b"something else")
+    with pytest.raises(UsageError):
+        database(bank.group, foreign, bank.journal)
+
+
+def test_a_file_reads_zeros_in_a_gap_over_old_bytes() -> None:
+    """A write behind the end of a file that once was longer does not bring the old bytes back."""
+    volume = Volume(Group())
+    file = VolumeFile(volume)
+    file.write(0, b"x" * 20_000)
+    file.truncate(10, discard=False)
+    file.write(100, b"y")
+    file.settle()
+    assert VolumeFile(volume).read(0, 1000) == b"x" * 10 + bytes(90) + b"y"
+
+
+def test_a_file_and_an_overlay_agree_with_a_bytearray() -> None:
+    """Random writes, reads, truncations and reopenings, on a volume and on an overlay of it."""
+    rng = random.Random(8)
+    base = Volume(Group(), 300_000)
+    base.write(0, bytes(DATA_OFFSET))
+    before = bytes(base.content)
+    for volume in (Volume(Group(), 300_000), Overlay(base)):
+        file, model = VolumeFile(volume), bytearray()
+        for _ in range(2000):
+            offset, length = rng.randrange(max(len(model), 1) + 50), rng.randrange(1, 5000)
+            match rng.randrange(8):
+                case 0:
+                    file.truncate(offset, discard=rng.random() < 0.5)
+                    del model[offset:]
+                case 1:
+                    file.settle()
+                    file = VolumeFile(volume)
+                case 2 | 3:
+                    assert file.read(offset, length) == model[offset : offset + length]
+                case _:
+                    data = rng.randbytes(length)
+                    offset = len(model) if rng.random() < 0.5 else offset
+                    if offset + length <= file.capacity:
+                        file.write(offset, data)
+                        model[len(model) : offset] = bytes(max(offset - len(model), 0))
+                        model[offset : offset + length] = data
+            assert file.length == len(model)
+    assert base.content == before
