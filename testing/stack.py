@@ -1,5 +1,6 @@
 """One Kafka and a Redis for each site, for the demo, benchmarks and trying things out."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -13,16 +14,29 @@ SITES = ("tokyo", "osaka", "london")
 KAFKA_VARIABLE = "TIDELOG_KAFKA__BOOTSTRAP_SERVERS"
 
 
-def redis_variable(site: str) -> str:
-    """The environment variable that gives a site's Redis: `TIDELOG_SITES__TOKYO__REDIS_URL`."""
-    return f"TIDELOG_SITES__{site.upper().replace('-', '_')}__REDIS_URL"
+def given_kafka() -> str | None:
+    """The Kafka that the environment gives, "host:port"."""
+    return os.environ.get(KAFKA_VARIABLE) or None
+
+
+def given_redis(site: str) -> str | None:
+    """The Redis that the environment gives to a site, a URL: `TIDELOG_SITES__TOKYO__REDIS__URL`."""
+    return os.environ.get(f"TIDELOG_SITES__{site.upper()}__REDIS__URL") or None
+
+
+def stack_toml(bootstrap_servers: str, redis_urls: Mapping[str, str]) -> str:
+    """A `tidelog.toml` for these servers."""
+    lines = ["[kafka]", f"bootstrap_servers = {json.dumps(bootstrap_servers)}"]
+    for site, url in redis_urls.items():
+        lines += ["", f"[sites.{site}.redis]", f"url = {json.dumps(url)}"]
+    return "\n".join(lines) + "\n"
 
 
 class LocalStack:
     """A context manager: all servers answer inside, none is left afterwards. Servers are child processes.
 
     An endpoint in the environment wins over a server of our own: `TIDELOG_KAFKA__BOOTSTRAP_SERVERS`, and
-    `TIDELOG_SITES__<SITE>__REDIS_URL` for each site; such servers are neither started nor ended.
+    `TIDELOG_SITES__<SITE>__REDIS__URL` for each site; such servers are neither started nor ended.
     """
 
     def __init__(
@@ -35,13 +49,13 @@ class LocalStack:
         kafka_options: Mapping[str, str] | None = None,
         redis_options: Mapping[str, str] | None = None,
     ) -> None:
-        given = os.environ.get(KAFKA_VARIABLE)
+        given = given_kafka()
         self.kafka: KafkaServer | ExistingKafka = (
             ExistingKafka(given) if given else KafkaServer(performance=performance, options=kafka_options)
         )
         self.redis: dict[str, RedisServer | ExistingRedis] = {}
         for site in sites:
-            url = os.environ.get(redis_variable(site))
+            url = given_redis(site)
             self.redis[site] = (
                 ExistingRedis(url)
                 if url
@@ -59,6 +73,11 @@ class LocalStack:
     def redis_urls(self) -> dict[str, str]:
         """Site -> `redis://` URL over TCP."""
         return {site: server.url for site, server in self.redis.items()}
+
+    @property
+    def toml(self) -> str:
+        """A `tidelog.toml` for these servers."""
+        return stack_toml(self.bootstrap_servers, self.redis_urls)
 
     @property
     def description(self) -> str:

@@ -1,0 +1,56 @@
+# `make help` lists what there is. PYTHON names the interpreter that .venv is made with (3.11 or newer).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup jars test demo bench check mutants up down clean
+
+help:  ## This list
+	@sed -nE 's/^([a-z]+):.*  ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: $(STAMP)  ## A virtual environment in .venv with everything installed
+
+# Anew when the dependencies change; the code itself is installed by links.
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+# Fetched before the tests so that no test's time limit holds the download.
+jars: setup
+	@$(BIN)/python -c 'from tidelog.testing.kafka_jars import kafka_jars; kafka_jars()'
+
+test: jars  ## Every test; servers are containers if a Docker engine answers, else local processes
+	$(BIN)/python -m pytest $(ARGS)
+
+demo: setup  ## The main job on real parts, in under three minutes; needs neither Docker nor redis-server
+	$(BIN)/python -m tidelog.gateways.demo $(ARGS)
+
+bench: setup  ## The benchmarks, each beside its limit
+	$(BIN)/python -m benchmarks $(ARGS)
+
+check: setup  ## Lint, format, types, and the house rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy infra/stack.py
+	@set -- tests/test_tidy*.py; if [ -e "$$1" ]; then set -x; $(BIN)/python -m pytest -q "$$@"; fi
+
+mutants: setup  ## Planted bugs, each of which the tests must catch
+	$(BIN)/python -m tests.mutants $(ARGS)
+
+up: setup  ## The local stack: one Kafka, three Redis, on fixed ports
+	$(BIN)/python infra/stack.py up
+
+down: setup  ## Ends the local stack; its data stay in .cache/stack
+	$(BIN)/python infra/stack.py down
+
+clean:  ## Removes what these commands made in this folder (ends the local stack first)
+	@if [ -x $(BIN)/python ] && [ -e .cache/stack/servers.json ]; then $(BIN)/python infra/stack.py down; fi
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist src/tidelog.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
