@@ -5,22 +5,20 @@ written against `Cluster`.
 """
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
+from tidelog.config import Config
 from tidelog.producers.control import Control
 from tidelog.producers.log import Log
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.control import GroupCreated
-
-if TYPE_CHECKING:
-    from tidelog.config import Config
 
 
 class Cluster(Protocol):
     """What one configuration reaches. Thread-safe. Making one connects to nothing; the first call that must, does."""
 
     @property
-    def config(self) -> "Config":
+    def config(self) -> Config:
         """The configuration it was made from."""
 
     @property
