@@ -13,6 +13,7 @@
     │   ├── StoreUnavailable        Redis
     │   └── SiteBehind              a site has not applied what the caller waits for
     ├── Fenced                      another writer session took over; the write's fate is unknown
+    ├── CopiesDiffer                two sites have different bytes under the same identity: an alarm
     ├── ClockSkew                   the log's time is too far ahead of this machine's clock
     ├── Halted                      a site stops on doubt, at a known position
     │   ├── CorruptEvent            bytes that are no event, a wrong seal, or an impossible content
@@ -119,6 +120,12 @@ class Fenced(TidelogError):
     """Another writer session took over. Unflushed writes are *unknown*; no flush that returned is lost."""
 
     exit_code = 13
+
+
+class CopiesDiffer(TidelogError):
+    """Two sites' digests of the same copy are not equal: an alarm, never to be passed over."""
+
+    exit_code = 3
 
 
 class ClockSkew(TidelogError):

@@ -1,0 +1,111 @@
+"""The two ways in for an application: `open_group` to write, `open_site` to read."""
+
+from os import PathLike
+
+from tidelog.clock import PROCESS_CLOCK, HybridClock
+from tidelog.config import Config
+from tidelog.consumers.deployment import Deployment, RealDeployment, open_store
+from tidelog.consumers.read_side import SiteReadSide
+from tidelog.consumers.site_view import Site
+from tidelog.errors import ConfigError, NotFound, TidelogError, Unavailable
+from tidelog.producers.group import Group
+from tidelog.producers.group_state import KnownCopy, Vouched
+from tidelog.producers.opening import open_session
+from tidelog.stores.image import Store
+
+
+def open_group(
+    name: str,
+    config: "Config | str | PathLike[str] | None" = None,
+    *,
+    site: str | None = None,
+    deployment: Deployment | None = None,
+    clock: HybridClock = PROCESS_CLOCK,
+) -> Group:
+    """Opens a consistency group for writing: a new writer session, which fences any other.
+
+    ``config`` is a path or a `Config` (default: ``TIDELOG_CONFIG``, ``./tidelog.toml``, the environment); ``site`` is
+    where reads go (default: the configuration's primary). ``deployment`` replaces what ``config`` would connect to,
+    and stays open.
+
+    Raises `NotFound` (make the group with ``tidelog group create``), `ConfigError`, `LogUnavailable`, `LogDiverged`,
+    `CorruptEvent`, `ClockSkew`, `Fenced`.
+    """
+    used = deployment or RealDeployment(loaded(config))
+    try:
+        return _open(used, name, site, clock, owns=deployment is None)
+    except BaseException:
+        if deployment is None:
+            used.close()
+        raise
+
+
+def open_site(
+    name: str, config: "Config | str | PathLike[str] | None" = None, *, deployment: Deployment | None = None
+) -> Site:
+    """Opens a site for reading: no writer session, no fencing. Arguments as for `open_group`.
+
+    Raises `NotFound` for a site that is not configured, `ConfigError`.
+    """
+    used = deployment or RealDeployment(loaded(config))
+    return Site(used, name, owns=deployment is None)
+
+
+def loaded(config: "Config | str | PathLike[str] | None") -> Config:
+    """The configuration itself, or read from where it says."""
+    if isinstance(config, Config):
+        return config
+    return Config.load(None if config is None else str(config))
+
+
+def _open(deployment: Deployment, name: str, site: str | None, clock: HybridClock, *, owns: bool) -> Group:
+    config = deployment.config
+    site = site or config.primary
+    if site is None:
+        raise ConfigError("no site is configured", hint="add [sites.NAME.redis] with its url")
+    record = deployment.cluster.find_group(name)
+    log = deployment.cluster.log(record)
+    read_side = SiteReadSide(deployment, site, name)
+    try:
+        session = open_session(
+            log,
+            deployment.cluster.codec(record),
+            record.group_id,
+            config.writer,
+            vouched=_vouched(deployment, site, name, log.cluster_id),
+            clock=clock,
+        )
+    except TidelogError as error:
+        error.group = error.group or name
+        read_side.close()
+        log.close()
+        raise
+    closing = [read_side.close, log.close] + ([deployment.close] if owns else [])
+    return Group(name, session, read_side, deployment.cluster.control, config.writer.batch_bytes, closing)
+
+
+def _vouched(deployment: Deployment, site: str, group: str, cluster_id: str) -> Vouched | None:
+    """What the primary's own site has applied, so that an opening need not read the whole log; None without it."""
+    try:
+        store = open_store(deployment, site, group)
+    except (NotFound, Unavailable):
+        return None
+    try:
+        return _vouch(store, cluster_id)
+    except (TidelogError, Unavailable):
+        return None  # whatever is wrong with that store is for its worker to say; the log alone is enough
+    finally:
+        store.close()
+
+
+def _vouch(store: Store, cluster_id: str) -> Vouched | None:
+    # Asked twice, so that tables and head are of one position.
+    for _ in range(10):
+        before = store.position()
+        copies, volumes = store.copies(), store.volumes()
+        if store.position() == before:
+            if before.cluster_id != cluster_id:
+                return None
+            known = tuple(KnownCopy(copy.sequence, copy.seal, copy.name) for copy in copies)
+            return Vouched(before.head, tuple(volumes), known)
+    return None

@@ -1,0 +1,100 @@
+"""Receipts: what a site answers when it has formed a copy (the complete message of US8788772's claim 2).
+
+Digesting reads blocks, so it runs beside the applying, on a thread of its own.
+"""
+
+import threading
+
+from tidelog.clock import wall_us
+from tidelog.errors import NotFound, TidelogError, Unavailable
+from tidelog.producers.control import Control
+from tidelog.schemas.control import CopyFormed, copy_key
+from tidelog.stores.image import Store
+from tidelog.stores.store import Copy
+
+RETRY = 2.0
+
+
+class Receipts:
+    """Keeps this site's receipts on the control topic equal to the copies that its store holds.
+
+    A receipt is sent once a copy's digest is known, sent anew when a rewind or a rebuild made the copy again, and
+    taken back when the copy is gone. It is never read back as proof that a copy is there.
+    """
+
+    def __init__(self, store: Store, control: Control) -> None:
+        self._store, self._control = store, control
+        self._wake = threading.Event()
+        self._closed = False
+        self._sent: set[tuple[int, bytes]] = set()
+        self.error: TidelogError | None = None  # of the last round, for the status
+        self._thread = threading.Thread(target=self._run, name="tidelog-receipts", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something may have changed: look at the copies."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Ends after the digest that is being computed."""
+        self._closed = True
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._wake.wait(RETRY if self.error is not None else None)
+            self._wake.clear()
+            try:
+                self._round()
+                self.error = None
+            except Unavailable as error:
+                self.error = error  # tried again after RETRY seconds
+            except TidelogError as error:
+                self.error = error  # the applying thread meets the same damage and halts
+
+    def _round(self) -> None:
+        copies = self._store.copies()
+        for copy in copies:
+            if self._closed:
+                return
+            identity = (copy.sequence, copy.seal)
+            if identity not in self._sent and self._answer(copy):
+                self._sent.add(identity)
+        self._retract({copy.sequence for copy in copies})
+
+    def _answer(self, copy: Copy) -> bool:
+        try:
+            digest = self._store.digest(copy)
+        except NotFound:
+            return False  # dropped meanwhile
+        who = self._store.identity
+        receipt = CopyFormed(
+            site=who.site,
+            group=who.group,
+            sequence=copy.sequence,
+            seal=copy.seal,
+            name=copy.name,
+            timestamp_us=copy.timestamp_us,
+            digest=digest,
+            blocks_changed=copy.blocks_changed,
+            formed_us=wall_us(),
+        )
+        there = self._control.snapshot().get(receipt.key)
+        if not isinstance(there, CopyFormed) or there.model_copy(update={"formed_us": receipt.formed_us}) != receipt:
+            self._control.publish(receipt)
+        return True
+
+    def _retract(self, held: set[int]) -> None:
+        who = self._store.identity
+        for key, record in self._control.snapshot().items():
+            if (
+                isinstance(record, CopyFormed)
+                and (record.group, record.site) == (who.group, who.site)
+                and record.sequence not in held
+                and record.sequence <= self._store.position().head.sequence
+                and key == copy_key(record.group, record.sequence, record.site)
+                and record.sequence not in {copy.sequence for copy in self._store.copies()}
+            ):
+                self._control.retract(key)
+                self._sent.discard((record.sequence, record.seal))

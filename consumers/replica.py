@@ -1,0 +1,214 @@
+"""One group at one site: what keeps its store a fold of its log.
+
+There is exactly one loop that applies, `Replica._apply_until_stopped`. Everything that makes it doubt ends it with a
+halt: position, data and copies stay as they are, and nothing is skipped.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from tidelog.consumers.fetcher import Fetcher, Run
+from tidelog.consumers.receipts import Receipts
+from tidelog.errors import LogDiverged, NeedsRebuild, TidelogError, Unavailable
+from tidelog.producers.control import Control
+from tidelog.producers.follower import Follower, Skipped
+from tidelog.producers.log import Log
+from tidelog.schemas.chain import Head
+from tidelog.schemas.codec import Codec
+from tidelog.schemas.events import CopyDropped, Marker
+from tidelog.stores.applier import Applier
+from tidelog.stores.image import Store
+from tidelog.stores.keyspace import PositionMoved
+
+# While events keep coming, housekeeping gets one step this often (seconds): a step is some milliseconds.
+MAINTAIN_EVERY = 0.1
+RETRY_FIRST, RETRY_MOST = 0.2, 5.0
+IDLE = 0.5
+
+
+class State(StrEnum):
+    """States of a site's group (DESIGN section 11), and STOPPED for a worker that ended in an orderly way."""
+
+    STARTING = "STARTING"
+    REPLAYING = "REPLAYING"
+    STREAMING = "STREAMING"
+    HALTED = "HALTED"
+    NEEDS_REBUILD = "NEEDS_REBUILD"
+    REBUILDING = "REBUILDING"
+    STOPPED = "STOPPED"
+
+
+# What a replica that applies shows depends on where the log's end is: `Replica.progress` decides.
+_RUNNING = State.REPLAYING
+
+
+class ReplicaSettings(Protocol):
+    """What a replica reads of the worker's configuration."""
+
+    @property
+    def queue_bytes(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a replica says of itself at one moment."""
+
+    state: State
+    error: TidelogError | None
+    head: Head
+    events_applied: int
+    skipped: Skipped
+
+
+class Replica:
+    """Applies one group's log to one store, on threads of its own, until `stop`.
+
+    ``open_log`` and ``open_store`` connect anew after each interruption. A halt stays until the process starts again
+    or a rebuild; an unavailable log or store is tried again for as long as the replica runs, at most every 5 s, and
+    the state says so meanwhile.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        codec: Codec,
+        open_log: Callable[[], Log],
+        open_store: Callable[[], Store],
+        control: Control,
+        settings: ReplicaSettings,
+    ) -> None:
+        self.group = group
+        self._codec, self._control, self._settings = codec, control, settings
+        self._open_log, self._open_store = open_log, open_store
+        self._stopping = threading.Event()
+        self._state = State.STARTING
+        self._error: TidelogError | None = None
+        self._head = Head(0, bytes(16), 0, bytes(16), 0, -1)
+        self._events_applied = 0
+        self._follower: Follower | None = None
+        self._rebuilding: int | None = None
+        self._thread = threading.Thread(target=self._run, name=f"tidelog-replica-{group}", daemon=True)
+
+    def start(self) -> None:
+        """Starts the threads; returns at once."""
+        self._thread.start()
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """Ends after the transaction that is on its way; the store stays at a whole event."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    @property
+    def running(self) -> bool:
+        """False once it halted or was stopped; a replica that waits for its log or store runs."""
+        return self._thread.is_alive()
+
+    def progress(self, end_offset: int) -> Progress:
+        """Where it stands now. ``end_offset`` is an end of the log seen a moment ago: who is past it is `STREAMING`."""
+        follower, state, error, head = self._follower, self._state, self._error, self._head
+        if follower is not None and follower.gap is not None:
+            state, error = State.HALTED, follower.gap
+        elif state is _RUNNING:
+            state = State.STREAMING if head.next_offset >= end_offset else State.REPLAYING
+            if self._rebuilding is not None:
+                state = State.REBUILDING
+        skipped = follower.skipped if follower is not None else Skipped()
+        return Progress(state, error, head, self._events_applied, skipped)
+
+    def _run(self) -> None:
+        pause = RETRY_FIRST
+        while not self._stopping.is_set():
+            before = self._events_applied
+            try:
+                self._connect_and_apply()
+            except PositionMoved:
+                self._state = State.STARTING  # read everything anew; whoever moved it may be ahead of us
+            except Unavailable as error:
+                self._state, self._error = State.STARTING, error
+            except TidelogError as error:
+                self._halt(error)
+                return
+            except Exception as error:  # a thread must not die unseen
+                self._halt(TidelogError(f"replica failed: {error!r}", hint="this is a bug in tidelog"))
+                return
+            pause = RETRY_FIRST if self._events_applied > before else min(RETRY_MOST, pause * 2)
+            self._stopping.wait(pause)
+        self._state = State.STOPPED
+
+    def _halt(self, error: TidelogError) -> None:
+        error.group = error.group or self.group
+        self._error = error
+        self._state = State.NEEDS_REBUILD if isinstance(error, NeedsRebuild) else State.HALTED
+
+    def _connect_and_apply(self) -> None:
+        store = self._open_store()
+        log = self._open_log()
+        try:
+            applier = store.applier(log.cluster_id)
+            try:
+                self._head = applier.position.head
+                follower = Follower(log, self._codec, applier.position.head)
+                check_history(log, follower, applier.position.cluster_id)
+                self._follower = follower
+                receipts = Receipts(store, self._control)
+                fetcher = Fetcher(log.reader(follower.head.next_offset), follower, self._settings.queue_bytes)
+                try:
+                    self._apply_until_stopped(store, applier, fetcher, receipts)
+                finally:
+                    fetcher.close()
+                    receipts.close()
+            finally:
+                applier.close()
+        finally:
+            log.close()
+
+    def _apply_until_stopped(self, store: Store, applier: Applier, fetcher: Fetcher, receipts: Receipts) -> None:
+        self._rebuilding = store.rebuilding()
+        self._state, self._error = _RUNNING, None
+        receipts.wake()
+        maintained, unfinished = time.monotonic(), True
+        while not self._stopping.is_set():
+            run = fetcher.take(0 if unfinished else IDLE)
+            if run is not None:
+                self._apply(run, applier, receipts)
+            if run is None or time.monotonic() - maintained > MAINTAIN_EVERY:
+                unfinished = applier.maintain()
+                maintained = time.monotonic()
+            elif fetcher.empty:
+                applier.settle()
+            self._head = applier.confirmed.head
+            if self._rebuilding is not None and self._head.sequence >= self._rebuilding:
+                store.end_rebuild()
+                self._rebuilding = None
+        self._head = applier.settle().head
+
+    def _apply(self, run: Run, applier: Applier, receipts: Receipts) -> None:
+        applier.submit(run.events)
+        self._events_applied += len(run.events)
+        if any(isinstance(event, Marker | CopyDropped) for event, _ in run.events):
+            applier.settle()
+            receipts.wake()
+
+
+def check_history(log: Log, follower: Follower, cluster_id: str) -> None:
+    """Raises `LogDiverged` or `NeedsRebuild` unless this log goes on from the follower's head."""
+    head, bounds = follower.head, log.bounds()
+    if head.sequence and cluster_id != log.cluster_id:
+        raise LogDiverged(
+            f"the store was filled from cluster {cluster_id}, and this log is on {log.cluster_id}",
+            sequence=head.sequence,
+            hint="check kafka.bootstrap_servers; if the log has moved, rebuild with: tidelog site rebuild",
+        )
+    if head.next_offset < bounds.start or (head.sequence and head.offset < bounds.start):
+        raise NeedsRebuild(
+            f"the log begins at offset {bounds.start}, and the next event needed is at {head.next_offset}",
+            sequence=head.sequence,
+            offset=head.next_offset,
+            hint="the log was trimmed past this site; rebuild it with: tidelog site rebuild",
+        )
+    follower.check_head()

@@ -1,0 +1,176 @@
+"""The reading side: what a site holds of a group, with no writer session and no fencing."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from tidelog.clock import iso, wall_us
+from tidelog.consumers.deployment import Deployment, find_site, open_store
+from tidelog.errors import NotFound
+from tidelog.producers.volume_file import VolumeFile
+from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.image import Store
+from tidelog.stores.store import Copy, Position
+
+
+class SiteVolume:
+    """A volume as a site holds it, live or in a copy; read-only. Offsets and lengths are bytes."""
+
+    def __init__(self, store: Store, info: VolumeInfo, copy: Copy | None = None) -> None:
+        self._store, self.info, self._copy = store, info, copy
+
+    @property
+    def name(self) -> str:
+        """Its name at that position."""
+        return self.info.name
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.info.size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """``length`` bytes at ``offset``; of a live volume all at one position.
+
+        Raises `OutOfBounds`, `NotFound` (deleted or dropped meanwhile), `StoreUnavailable`.
+        """
+        return self._store.read(self.info, offset, length, self._copy)
+
+    def open(self) -> VolumeFile:
+        """The volume as a raw binary file, seekable and read-only; wrap it in `io.BufferedReader`."""
+        return VolumeFile(self)
+
+
+class CopyVolume(SiteVolume):
+    """A volume of a copy: the work volume of US6212531, to back up from while writes go on."""
+
+    def __init__(self, store: Store, info: VolumeInfo, copy: Copy) -> None:
+        super().__init__(store, info, copy)
+        self._of = copy
+
+    def digest(self) -> bytes:
+        """16 bytes; equal wherever the volume's content is equal (DESIGN section 5)."""
+        return self._store.volume_digest(self.info, self._of)
+
+
+class CopyView:
+    """A point-in-time copy at one site. Its identity is (group, ``sequence``, ``seal``); the name is a label."""
+
+    def __init__(self, store: Store, copy: Copy) -> None:
+        self._store, self.info = store, copy
+        self.name, self.sequence, self.seal = copy.name, copy.sequence, copy.seal
+        self.timestamp_us, self.blocks_changed = copy.timestamp_us, copy.blocks_changed
+
+    def __repr__(self) -> str:
+        return f"<copy {self.name!r} at sequence {self.sequence}, {iso(self.timestamp_us)}>"
+
+    def volumes(self) -> list[CopyVolume]:
+        """Every volume of the group as it was."""
+        return [CopyVolume(self._store, info, self.info) for info in self.info.volumes]
+
+    def volume(self, name: str) -> CopyVolume:
+        """The volume of that name at the cut. Raises `NotFound`."""
+        return CopyVolume(self._store, _named(self.info.volumes, name, f"copy {self.name}"), self.info)
+
+    def digest(self) -> bytes:
+        """The copy's digest, 16 bytes: equal at every site that holds the same copy."""
+        return self._store.digest(self.info)
+
+
+class SiteGroup:
+    """A group as one site holds it. Thread-safe."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.name, self.site = store.identity.group, store.identity.site
+
+    @property
+    def position(self) -> Position:
+        """How far the site has applied the log; ``position.head.sequence`` is the number to compare."""
+        return self._store.position()
+
+    @property
+    def rpo(self) -> float:
+        """Seconds since the newest event that the site has applied was written: what would be lost, at most, if
+        everything else were gone now. An idle writer's heartbeats keep it small. Infinite before the first event."""
+        written = self.position.head.timestamp_us
+        return (wall_us() - written) / 1_000_000 if written else float("inf")
+
+    @property
+    def rebuilding(self) -> bool:
+        """Whether a rebuild is under way, so that nothing here is good yet."""
+        return self._store.rebuilding() is not None
+
+    def copies(self) -> list[CopyView]:
+        """The copies that can be read, oldest first."""
+        return [CopyView(self._store, copy) for copy in self._store.copies()]
+
+    def copy(self, name: str) -> CopyView:
+        """The newest copy of that name. Raises `NotFound`."""
+        return CopyView(self._store, self._store.copy(name))
+
+    def volumes(self) -> list[SiteVolume]:
+        """The live volumes."""
+        return [SiteVolume(self._store, info) for info in self._store.volumes()]
+
+    def volume(self, name: str) -> SiteVolume:
+        """The live volume of that name. Raises `NotFound`."""
+        return SiteVolume(self._store, _named(self._store.volumes(), name, f"group {self.name}"))
+
+    def wait_until(self, sequence: int, timeout: float = 30.0) -> bool:
+        """Waits until the site has applied ``sequence``; False if it has not within ``timeout`` seconds."""
+        return _await(lambda: self.position.head.sequence >= sequence, timeout)
+
+    def close(self) -> None:
+        """Lets go of Redis."""
+        self._store.close()
+
+
+class Site:
+    """A site, for reading. From `tidelog.open_site`; close it, or use it as a context manager."""
+
+    def __init__(self, deployment: Deployment, name: str, *, owns: bool = True) -> None:
+        find_site(deployment.config, name)
+        self.name = name
+        self._deployment, self._owns = deployment, owns
+        self._groups: dict[str, SiteGroup] = {}
+
+    def group(self, name: str) -> SiteGroup:
+        """A group at this site. Raises `NotFound`, also while no worker has made its store yet; `StoreUnavailable`."""
+        if name not in self._groups:
+            self._groups[name] = SiteGroup(open_store(self._deployment, self.name, name))
+        return self._groups[name]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of everything."""
+        for group in self._groups.values():
+            group.close()
+        self._groups.clear()
+        if self._owns:
+            self._deployment.close()
+
+
+def _named(volumes: "tuple[VolumeInfo, ...] | list[VolumeInfo]", name: str, where: str) -> VolumeInfo:
+    found = next((info for info in volumes if info.name == name), None)
+    if found is None:
+        there = ", ".join(sorted(info.name for info in volumes)) or "none"
+        raise NotFound(f"no volume {name!r} in {where} (there are: {there})")
+    return found
+
+
+def _await(done: Callable[[], bool], timeout: float) -> bool:
+    deadline = time.monotonic() + timeout
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True

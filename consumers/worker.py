@@ -1,0 +1,184 @@
+"""A site worker: the replicas of the groups that it owns at one site, and what it says of them."""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterable
+
+from tidelog.clock import wall_us
+from tidelog.consumers.deployment import Deployment, find_site, open_store
+from tidelog.consumers.membership import Membership
+from tidelog.consumers.replica import Replica, State
+from tidelog.errors import NeedsRebuild, NotFound, TidelogError, Unavailable
+from tidelog.producers.log import Log
+from tidelog.schemas.control import GroupCreated, SiteStatus, status_key
+from tidelog.stores.image import Store
+
+LEAVE_TIMEOUT = 30.0
+
+
+class SiteWorker:
+    """Runs replicas for a site until `stop`. ``groups`` restricts it to some; by default it serves every group there
+    is, also those made later.
+
+    `run` blocks; it returns after `stop`, called from another thread or a signal's. Ends on no error of a single
+    group: that is the group's status.
+    """
+
+    def __init__(
+        self, deployment: Deployment, site: str, membership: Callable[[], Membership], groups: Iterable[str] = ()
+    ) -> None:
+        find_site(deployment.config, site)
+        self.site = site
+        self._deployment, self._make_membership = deployment, membership
+        self._only = frozenset(groups)
+        self._stopping = threading.Event()
+        self._replicas: dict[str, tuple[Replica, GroupCreated]] = {}
+        self._logs: dict[str, Log] = {}
+        self._ends: dict[str, int] = {}
+        self.unreachable: TidelogError | None = None  # why the last round could not be completed
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+
+    @property
+    def replicas(self) -> dict[str, Replica]:
+        """The replicas that run now, by group."""
+        return {name: replica for name, (replica, _) in self._replicas.items()}
+
+    def stop(self) -> None:
+        """Asks `run` to end; returns at once."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Serves until `stop`. Kafka out of reach is waited out; the replicas go on from their positions."""
+        membership: Membership | None = None
+        interval = self._deployment.config.worker.status_interval
+        try:
+            while not self._stopping.is_set():
+                try:
+                    if membership is None:
+                        membership = self._make_membership()
+                    self._round(membership)
+                    self.unreachable = None
+                except Unavailable as error:
+                    self.unreachable = error
+                self._stopping.wait(interval)
+        finally:
+            self._leave(membership)
+
+    def _round(self, membership: Membership) -> None:
+        there = {record.group: record for record in self._deployment.cluster.list_groups()}
+        wanted = {name: record for name, record in there.items() if not self._only or name in self._only}
+        owned = membership.owned({name: record.topic for name, record in wanted.items()})
+        for name in self._replicas.keys() - owned:
+            self._stop_replica(name)
+        for name in [name for name, replica in self.replicas.items() if self._rebuild_begun(name, replica)]:
+            self._stop_replica(name)
+        for name in owned - self._replicas.keys():
+            self._start_replica(wanted[name])
+        offsets = {}
+        for name, (replica, record) in self._replicas.items():
+            status = self._status(name, replica)
+            self._deployment.cluster.control.publish(status)
+            offsets[record.topic] = status.offset + 1
+        membership.commit(offsets)
+
+    def _start_replica(self, record: GroupCreated) -> None:
+        cluster = self._deployment.cluster
+        replica = Replica(
+            record.group,
+            cluster.codec(record),
+            lambda: cluster.log(record),
+            lambda: self._open_store(record.group),
+            cluster.control,
+            self._deployment.config.worker,
+        )
+        self._replicas[record.group] = (replica, record)
+        replica.start()
+
+    def _open_store(self, group: str) -> Store:
+        """The group's store here; made if this site never had one.
+
+        A store that is gone although the site has reported progress is not made anew unasked: it may be the wrong
+        Redis, and a site that silently starts over would serve old data. Raises `NeedsRebuild`.
+        """
+        try:
+            return open_store(self._deployment, self.site, group)
+        except NotFound:
+            before = self._deployment.cluster.control.snapshot().get(status_key(group, self.site))
+            if isinstance(before, SiteStatus) and before.sequence > 0:
+                raise NeedsRebuild(
+                    f"the store of site {self.site} is empty, and it had applied sequence {before.sequence}",
+                    sequence=before.sequence,
+                    hint=f"if this is the right Redis, run: tidelog site rebuild {self.site} --group {group}",
+                ) from None
+            return open_store(self._deployment, self.site, group, create=True)
+
+    def _rebuild_begun(self, name: str, replica: Replica) -> bool:
+        """Whether a replica that has halted may start over, because an operator has begun to rebuild its store."""
+        if replica.progress(0).state not in (State.HALTED, State.NEEDS_REBUILD) or replica.running:
+            return False
+        try:
+            store = open_store(self._deployment, self.site, name)
+        except TidelogError:
+            return False
+        try:
+            return store.rebuilding() is not None
+        finally:
+            store.close()
+
+    def _stop_replica(self, name: str) -> None:
+        replica, _ = self._replicas.pop(name)
+        replica.stop()
+        log = self._logs.pop(name, None)
+        if log is not None:
+            log.close()
+
+    def _status(self, name: str, replica: Replica) -> SiteStatus:
+        before = self._ends.get(name, 0)
+        end = self._ends[name] = self._end_offset(name)
+        progress = replica.progress(before)
+        head, error = progress.head, progress.error
+        return SiteStatus(
+            site=self.site,
+            group=name,
+            state=progress.state,
+            reason=f"{type(error).__name__}: {error}" if error else "",
+            hint=error.hint if error else "",
+            sequence=head.sequence,
+            seal=head.seal,
+            epoch=head.epoch,
+            timestamp_us=head.timestamp_us,
+            offset=head.offset,
+            end_offset=end,
+            events_applied=progress.events_applied,
+            redelivered=progress.skipped.redelivered,
+            void=progress.skipped.void,
+            reported_us=wall_us(),
+            worker=self._name,
+        )
+
+    def _end_offset(self, name: str) -> int:
+        if name not in self._logs:
+            try:
+                self._logs[name] = self._deployment.cluster.log(self._replicas[name][1])
+            except Unavailable:
+                raise
+            except TidelogError:
+                return 0  # the replica meets the same broken rule and says so
+        return self._logs[name].bounds().end
+
+    def _leave(self, membership: Membership | None) -> None:
+        replicas = dict(self._replicas)
+        for replica, _ in replicas.values():
+            replica.stop(LEAVE_TIMEOUT)
+        try:
+            for name, (replica, _) in replicas.items():
+                if replica.progress(0).state is State.STOPPED:
+                    self._deployment.cluster.control.publish(self._status(name, replica), timeout=3.0)
+        except Unavailable as error:
+            self.unreachable = error  # the status then ages, which tells the same
+        finally:
+            for name in replicas:
+                self._stop_replica(name)
+            if membership is not None:
+                membership.close()

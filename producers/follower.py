@@ -1,0 +1,115 @@
+"""Following a log: every record judged by the verdict table, in order, from a known head."""
+
+from dataclasses import dataclass, field
+
+from tidelog.errors import Halted, LogDiverged, LogGap
+from tidelog.producers.log import Log, Record
+from tidelog.schemas.chain import Head, Verdict, judge
+from tidelog.schemas.codec import SEAL_SIZE, Codec
+from tidelog.schemas.events import Event, WriterOpened
+
+_ANOTHER_LOG = "the log was truncated or replaced; rebuild the site with: tidelog site rebuild"
+
+
+@dataclass(slots=True)
+class Skipped:
+    """Records that counted for nothing, by verdict."""
+
+    redelivered: int = 0
+    void: int = 0
+    held: int = 0
+
+
+def carries_head(log: Log, head: Head) -> bool:
+    """Whether the record at the head's offset still carries the head's seal ("ours" in the verdict table).
+
+    Costs a read. True for a head before the first event. Raises `LogUnavailable`.
+    """
+    if head.sequence == 0:
+        return True
+    record = log.record_at(head.offset)
+    return record is not None and record.value[-SEAL_SIZE:] == head.seal
+
+
+@dataclass(slots=True)
+class Follower:
+    """Judges records as they come. ``head`` moves with those that count; ``gap`` is set while an event is missing.
+
+    After a gap nothing counts until a new writer session extends the head (row 5 of the table): the records in between
+    are held, and void for ever once that session is there.
+    """
+
+    log: Log
+    codec: Codec
+    head: Head
+    gap: LogGap | None = None
+    skipped: Skipped = field(default_factory=Skipped)
+    superseded_by: WriterOpened | None = None
+    _leader_epoch: int = -1
+
+    def leader_changed(self, record: Record) -> bool:
+        """True when this record comes from a newer leader than those before: what was read since the head may have
+        been truncated, so the caller reads again from ``head.next_offset``.
+
+        Raises `LogDiverged` if the head's own record is gone. The first record only sets the mark.
+        """
+        if record.leader_epoch <= self._leader_epoch:
+            return False
+        first = self._leader_epoch < 0
+        self._leader_epoch = record.leader_epoch
+        if first:
+            return False
+        self.check_head()
+        return True
+
+    def check_head(self) -> None:
+        """Raises `LogDiverged` unless the head's record is still in the log with the head's seal."""
+        if not self._ours():
+            raise LogDiverged(
+                "the record of the head is no longer in the log",
+                sequence=self.head.sequence,
+                offset=self.head.offset,
+                hint=_ANOTHER_LOG,
+            )
+
+    def take(self, record: Record) -> Event | None:
+        """The event, if it counts: the caller applies it, ``head`` is already behind it. None if it does not.
+
+        Raises `CorruptEvent`, `UnsupportedEvent` and `LogDiverged`, with the record's offset; ``head`` then stands
+        before the record.
+        """
+        try:
+            event = self.codec.decode(record.value)
+            verdict = judge(self.head, event, self._ours)
+            if verdict is not Verdict.APPLY:
+                self.check_head()
+        except Halted as error:
+            error.offset = record.offset
+            raise
+        if verdict is Verdict.ACCEPT or (verdict is Verdict.APPLY and self.gap is None):
+            self.gap = None
+            self.head = self.head.after(event, record.offset)
+            return event
+        self._skip(event, verdict, record)
+        return None
+
+    def _ours(self) -> bool:
+        return carries_head(self.log, self.head)
+
+    def _skip(self, event: Event, verdict: Verdict, record: Record) -> None:
+        if verdict is Verdict.REDELIVERED:
+            self.skipped.redelivered += 1
+        elif verdict is Verdict.VOID:
+            self.skipped.void += 1
+            if isinstance(event, WriterOpened) and event.epoch > self.head.epoch:
+                self.superseded_by = event
+        else:
+            self.skipped.held += 1
+            if self.gap is None:
+                self.gap = LogGap(
+                    f"sequence {self.head.sequence + 1} is missing: {event.kind} of epoch {event.epoch} takes"
+                    f" {event.sequence}",
+                    sequence=self.head.sequence,
+                    offset=record.offset,
+                    hint="a writer lost a send and ended; open the group again and this site goes on by itself",
+                )

@@ -1,0 +1,173 @@
+"""A consistency group, open for writing."""
+
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from tidelog.clock import iso
+from tidelog.errors import AlreadyExists, ConfigError, CopiesDiffer, NotFound, SiteBehind
+from tidelog.names import check_name
+from tidelog.producers.control import Control, ControlView
+from tidelog.producers.session import WriterSession
+from tidelog.producers.volume import ReadSide, Volume
+from tidelog.schemas.control import CopyFormed, copy_key
+from tidelog.schemas.events import CopyDropped, Event, Marker, VolumeCreated, VolumeDeleted
+from tidelog.schemas.volumes import DEFAULT_BLOCK_SIZE, MAX_VOLUME_SIZE, valid_block_size
+from tidelog.units import parse_size
+
+
+class MarkedCopy:
+    """A copy that a marker of this session orders at every site. Its identity is (group, ``sequence``, ``seal``)."""
+
+    def __init__(self, group: str, name: str, marker: Event, control: Control) -> None:
+        self.group, self.name = group, name
+        self.sequence, self.seal, self.timestamp_us = marker.sequence, marker.seal, marker.timestamp_us
+        self._control = control
+
+    def __repr__(self) -> str:
+        return f"<copy {self.name!r} of {self.group} at sequence {self.sequence}, {iso(self.timestamp_us)}>"
+
+    def receipts(self) -> dict[str, CopyFormed]:
+        """What sites have answered so far, by site."""
+        return self._matching(self._control.snapshot())
+
+    def wait(self, sites: Sequence[str], timeout: float = 30.0) -> dict[str, CopyFormed]:
+        """Waits until every one of ``sites`` has formed this copy; their receipts, by site.
+
+        Raises `SiteBehind` after ``timeout`` seconds, naming who has not answered, and `CopiesDiffer` if the digests
+        are not all equal.
+        """
+        wanted = set(sites)
+        arrived = self._control.wait_for(lambda view: wanted <= self._matching(view).keys(), timeout)
+        receipts = self.receipts()
+        if not arrived and not wanted <= receipts.keys():
+            missing = ", ".join(sorted(wanted - receipts.keys()))
+            raise SiteBehind(
+                f"no receipt for copy {self.name} from {missing} within {timeout:g} s",
+                group=self.group,
+                sequence=self.sequence,
+                hint="see: tidelog status",
+            )
+        digests = {receipt.digest for receipt in receipts.values()}
+        if len(digests) > 1:
+            told = ", ".join(f"{site} {receipt.digest.hex()}" for site, receipt in sorted(receipts.items()))
+            raise CopiesDiffer(f"copy {self.name} is not the same at every site: {told}", group=self.group)
+        return {site: receipts[site] for site in sites}
+
+    def _matching(self, view: ControlView) -> dict[str, CopyFormed]:
+        prefix = copy_key(self.group, self.sequence, "")
+        found = (record for key, record in view.items() if key.startswith(prefix))
+        return {r.site: r for r in found if isinstance(r, CopyFormed) and r.seal == self.seal}
+
+
+class Group:
+    """A consistency group with its one writer session. Thread-safe. Made by `tidelog.open_group`; close it, or use it
+    as a context manager: leaving it flushes."""
+
+    def __init__(
+        self,
+        name: str,
+        session: WriterSession,
+        read_side: ReadSide,
+        control: Control,
+        batch_bytes: int,
+        closing: Sequence[Callable[[], None]],
+    ) -> None:
+        self.name = name
+        self.session = session
+        self.read_side = read_side
+        self.batch_bytes = batch_bytes
+        self._control = control
+        self._closing = closing  # what ends with the group, in this order
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Flushes, ends the writer session and lets go of the site. Raises what the flush raises."""
+        try:
+            self.session.close()
+        finally:
+            for close in self._closing:
+                close()
+            self._closing = ()
+
+    def create_volume(self, name: str, size: int | str, block_size: int = DEFAULT_BLOCK_SIZE) -> Volume:
+        """A new volume of ``size`` bytes (or ``"1GiB"``), thin: unwritten blocks read as zeros and take no room.
+
+        A volume of that name with the same sizes is given back as it is. Raises `AlreadyExists` if its sizes differ,
+        `InvalidName`, `ConfigError` for a size or block size that cannot be.
+        """
+        check_name("volume", name)
+        size = parse_size(size)
+        if not 0 < size <= MAX_VOLUME_SIZE:
+            raise ConfigError(f"size {size} of volume {name} is not between 1 and {MAX_VOLUME_SIZE} bytes")
+        if not valid_block_size(block_size):
+            raise ConfigError(f"block size {block_size} of volume {name} is no power of two from 512 to 65536")
+        with self.session.order:
+            there = self.session.state.volumes.named(name)
+            if there is not None:
+                if (there.size, there.block_size) == (size, block_size):
+                    return Volume(self, there.id)
+                raise AlreadyExists(
+                    f"volume {name} exists with {there.size} bytes in blocks of {there.block_size}",
+                    group=self.name,
+                    hint="open it with group.volume(name), and change its size with volume.resize(size)",
+                )
+            event = self.session.emit(VolumeCreated, name=name, size=size, block_size=block_size)
+        self.flush()
+        return Volume(self, event.sequence)
+
+    def volume(self, name: str) -> Volume:
+        """The volume of that name. Raises `NotFound`."""
+        found = self.session.state.volumes.named(name)
+        if found is None:
+            there = ", ".join(sorted(volume.name for volume in self.session.state.volumes)) or "none"
+            raise NotFound(f"no volume {name!r} (there are: {there})", group=self.name)
+        return Volume(self, found.id)
+
+    def volumes(self) -> Iterator[Volume]:
+        """Every volume, in the order in which they were created."""
+        return (Volume(self, info.id) for info in tuple(self.session.state.volumes))
+
+    def delete_volume(self, name: str) -> None:
+        """Takes a volume out of the group; copies that hold it keep it. Raises `NotFound`."""
+        with self.session.order:
+            volume = self.volume(name)
+            self.session.emit(VolumeDeleted, volume=volume.id)
+        self.flush()
+
+    def flush(self) -> None:
+        """Returns when every earlier write is confirmed in the log: that is the acknowledgement.
+
+        Raises `Fenced` or `LogUnavailable`: what was not confirmed may or may not be in the log.
+        """
+        self.session.flush()
+
+    def mark(self, name: str) -> MarkedCopy:
+        """Puts a consistency marker behind every earlier write, durable when this returns: each site cuts a
+        point-in-time copy of the whole group exactly there.
+
+        Raises `InvalidName`, `AlreadyExists` if a copy of that name is there, `Fenced`, `LogUnavailable`.
+        """
+        check_name("copy", name)
+        with self.session.order:
+            if self.session.state.copy(name) is not None:
+                raise AlreadyExists(f"copy {name!r} exists", group=self.name, hint="choose another name, or drop it")
+            marker = self.session.emit(Marker, name=name)
+        self.flush()
+        return MarkedCopy(self.name, name, marker, self._control)
+
+    def drop_copy(self, name: str) -> None:
+        """Drops the copy of that name at every site, by an event in the log. Raises `NotFound`."""
+        with self.session.order:
+            copy = self.session.state.copy(name)
+            if copy is None:
+                raise NotFound(f"no copy {name!r}", group=self.name)
+            self.session.emit(CopyDropped, copy_sequence=copy.sequence, copy_seal=copy.seal)
+        self.flush()

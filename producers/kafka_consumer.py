@@ -1,0 +1,123 @@
+"""One consumer on one partition, with what kafka-python leaves to its users: a sign of life, and no stale fetches."""
+
+import time
+from typing import Any
+
+from kafka import TopicPartition
+from kafka import errors as kafka_errors
+
+from tidelog.config import Config
+from tidelog.errors import LogDiverged, LogUnavailable, NeedsRebuild
+from tidelog.producers.kafka_clients import close_quietly, open_consumer, translated
+from tidelog.producers.log import Bounds
+
+# Without records for this long, ask whether anybody is there; without an answer for this long, say so.
+QUIET = 2.0
+SILENT = 10.0
+PROBE_TIMEOUT = 1.0
+
+
+class PartitionConsumer:
+    """kafka-python's consumer on partition 0 of a topic. Not thread-safe.
+
+    ``KafkaConsumer.poll`` returns {} for an idle partition and for a dead cluster alike. So a consumer that got
+    nothing for `QUIET` seconds asks for the end offset; after `SILENT` seconds without any answer, or with records
+    there that do not come, it raises `LogUnavailable`.
+    """
+
+    def __init__(self, config: Config, topic: str, **overrides: Any) -> None:
+        self._config = config
+        self._topic = topic
+        self._partition = TopicPartition(topic, 0)
+        self._consumer = open_consumer(config, **overrides)
+        self._consumer.assign([self._partition])
+        self._prefetched: int | None = None
+        self._alive = self._probed = time.monotonic()
+        self.position = 0
+
+    def seek(self, offset: int) -> None:
+        """Goes to ``offset``. What was fetched ahead is not used: the log may have changed since."""
+        if offset == self._prefetched:
+            self._drop_prefetch()
+        self._consumer.seek(self._partition, offset)
+        self.position = offset
+
+    def _drop_prefetch(self) -> None:
+        # A fetch ahead carries the offset that it was asked for, and would be taken for the answer to a new question
+        # at the same offset. Any other seek makes kafka-python discard it.
+        self._consumer.unsubscribe()
+        deadline = time.monotonic() + PROBE_TIMEOUT
+        while True:
+            waiting = self._consumer._fetcher.in_flight_fetches()
+            self._consumer.poll(timeout_ms=0)
+            if not waiting or time.monotonic() > deadline:
+                break
+            time.sleep(0.005)
+        self._consumer.assign([self._partition])
+        self._prefetched = None
+
+    def fetch(self, timeout: float, max_records: int | None = None) -> list[Any]:
+        """The ``ConsumerRecord`` objects of the next fetch; [] after ``timeout`` seconds, or later while Kafka is silent.
+
+        Raises `NeedsRebuild`, `LogDiverged`, `LogUnavailable`.
+        """
+        try:
+            with translated("read", self._config, self._topic):
+                polled = self._consumer.poll(timeout_ms=int(timeout * 1000), max_records=max_records)
+        except LogUnavailable as error:
+            raise self._out_of_range(error) from error
+        records: list[Any] = polled.get(self._partition, [])
+        now = time.monotonic()
+        if records:
+            self._alive = now
+            self.position = records[-1].offset + 1
+        else:
+            self._advance(now)
+        self._prefetched = self.position
+        return records
+
+    def _advance(self, now: float) -> None:
+        """Takes note of a gap that was passed, and looks whether the cluster lives."""
+        moved = self._consumer._subscription.assignment[self._partition].position.offset
+        if moved != self.position:
+            self.position, self._alive = moved, now
+        if now - self._alive < QUIET or now - self._probed < QUIET:
+            return
+        self._probed = now
+        try:
+            end = self.bounds(PROBE_TIMEOUT).end
+        except LogUnavailable:
+            if now - self._alive >= SILENT:
+                raise
+            return
+        if end <= self.position:
+            self._alive = now
+        elif now - self._alive >= SILENT:
+            message = f"{self._topic} ends at offset {end}, but no record came for {now - self._alive:.0f} s"
+            raise LogUnavailable(message, hint="is the partition's leader well?", offset=self.position)
+
+    def bounds(self, timeout: float) -> Bounds:
+        """Start and end now. Raises `LogUnavailable`."""
+        timeout_ms = int(timeout * 1000)
+        with translated("ask for the offsets of", self._config, self._topic):
+            start = self._consumer.beginning_offsets([self._partition], timeout_ms=timeout_ms)
+            end = self._consumer.end_offsets([self._partition], timeout_ms=timeout_ms)
+        return Bounds(start[self._partition], end[self._partition])
+
+    def _out_of_range(self, error: LogUnavailable) -> Exception:
+        cause = error.__cause__
+        if isinstance(cause, kafka_errors.LogTruncationError):
+            hint = "a broker lost records that were confirmed; see docs/guarantees.md"
+            return LogDiverged(f"{self._topic} was truncated: {cause}", hint=hint, offset=self.position)
+        if not isinstance(cause, kafka_errors.OffsetOutOfRangeError):
+            return error
+        bounds = self.bounds(self._config.kafka.request_timeout)
+        if self.position < bounds.start:
+            hint = "rebuild this site from a copy or another site"
+            return NeedsRebuild(f"{self._topic} starts at offset {bounds.start}", hint=hint, offset=self.position)
+        hint = "the topic was truncated or made anew"
+        return LogDiverged(f"{self._topic} ends at offset {bounds.end}", hint=hint, offset=self.position)
+
+    def close(self) -> None:
+        """Ends, within a second or so."""
+        close_quietly(self._consumer)

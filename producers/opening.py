@@ -1,0 +1,146 @@
+"""Opening a writer session: fold the log to its head, extend that head, and see that it counts."""
+
+import os
+import socket
+import threading
+import uuid
+
+from tidelog.clock import PROCESS_CLOCK, HybridClock
+from tidelog.errors import ClockSkew, Fenced, LogDiverged, LogUnavailable
+from tidelog.producers.follower import Follower, carries_head
+from tidelog.producers.group_state import GroupState, Vouched
+from tidelog.producers.log import UNKNOWN_OFFSET, Appender, Log, Reader
+from tidelog.producers.session import WriterSession, WriterSettings
+from tidelog.schemas.chain import Head, origin
+from tidelog.schemas.codec import Codec
+from tidelog.schemas.events import WriterOpened
+
+# A writer yields to a void opening of a higher epoch, so that the second try succeeds against a busy one; more tries
+# are needed only while several processes open at once.
+MAX_ATTEMPTS = 20
+
+
+def open_session(
+    log: Log,
+    codec: Codec,
+    group_id: str,
+    settings: WriterSettings,
+    *,
+    vouched: Vouched | None = None,
+    clock: HybridClock = PROCESS_CLOCK,
+) -> WriterSession:
+    """A new writer session at the head of the log; every session before it is fenced.
+
+    Folds from ``vouched`` if its record is still in the log, else from sequence 1. Raises `LogDiverged` (a log that
+    does not begin at its beginning), `CorruptEvent`, `ClockSkew`, `LogUnavailable`, or `Fenced` when others kept
+    opening at the same time.
+    """
+    if vouched is not None and vouched.head.sequence > 0 and carries_head(log, vouched.head):
+        follower, state = Follower(log, codec, vouched.head), GroupState(vouched.volumes, vouched.copies)
+    else:
+        _require_beginning(log)
+        follower, state = Follower(log, codec, origin(group_id)), GroupState()
+    reader = log.reader(max(follower.head.next_offset, log.bounds().start))
+    try:
+        for _ in range(MAX_ATTEMPTS):
+            _fold(reader, log.bounds().end, follower, state, settings.write_timeout)
+            _check_skew(follower.head, clock, settings.max_clock_skew)
+            appender = log.appender()
+            try:
+                if _try_open(appender, reader, log, codec, follower, state, clock, settings):
+                    return WriterSession(log, appender, codec, follower.head, state, clock, settings)
+            except BaseException:
+                appender.abandon()
+                raise
+            appender.abandon()
+    finally:
+        reader.close()
+    raise Fenced(
+        f"{MAX_ATTEMPTS} openings in a row lost the race to other writers",
+        sequence=follower.head.sequence,
+        hint="several processes open this group for writing at the same time; let one do it",
+    )
+
+
+def _require_beginning(log: Log) -> None:
+    bounds = log.bounds()
+    if bounds.start > 0:
+        raise LogDiverged(
+            f"the log begins at offset {bounds.start}, and no site vouches for a later position",
+            offset=bounds.start,
+            hint="open the group where the primary site's Redis can be reached, so that its position can be used",
+        )
+
+
+def _fold(reader: Reader, until: int, follower: Follower, state: GroupState, timeout: float) -> None:
+    restarted = True
+    while restarted:
+        restarted = False
+        for record in reader.records(until, timeout):
+            if follower.leader_changed(record):
+                reader.seek(follower.head.next_offset)
+                restarted = True
+                break
+            event = follower.take(record)
+            if event is not None:
+                state.fold(event)
+
+
+def _check_skew(head: Head, clock: HybridClock, max_skew: float) -> None:
+    ahead = (head.timestamp_us - clock.wall()) / 1_000_000
+    if ahead > max_skew:
+        raise ClockSkew(
+            f"the newest event is {ahead:.1f} s ahead of this machine's clock, more than the {max_skew:g} s allowed",
+            sequence=head.sequence,
+            hint="set this machine's clock, or wait, or raise writer.max_clock_skew",
+        )
+    clock.witness(head.timestamp_us)
+
+
+def _try_open(
+    appender: Appender,
+    reader: Reader,
+    log: Log,
+    codec: Codec,
+    follower: Follower,
+    state: GroupState,
+    clock: HybridClock,
+    settings: WriterSettings,
+) -> bool:
+    """Sends a ``WriterOpened`` that extends the head; True once it counts. The follower ends behind it either way."""
+    head = follower.head
+    opening = WriterOpened(
+        epoch=head.epoch + 1,
+        writer=uuid.uuid4().bytes,
+        sequence=head.sequence + 1,
+        timestamp_us=clock.stamp(),
+        previous=head.seal,
+        opened_by=f"{socket.gethostname()}:{os.getpid()}",
+    )
+    message, _ = codec.encode(opening)
+    # Where the fold stopped, never an end offset fetched apart from it: a record in between would be overlooked (L1).
+    expected = reader.next_offset
+    offset = _send_and_wait(appender, message, settings.write_timeout)
+    if UNKNOWN_OFFSET < offset < expected:
+        raise LogDiverged(f"an opening was acknowledged at offset {offset}, below {expected}", offset=offset)
+    until = offset + 1 if offset > UNKNOWN_OFFSET else log.bounds().end
+    # At the expected offset nothing can stand in between, and this reads the one record that was just acknowledged.
+    _fold(reader, until, follower, state, settings.write_timeout)
+    return follower.head.writer == opening.writer
+
+
+def _send_and_wait(appender: Appender, message: bytes, timeout: float) -> int:
+    answered = threading.Event()
+    result: list[tuple[int, Exception | None]] = []
+
+    def acknowledged(offset: int, error: Exception | None) -> None:
+        result.append((offset, error))
+        answered.set()
+
+    appender.send(message, acknowledged)
+    if not answered.wait(timeout):
+        raise LogUnavailable(f"the log did not confirm an opening within {timeout:g} s", hint="is Kafka up?")
+    offset, error = result[0]
+    if error is not None:
+        raise error
+    return offset

@@ -1,0 +1,382 @@
+"""A writer session: the one that may extend a group's log, and knows which of its events stand in it.
+
+Order, sequence, time and chain are decided under one lock, in the thread that calls; the log's own thread confirms.
+What is confirmed follows DESIGN section 3, "Fence": an acknowledged record at the expected offset is confirmed at no
+cost; any other acknowledgement makes the session read from its last confirmed record to its own and judge each.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
+
+from tidelog.clock import HybridClock
+from tidelog.errors import Fenced, LogDiverged, LogUnavailable, OutOfBounds, SessionClosed, TidelogError
+from tidelog.producers.batch import MAX_WRITES, OpenBatch
+from tidelog.producers.follower import Follower
+from tidelog.producers.group_state import GroupState
+from tidelog.producers.log import UNKNOWN_OFFSET, Appender, Log
+from tidelog.producers.overlay import Overlay
+from tidelog.schemas.chain import Head
+from tidelog.schemas.codec import Codec
+from tidelog.schemas.events import Event, Heartbeat
+from tidelog.schemas.volumes import VolumeInfo
+
+
+class WriterSettings(Protocol):
+    """The part of the configuration that a session reads: bytes and seconds."""
+
+    @property
+    def batch_bytes(self) -> int: ...
+    @property
+    def linger(self) -> float: ...
+    @property
+    def buffer_bytes(self) -> int: ...
+    @property
+    def write_timeout(self) -> float: ...
+    @property
+    def heartbeat(self) -> float: ...
+    @property
+    def max_clock_skew(self) -> float: ...
+    @property
+    def overlay_bytes(self) -> int: ...
+
+
+@dataclass(slots=True)
+class _Sent:
+    """An event handed to the log. ``offset`` is what the log acknowledged, None before it did."""
+
+    head: Head  # with the offset unknown
+    size: int
+    offset: int | None = None
+
+
+class WriterSession:
+    """Appends events to one group's log. Thread-safe; order is the order in which calls take the lock.
+
+    Made by `tidelog.producers.opening.open_session`, after its ``WriterOpened`` was confirmed. Every error of the log,
+    and being fenced, ends the session: nothing more is sent, and each later call raises that error again.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        appender: Appender,
+        codec: Codec,
+        opened: Head,
+        state: GroupState,
+        clock: HybridClock,
+        settings: WriterSettings,
+    ) -> None:
+        self._log, self._appender, self._codec = log, appender, codec
+        self._clock, self._settings = clock, settings
+        self.epoch, self.writer, self.state = opened.epoch, opened.writer, state
+        self.overlay = Overlay(opened.sequence, settings.overlay_bytes)
+        self._order = threading.RLock()  # sequence, time, chain and the order of sends
+        self._state = threading.Condition(threading.Lock())  # what follows; also taken by the log's thread
+        self._planned = opened  # the last event handed to the log
+        self._confirmed = opened  # the last event that certainly counts
+        self._sent: deque[_Sent] = deque()
+        self._unconfirmed_bytes = 0
+        self._doubt = False  # an acknowledgement came from an unexpected offset
+        self._error: TidelogError | None = None
+        self._closed = False
+        self._batch = OpenBatch(opened.sequence + 1)
+        self._last_send = time.monotonic()
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"tidelog-writer-{log.name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def confirmed(self) -> Head:
+        """The last event that certainly stands in the log and counts."""
+        return self._confirmed
+
+    @property
+    def order(self) -> threading.RLock:
+        """The lock that decides the order; hold it to check something and emit on the strength of it."""
+        return self._order
+
+    def write(self, volume: int, offset: int, data: bytes) -> None:
+        """Buffers one write of at most ``batch_bytes`` to the volume with that id.
+
+        Blocks while ``buffer_bytes`` are unconfirmed, for ``write_timeout`` at most without progress. Raises
+        `OutOfBounds`: a write outside its volume never enters the log.
+        """
+        with self._order:
+            if self._error is not None or self._closed:
+                self._raise()
+            info = self.state.volumes.get(volume)
+            if info is None or offset < 0 or not data or offset + len(data) > info.size:
+                raise out_of_bounds(info, "write", offset, len(data))
+            if self._unconfirmed_bytes > self._settings.buffer_bytes:
+                self._await_room()
+            batch = self._batch
+            batch.volumes.append(volume)
+            batch.offsets.append(offset)
+            batch.lengths.append(len(data))
+            batch.timestamps_us.append(self._clock.stamp())
+            batch.data.append(data)
+            batch.size += len(data)
+            if batch.size >= self._settings.batch_bytes or len(batch.lengths) >= MAX_WRITES:
+                self._close_batch()
+            elif len(batch.lengths) == 1:
+                self._wake.set()
+
+    def emit(self, kind: type[Event], **fields: Any) -> Event:
+        """Closes the open batch and sends one event behind it, with the group's state following; not confirmed yet."""
+        with self._order:
+            if self._error is not None or self._closed:
+                self._raise()
+            self._close_batch()
+            event = self._send(kind, timestamp_us=self._clock.stamp(), **fields)
+            self.state.fold(event)
+            return event
+
+    def flush(self) -> Head:
+        """Returns when everything written or emitted before this call is confirmed in the log: that is the ack.
+
+        Raises `Fenced` or `LogUnavailable` (no progress for ``write_timeout`` seconds): then what was not confirmed
+        may or may not be in the log, and the session has ended.
+        """
+        with self._order:
+            if self._error is not None or self._closed:
+                self._raise()
+            self._close_batch()
+            target = self._planned.sequence
+        self._await(lambda: self._confirmed.sequence >= target)
+        return self._confirmed
+
+    def patch(self, volume: int, offset: int, data: bytearray, after: int) -> bool:
+        """Lays every own write after sequence ``after`` over a site's ``data``; False if some of them are forgotten."""
+        with self._order:
+            return self.overlay.patch(volume, offset, data, after, self._batch)
+
+    def close(self) -> None:
+        """Flushes and ends. Closing twice, or a session that failed, does nothing more."""
+        try:
+            if self._error is None and not self._closed:
+                self.flush()
+        finally:
+            self._closed = True
+            self._wake.set()
+            self._thread.join(self._settings.write_timeout)
+
+    # ---- sending, under the order lock
+
+    def _close_batch(self) -> None:
+        batch = self._batch
+        if not batch.lengths:
+            return
+        event = batch.event(self.epoch, self.writer, self._planned.seal)
+        self.overlay.add_batch(batch)
+        self._batch = OpenBatch(event.last_sequence + 1)
+        self._append(event)
+
+    def _send(self, kind: type[Event], **fields: Any) -> Event:
+        event = kind(
+            epoch=self.epoch,
+            writer=self.writer,
+            sequence=self._planned.sequence + 1,
+            previous=self._planned.seal,
+            **fields,
+        )
+        self._batch = OpenBatch(event.last_sequence + 1)
+        return replace(event, seal=self._append(event))
+
+    def _append(self, event: Event) -> bytes:
+        message, seal = self._codec.encode(event)
+        head = Head(event.last_sequence, seal, self.epoch, self.writer, event.timestamp_us, UNKNOWN_OFFSET)
+        sent = _Sent(head, len(message))
+        with self._state:
+            self._sent.append(sent)
+            self._unconfirmed_bytes += sent.size
+        self._planned = head
+        self._last_send = time.monotonic()
+        try:
+            self._appender.send(message, partial(self._acknowledged, sent))
+        except TidelogError as error:
+            self._fail(error)
+            self._raise()
+        return seal
+
+    def _await_room(self) -> None:
+        self._await(lambda: self._unconfirmed_bytes <= self._settings.buffer_bytes)
+
+    # ---- confirming
+
+    def _acknowledged(self, sent: _Sent, offset: int, error: Exception | None) -> None:
+        """Called by the log's thread: must not block."""
+        if error is not None:
+            self._fail(error if isinstance(error, TidelogError) else LogUnavailable(str(error)))
+            return
+        with self._state:
+            sent.offset = offset
+            if not self._doubt:
+                self._confirm_expected()
+            self._state.notify_all()
+        if self._doubt:
+            self._wake.set()
+
+    def _confirm_expected(self) -> None:
+        while self._sent and self._sent[0].offset is not None:
+            if self._sent[0].offset != self._confirmed.next_offset:
+                self._doubt = True
+                return
+            self._confirm(self._confirmed.next_offset)
+
+    def _confirm(self, offset: int) -> None:
+        sent = self._sent.popleft()
+        self._unconfirmed_bytes -= sent.size
+        head = sent.head
+        self._confirmed = Head(head.sequence, head.seal, head.epoch, head.writer, head.timestamp_us, offset)
+
+    def _settle_doubt(self) -> None:
+        """Reads from the last confirmed record to the acknowledged one of our own, and judges each (the fence)."""
+        with self._state:
+            doubtful = self._sent[0]
+            follower = Follower(self._log, self._codec, self._confirmed)
+        follower.check_head()
+        offset = doubtful.offset if doubtful.offset is not None else UNKNOWN_OFFSET
+        if UNKNOWN_OFFSET < offset < follower.head.next_offset:
+            raise LogDiverged(f"a send was acknowledged at offset {offset}, below the head's {follower.head.offset}")
+        reader = self._log.reader(follower.head.next_offset)
+        try:
+            until = offset + 1 if offset > UNKNOWN_OFFSET else self._log.bounds().end
+            for record in reader.records(until, self._settings.write_timeout):
+                event = follower.take(record)
+                if event is None:
+                    continue
+                if event.writer != self.writer:
+                    raise self._fenced(getattr(event, "opened_by", "another session"), event.epoch)
+                with self._state:
+                    if not self._sent or event.seal != self._sent[0].head.seal:
+                        raise LogDiverged("the log holds an event of this session that it did not send")
+                    self._confirm(record.offset)
+        finally:
+            reader.close()
+        if follower.gap is not None or (self._sent and self._sent[0] is doubtful):
+            raise self._fenced("an earlier loss: its own record does not count", self.epoch)
+        if follower.superseded_by is not None:
+            by = follower.superseded_by
+            raise self._fenced(f"{by.opened_by}, which is opening", by.epoch)
+
+    def _fenced(self, by: str, epoch: int) -> Fenced:
+        return Fenced(
+            f"writer session of epoch {self.epoch} was fenced by {by} (epoch {epoch})",
+            hint="another process opened this group for writing; unflushed writes may or may not be in the log",
+            sequence=self._confirmed.sequence,
+        )
+
+    # ---- waiting and ending
+
+    def _await(self, done: Callable[[], bool]) -> None:
+        """Waits for ``done``; ends the session when nothing was confirmed for ``write_timeout`` seconds."""
+        timeout = self._settings.write_timeout
+        with self._state:
+            confirmed, deadline = self._confirmed.sequence, time.monotonic() + timeout
+            while not done() and self._error is None:
+                if self._confirmed.sequence != confirmed:
+                    confirmed, deadline = self._confirmed.sequence, time.monotonic() + timeout
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                self._state.wait(left)
+            if done():
+                return
+        if self._error is None:
+            self._fail(
+                LogUnavailable(
+                    f"the log confirmed nothing for {timeout:g} s",
+                    sequence=self._confirmed.sequence,
+                    hint="is Kafka up, with enough in-sync replicas? Unflushed writes may or may not be in the log",
+                )
+            )
+        self._raise()
+
+    def _fail(self, error: TidelogError) -> None:
+        with self._state:
+            if self._error is None:
+                self._error = error
+            self._state.notify_all()
+        self._wake.set()  # the session's thread abandons the appender; this may be the appender's own
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            first = self._error
+            raise type(first)(
+                first.message, hint=first.hint, group=first.group, sequence=first.sequence, offset=first.offset
+            ) from first
+        raise SessionClosed("this writer session is closed", hint="open the group again")
+
+    # ---- the session's own thread: linger, heartbeats, doubt
+
+    def _run(self) -> None:
+        try:
+            while not self._closed and self._error is None:
+                self._wake.wait(self._idle_for())
+                self._wake.clear()
+                if self._doubt:
+                    self._clear_doubt()
+                self._linger()
+                self._beat()
+        except TidelogError as error:
+            self._fail(error)
+        except Exception as error:  # a thread that dies silently would let writes pile up
+            self._fail(TidelogError(f"writer session failed: {error!r}", hint="this is a bug in tidelog"))
+        finally:
+            self._appender.abandon()
+
+    def _idle_for(self) -> float:
+        """Seconds until a heartbeat is due."""
+        return max(0.0, self._settings.heartbeat - (time.monotonic() - self._last_send))
+
+    def _clear_doubt(self) -> None:
+        self._settle_doubt()
+        with self._state:
+            self._doubt = False
+            self._confirm_expected()
+            again = self._doubt
+            self._state.notify_all()
+        if again:
+            self._wake.set()
+
+    def _linger(self) -> None:
+        batch = self._batch
+        if not batch.lengths:
+            return
+        time.sleep(self._settings.linger)
+        # Whoever holds the lock may be waiting for room, which only this thread can give while there is doubt.
+        if not self._order.acquire(timeout=self._settings.linger):
+            self._wake.set()
+            return
+        try:
+            if batch is self._batch and self._error is None and not self._closed:
+                self._close_batch()
+        finally:
+            self._order.release()
+
+    def _beat(self) -> None:
+        # With something unconfirmed a heartbeat would say nothing new, and pile up while the log is away.
+        if self._idle_for() > 0 or self._sent or not self._order.acquire(blocking=False):
+            return
+        try:
+            if not self._closed and self._error is None and self._idle_for() <= 0 and not self._batch.lengths:
+                self._send(Heartbeat, timestamp_us=self._clock.stamp())
+        finally:
+            self._order.release()
+
+
+def out_of_bounds(info: VolumeInfo | None, what: str, offset: int, length: int) -> OutOfBounds:
+    """The error for an extent that the volume does not have; ``info`` is None if the volume was deleted."""
+    if info is None:
+        return OutOfBounds(f"{what} to a volume that was deleted")
+    if not length:
+        return OutOfBounds(f"a {what} of no bytes at offset {offset} of volume {info.name}")
+    return OutOfBounds(
+        f"{what} of {length} bytes at offset {offset} of volume {info.name}, which has {info.size} bytes",
+        hint="offsets begin at 0; grow the volume with volume.resize(size)",
+    )

@@ -1,0 +1,141 @@
+"""A volume as its writer sees it."""
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from tidelog.errors import NotFound, OutOfBounds, SiteBehind
+from tidelog.producers.session import out_of_bounds
+from tidelog.producers.volume_file import VolumeFile
+from tidelog.schemas.events import Discard, VolumeResized
+from tidelog.schemas.volumes import MAX_VOLUME_SIZE, VolumeInfo
+from tidelog.units import parse_size
+
+if TYPE_CHECKING:
+    from tidelog.producers.group import Group
+
+READ_TIMEOUT = 30.0
+# A site applies within milliseconds; asking more often than that costs the site more than it gains the reader.
+_ASK_AGAIN = 0.002
+
+
+class ReadSide(Protocol):
+    """A site's image of a group, for reading: a store, seen from the writer."""
+
+    def read(self, volume: VolumeInfo, offset: int, length: int) -> tuple[bytes, int]:
+        """``length`` bytes, and a sequence up to which they are complete: what came later may or may not be in them,
+        so the writer lays its own writes after that sequence over them. Zeros where the site does not know the volume,
+        or that part of it, yet. Raises `StoreUnavailable`."""
+
+
+class Volume:
+    """One volume of a group that is open for writing. Thread-safe. Offsets and lengths are bytes."""
+
+    def __init__(self, group: "Group", volume: int) -> None:
+        self._group = group
+        self.id = volume
+
+    @property
+    def info(self) -> VolumeInfo:
+        """Its row of the volume table. Raises `NotFound` once it was deleted."""
+        found = self._group.session.state.volumes.get(self.id)
+        if found is None:
+            raise NotFound(f"volume {self.id} was deleted", group=self._group.name)
+        return found
+
+    @property
+    def name(self) -> str:
+        """Unique in the group."""
+        return self.info.name
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.info.size
+
+    @property
+    def block_size(self) -> int:
+        """Bytes."""
+        return self.info.block_size
+
+    def write(self, offset: int, data: "bytes | bytearray | memoryview") -> None:
+        """Writes ``data`` at ``offset``: ordered, timestamped, buffered; `Group.flush` makes it durable.
+
+        More than ``batch_bytes`` goes as several writes, in order, not atomically. Blocks while the buffer is full.
+        Raises `OutOfBounds` (nothing was written), `Fenced`, `LogUnavailable`.
+        """
+        if type(data) is not bytes:
+            data = bytes(data)
+        session, limit = self._group.session, self._group.batch_bytes
+        if len(data) <= limit:
+            session.write(self.id, offset, data)
+            return
+        with session.order:  # so that no other write comes between the pieces, and all or none is within bounds
+            info = self.info
+            if offset < 0 or offset + len(data) > info.size:
+                raise out_of_bounds(info, "write", offset, len(data))
+            start = 0
+            while start < len(data):
+                # Pieces end on block borders, so that each block is overwritten in one go.
+                stop = min(len(data), start + limit - (offset + start) % info.block_size)
+                session.write(self.id, offset + start, data[start:stop])
+                start = stop
+
+    def discard(self, offset: int, length: int) -> None:
+        """Makes an extent read as zeros (trim, write zeroes); ordered like a write."""
+        session = self._group.session
+        with session.order:
+            info = self.info
+            if offset < 0 or length <= 0 or offset + length > info.size:
+                raise out_of_bounds(info, "discard", offset, length)
+            event = session.emit(Discard, volume=self.id, offset=offset, length=length)
+            session.overlay.add_zeros(self.id, event.sequence, offset, length)
+
+    def resize(self, size: int | str) -> None:
+        """Sets the size in bytes (or ``"2GiB"``); durable when this returns. What a smaller one cuts off reads as
+        zeros if the volume grows again."""
+        size = parse_size(size)
+        if not 0 < size <= MAX_VOLUME_SIZE:
+            raise OutOfBounds(f"size {size} is not between 1 and {MAX_VOLUME_SIZE} bytes", group=self._group.name)
+        session = self._group.session
+        with session.order:
+            before = self.info.size
+            event = session.emit(VolumeResized, volume=self.id, size=size)
+            if size < before:
+                session.overlay.add_zeros(self.id, event.sequence, size, before - size)
+        self.flush()
+
+    def read(self, offset: int, length: int) -> bytes:
+        """``length`` bytes from ``offset``, with every write of this session that was made before the call, applied
+        at a site or not. Reading no bytes gives none.
+
+        Raises `OutOfBounds`; `SiteBehind` if the site does not reach, within 30 s, what the session no longer holds
+        itself; `StoreUnavailable`.
+        """
+        info = self.info
+        if offset < 0 or length < 0 or offset + length > info.size:
+            raise out_of_bounds(info, "read", offset, length)
+        if not length:
+            return b""
+        session, side = self._group.session, self._group.read_side
+        deadline = time.monotonic() + READ_TIMEOUT
+        while True:
+            found, sequence = side.read(info, offset, length)
+            data = bytearray(found)
+            if session.patch(self.id, offset, data, sequence):
+                session.overlay.prune(sequence)
+                return bytes(data)
+            if time.monotonic() > deadline:
+                raise SiteBehind(
+                    f"the site has applied sequence {sequence}, and reading needs {session.overlay.floor}",
+                    group=self._group.name,
+                    hint="is its worker running? Start it with: tidelog site run",
+                )
+            time.sleep(_ASK_AGAIN)
+
+    def flush(self) -> None:
+        """As `Group.flush`: durable means the whole group's order up to here."""
+        self._group.flush()
+
+    def open(self) -> VolumeFile:
+        """The volume as a raw binary file, seekable, readable and writable; wrap it in `io.BufferedRandom`."""
+        return VolumeFile(self, self)
