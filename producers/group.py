@@ -93,9 +93,14 @@ class Group:
         try:
             self.session.close()
         finally:
-            for close in self._closing:
-                close()
-            self._closing = ()
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Ends without flushing: what was not confirmed may or may not be in the log."""
+        self.session.abandon()
+        closing, self._closing = self._closing, ()
+        for close in closing:
+            close()
 
     def create_volume(self, name: str, size: int | str, block_size: int = DEFAULT_BLOCK_SIZE) -> Volume:
         """A new volume of ``size`` bytes (or ``"1GiB"``), thin: unwritten blocks read as zeros and take no room.

@@ -161,9 +161,13 @@ class WriterSession:
             if self._error is None and not self._closed:
                 self.flush()
         finally:
-            self._closed = True
-            self._wake.set()
-            self._thread.join(self._settings.write_timeout)
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Ends without flushing: what was not confirmed may or may not be in the log. Does nothing a second time."""
+        self._closed = True
+        self._wake.set()
+        self._thread.join(self._settings.write_timeout)
 
     # ---- sending, under the order lock
 

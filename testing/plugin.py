@@ -14,6 +14,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from tidelog.testing.fixtures import (  # noqa: F401 (fixtures are found by name)
+    tidelog_deployment,
+    tidelog_group,
+    tidelog_memory_deployment,
+    tidelog_memory_group,
+    tidelog_memory_site,
+    tidelog_site,
+    tidelog_site_redis,
+)
+
 if TYPE_CHECKING:
     from tidelog.testing.redis_settings import Appendonly
     from tidelog.testing.servers import KafkaServing, RedisServing
