@@ -3,9 +3,9 @@
 Local processes on fixed ports that outlive the command; data, logs, process numbers and a ready `tidelog.toml` are in
 `.cache/stack/`. Data stay over `down`. Settings by environment:
 
-    TIDELOG_STACK_KAFKA_PORT    9092, and the next one for the controller
-    TIDELOG_STACK_REDIS_PORT    6381, and the next ones for the other sites
-    TIDELOG_STACK_DIR           .cache/stack in the repository
+    STACK_KAFKA_PORT    9092, and the next one for the controller
+    STACK_REDIS_PORT    6381, and the next ones for the other sites
+    STACK_DIR           .cache/stack in the repository
 
 An endpoint in the environment wins over a server of our own: `TIDELOG_KAFKA__BOOTSTRAP_SERVERS` and
 `TIDELOG_SITES__<SITE>__REDIS__URL`. Exit codes: 0 all is as asked, 1 it is not, 2 wrong usage, 130 interrupted.
@@ -30,9 +30,9 @@ from tidelog.testing.servers import ServerError
 from tidelog.testing.stack import SITES, given_kafka, given_redis, stack_toml
 from tidelog.testing.termination import interrupt_on_sigterm
 
-KAFKA_PORT = int(os.environ.get("TIDELOG_STACK_KAFKA_PORT", "9092"))
-REDIS_PORT = int(os.environ.get("TIDELOG_STACK_REDIS_PORT", "6381"))
-FOLDER = Path(os.environ.get("TIDELOG_STACK_DIR") or Path(__file__).parents[1] / ".cache" / "stack").absolute()
+KAFKA_PORT = int(os.environ.get("STACK_KAFKA_PORT", "9092"))
+REDIS_PORT = int(os.environ.get("STACK_REDIS_PORT", "6381"))
+FOLDER = Path(os.environ.get("STACK_DIR") or Path(__file__).parents[1] / ".cache" / "stack").absolute()
 RECORDS = FOLDER / "servers.json"
 CONFIG = FOLDER / "tidelog.toml"
 STOP_TIMEOUT_S = 20.0
@@ -72,6 +72,8 @@ def up() -> int:
         given.start()
     records = _living(_read_records())
     missing = {name: server for name, server in _own_servers().items() if name not in records}
+    for server in missing.values():
+        server.require_ports()
     with ExitStack() as exit_stack:
         for name, server in missing.items():
             exit_stack.callback(_forget, name)

@@ -46,7 +46,7 @@ def kafka_jars() -> Path:
     if jars.is_dir():
         return jars
     jars.parent.mkdir(parents=True, exist_ok=True)
-    with jars.with_suffix(".lock").open("w") as lock:
+    with (jars.parent / f"{jars.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # let go by the kernel when its owner dies; Maven itself has a time limit
         if not jars.is_dir():
             _fetch(jars)

@@ -81,12 +81,16 @@ class LocalServer(ABC):
         self.launch()
         self.wait_ready()
 
+    def require_ports(self) -> None:
+        """`PortTaken` unless all its ports are free now."""
+        for port in self._ports:
+            require_free(port, self.name)
+
     def launch(self) -> None:
         """The first half of `start`: the process runs, but may not answer yet."""
         if not self._close.alive:
             raise ServerError(f"{self.name} was closed; make a new one")
-        for port in self._ports:
-            require_free(port, self.name)
+        self.require_ports()
         self.runtime_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.data_dir.mkdir(parents=True, exist_ok=True)
         command = self._command()
@@ -108,8 +112,7 @@ class LocalServer(ABC):
             return
         how = child.exit_text() if not child.running else f"gave no answer within {self.start_timeout_s:.0f} s"
         child.kill()
-        for port in self._ports:
-            require_free(port, self.name)  # somebody may have taken it since; that says more than a log
+        self.require_ports()  # somebody may have taken one since; that says more than a log
         raise ServerError(f"{self.name} {how} while starting; the end of its log:\n{child.log_tail()}")
 
     def stop(self) -> None:

@@ -46,13 +46,26 @@ def port_owner(port: int) -> str:
     """The process that listens on a TCP port as "name (pid 123)"; "another process" if that cannot be seen."""
     inodes = _listening_inodes(port)
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            links = {str(link.readlink()) for link in (process / "fd").iterdir()}
-            if links & inodes:
+        if _has_open(process, inodes):
+            try:
                 return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
-        except OSError:  # ended meanwhile, or another user's
-            continue
+            except OSError:
+                break  # it ended just now
     return "another process"
+
+
+def _has_open(process: Path, inodes: set[str]) -> bool:
+    try:
+        descriptors = list((process / "fd").iterdir())
+    except OSError:  # ended meanwhile, or another user's
+        return False
+    for descriptor in descriptors:
+        try:
+            if str(descriptor.readlink()) in inodes:
+                return True
+        except OSError:  # closed meanwhile, as our own listing of this folder is
+            continue
+    return False
 
 
 def _listening_inodes(port: int) -> set[str]:

@@ -41,9 +41,12 @@ def kafka_answers(bootstrap_servers: str) -> bool:
 def redis_answers(url: str) -> bool:
     """True if the server answers PING, so it has loaded its data too; redis-py's `AuthenticationError` passes."""
     from redis import Redis
+    from redis.backoff import NoBackoff
     from redis.exceptions import AuthenticationError, RedisError
+    from redis.retry import Retry
 
-    client = Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
+    # One try: redis-py's own retries would wait for seconds in between.
+    client = Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0))
     try:
         return bool(client.ping())
     except AuthenticationError:

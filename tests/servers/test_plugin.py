@@ -1,0 +1,89 @@
+"""The fixtures choose as promised, say what they chose, and cost a project that does not use them nothing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from tidelog.testing.processes import RedisServer
+
+pytestmark = pytest.mark.servers
+
+USES_REDIS = """
+from redis import Redis
+
+def test_uses_redis(tidelog_redis, tidelog_redis_server):
+    Redis.from_url(tidelog_redis.url).set("letter", "a")
+    assert Redis.from_url(tidelog_redis_server("other").url).get("letter") is None
+"""
+KILLS = "def test_kills(tidelog_redis):\n    tidelog_redis.kill()\n"
+NOWHERE = "unix:///nowhere/docker.sock"
+
+
+def run(folder: Path, test: str, **environment: str) -> tuple[int, str]:
+    (folder / "test_user.py").write_text(test)
+    clean = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith("TIDELOG_TEST_")}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_user.py"]
+    done = subprocess.run(command, cwd=folder, env=clean | environment, capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout
+
+
+def test_without_an_engine_processes_serve_and_the_summary_says_so(tmp_path: Path) -> None:
+    code, output = run(tmp_path, USES_REDIS, DOCKER_HOST=NOWHERE)
+    assert code == 0, output
+    assert "tidelog servers: 2 x Redis" in output
+    assert "in a local process" in output
+
+
+@pytest.mark.usefixtures("docker_engine")
+def test_with_an_engine_containers_serve(tmp_path: Path) -> None:
+    code, output = run(tmp_path, USES_REDIS)
+    assert code == 0, output
+    assert "in a container (image" in output
+
+
+def test_in_ci_a_missing_engine_is_a_failure(tmp_path: Path) -> None:
+    code, output = run(tmp_path, USES_REDIS, DOCKER_HOST=NOWHERE, CI="true")
+    assert code == 1
+    assert "no Docker engine answers, and CI=true" in output
+    assert "skipped" not in output
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [("containers", "asks for one"), ("pods", "it can be containers, processes or auto")],
+)
+def test_a_choice_that_cannot_be_is_a_failure(tmp_path: Path, choice: str, message: str) -> None:
+    code, output = run(tmp_path, USES_REDIS, DOCKER_HOST=NOWHERE, TIDELOG_TEST_SERVERS=choice)
+    assert code == 1
+    assert message in output
+
+
+def test_a_given_redis_is_used_and_left_empty(tmp_path: Path) -> None:
+    with RedisServer() as server:
+        code, output = run(tmp_path, USES_REDIS, TIDELOG_TEST_REDIS=server.url)
+        assert code == 0, output
+        assert f"Redis at redis://127.0.0.1:{server.port}/1" in output
+        assert Redis.from_url(server.url).info("keyspace") == {}
+        code, output = run(tmp_path, KILLS, TIDELOG_TEST_REDIS=server.url)
+        assert code == 1
+        assert "refusing to kill" in output
+
+
+def test_a_given_redis_with_data_in_it_is_refused_and_untouched(tmp_path: Path) -> None:
+    with RedisServer() as server:
+        Redis.from_url(server.url).set("precious", "1")
+        code, output = run(tmp_path, USES_REDIS, TIDELOG_TEST_REDIS=server.url)
+        assert code == 1
+        assert "holds 1 keys" in output
+        assert Redis.from_url(server.url).get("precious") == b"1"
+
+
+def test_a_project_that_uses_no_fixture_imports_no_client() -> None:
+    heavy = "{'docker', 'testcontainers', 'kafka', 'redis', 'fastavro', 'pydantic'}"
+    code = f"import sys, tidelog.testing.plugin; sys.exit(', '.join({heavy} & set(sys.modules)) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
