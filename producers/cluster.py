@@ -4,14 +4,25 @@
 written against `Cluster`.
 """
 
+import uuid
+from abc import abstractmethod
 from types import TracebackType
 from typing import Protocol, Self
 
+from tidelog.clock import wall_us
 from tidelog.config import Config
+from tidelog.errors import AlreadyExists, ConfigError, NotFound
+from tidelog.names import check_name
 from tidelog.producers.control import Control
+from tidelog.producers.kafka_clients import close_quietly, open_admin
+from tidelog.producers.kafka_control import KafkaControl, publish_schemas
+from tidelog.producers.kafka_log import KafkaLog
+from tidelog.producers.kafka_topics import LOG_RULES, describe_topic, make_topic
 from tidelog.producers.log import Log
+from tidelog.producers.memory_control import MemoryControl
+from tidelog.producers.memory_log import MemoryLog
 from tidelog.schemas.codec import Codec
-from tidelog.schemas.control import GroupCreated
+from tidelog.schemas.control import GroupCreated, group_key
 
 
 class Cluster(Protocol):
@@ -56,3 +67,132 @@ class Cluster(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class _Groups(Cluster):
+    """What both kinds of cluster do alike."""
+
+    @abstractmethod
+    def _claim(self, topic: str) -> str:
+        """Makes the topic, or takes the one of that name if it is empty; its id, the same for all who claim it.
+        Raises `AlreadyExists`, `ConfigError`, `LogUnavailable`."""
+
+    def create_group(self, name: str, *, keyed: bool | None = None) -> GroupCreated:
+        check_name("group", name)
+        has_key = self.config.group_key(name) is not None
+        if keyed and not has_key:
+            hint = f"set groups.{name}.key_file; `openssl rand -hex 32` makes a key"
+            raise ConfigError(f"the group {name} shall be keyed, and there is no key for it", hint=hint)
+        if keyed is False and has_key:
+            raise ConfigError(f"the group {name} shall not be keyed, and there is a key", hint=f"drop groups.{name}")
+        if group_key(name) in self.control.snapshot():
+            raise AlreadyExists(f"there is a group {name} already", group=name)
+        topic = f"{self.config.prefix}.{name}"
+        # The topic's own id is the group's: two who create it at once agree, and a new topic of that name is another.
+        group_id = self._claim(topic)
+        created = GroupCreated(group=name, group_id=group_id, topic=topic, keyed=has_key, created_us=wall_us())
+        self.control.publish(created)
+        return created
+
+    def find_group(self, name: str) -> GroupCreated:
+        found = self.control.snapshot().get(group_key(name))
+        if isinstance(found, GroupCreated):
+            return found
+        unreadable = self.control.unreadable.get(group_key(name))
+        if unreadable:
+            raise NotFound(f"the record of the group {name} cannot be read: {unreadable}", hint="upgrade tidelog")
+        known = ", ".join(group.group for group in self.list_groups()) or "none"
+        raise NotFound(f"there is no group {name}", hint=f"there are: {known}; `tidelog group create` makes one")
+
+    def list_groups(self) -> list[GroupCreated]:
+        groups = [record for record in self.control.snapshot().values() if isinstance(record, GroupCreated)]
+        return sorted(groups, key=lambda group: group.group)
+
+    def codec(self, group: GroupCreated) -> Codec:
+        key = self.config.group_key(group.group)
+        if group.keyed and key is None:
+            hint = f"set groups.{group.group}.key_file to the group's key"
+            raise ConfigError(f"the group {group.group} is keyed, and there is no key for it", hint=hint)
+        if not group.keyed and key is not None:
+            hint = f"drop the key under groups.{group.group}"
+            raise ConfigError(f"the group {group.group} is not keyed, and there is a key for it", hint=hint)
+        return Codec(key)
+
+    def close(self) -> None:
+        self.control.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class KafkaCluster(_Groups):
+    """See `Cluster`."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._control = KafkaControl(config, f"{config.prefix}-control")
+
+    @property
+    def config(self) -> Config:
+        return self._config
+
+    @property
+    def control(self) -> KafkaControl:
+        return self._control
+
+    def _claim(self, topic: str) -> str:
+        publish_schemas(self._config, f"{self._config.prefix}-schemas")
+        admin = open_admin(self._config)
+        try:
+            made = make_topic(admin, self._config, topic, LOG_RULES)
+            found = describe_topic(admin, self._config, topic)
+        finally:
+            close_quietly(admin)
+        log = KafkaLog(self._config, topic)
+        try:
+            log.check()
+            if not made and log.bounds().end > 0:
+                hint = "delete that topic, or choose another name"
+                raise AlreadyExists(f"there is a topic {topic} with records that belong to no group", hint=hint)
+        finally:
+            log.close()
+        return found.id or str(uuid.uuid4())
+
+    def log(self, group: GroupCreated) -> KafkaLog:
+        log = KafkaLog(self._config, group.topic)
+        log.check()
+        return log
+
+
+class MemoryCluster(_Groups):
+    """See `Cluster`. Groups and logs last as long as this object; group ids follow from the names."""
+
+    def __init__(self, config: Config | None = None) -> None:
+        self._config = config or Config()
+        self._control = MemoryControl()
+        self._logs: dict[str, MemoryLog] = {}
+
+    @property
+    def config(self) -> Config:
+        return self._config
+
+    @property
+    def control(self) -> MemoryControl:
+        return self._control
+
+    def _claim(self, topic: str) -> str:
+        log = self._logs.setdefault(topic, MemoryLog(topic))
+        if log.bounds().end > 0:
+            raise AlreadyExists(f"there is a topic {topic} with records that belong to no group")
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, topic))
+
+    def log(self, group: GroupCreated) -> MemoryLog:
+        """See `Cluster`; the same object each time, so that a test can do to it what it likes."""
+        if group.topic not in self._logs:
+            raise NotFound(f"there is no topic {group.topic}")
+        return self._logs[group.topic]

@@ -1,9 +1,11 @@
 """What sites, writers and command lines tell each other: the control topic (DESIGN section 7)."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Protocol
 
-from tidelog.schemas.control import ControlRecord
+from tidelog.errors import CorruptEvent, UnsupportedEvent
+from tidelog.schemas.control import ControlRecord, decode_control
 
 ControlView = Mapping[str, ControlRecord]
 PUBLISH_TIMEOUT = 10.0
@@ -36,3 +38,33 @@ class Control(Protocol):
 
     def close(self) -> None:
         """Ends; other calls fail from then on."""
+
+
+class Fold:
+    """The newest record by key, from records in log order. One that does not decode is kept as a reason: it replaces
+    what its key had, since that is no longer true."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, ControlRecord] = {}
+        self.unreadable: dict[str, str] = {}
+
+    def add(self, key: bytes, value: bytes | None) -> None:
+        """Takes one record; None removes its key."""
+        name = key.decode("utf-8", "backslashreplace")
+        self.records.pop(name, None)
+        self.unreadable.pop(name, None)
+        if value is None:
+            return
+        try:
+            record = decode_control(value)
+        except (CorruptEvent, UnsupportedEvent) as error:
+            self.unreadable[name] = str(error)
+            return
+        if record.key == name:
+            self.records[name] = record
+        else:
+            self.unreadable[name] = f"a {record.kind} under a key that is not its own ({record.key})"
+
+    def view(self) -> ControlView:
+        """As it is now, for keeps."""
+        return MappingProxyType(dict(self.records))

@@ -27,6 +27,8 @@ REQUEST_SIZE = MAX_MESSAGE_SIZE + 64 * 1024
 RECORD_BATCH_SIZE = 1024 * 1024
 RECEIVE_SIZE = 256 * 1024 * 1024
 LONGEST_MS = 2**31 - 1
+# How long a send may wait for metadata: only when the topic is gone, since opening fetches them.
+MAX_BLOCK_MS = 1000
 RETRY_PAUSE = 0.1
 CLOSE_TIMEOUT = 1.0
 
@@ -67,7 +69,7 @@ def producer_options(config: Config) -> dict[str, Any]:
         "linger_ms": 0,
         "batch_size": RECORD_BATCH_SIZE,
         "max_request_size": REQUEST_SIZE,
-        "max_block_ms": int(config.kafka.request_timeout * 1000),
+        "max_block_ms": MAX_BLOCK_MS,
         "allow_auto_create_topics": False,
         "metrics_enabled": False,
     }
@@ -124,10 +126,12 @@ def _open(client: Callable[..., Opened], options: dict[str, Any], config: Config
     try:
         with translated("connect", config):
             return client(**options, kafka_client=network)
-    except BaseException:
+    except BaseException as error:
         # A constructor that fails leaves its I/O thread running.
         for made in networks:
             made.close()
+        if isinstance(error, OSError | TypeError | ValueError | AssertionError):
+            raise ConfigError(f"kafka-python refuses the settings under [kafka]: {error}") from error
         raise
 
 
@@ -151,7 +155,9 @@ class _Complaints(logging.Handler):
         self._last = ("", 0.0)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._last = (record.getMessage(), time.monotonic())
+        message = record.getMessage()
+        if not message.startswith("Bootstrap failed"):  # which only repeats that there was a timeout
+            self._last = (message, time.monotonic())
 
     def since(self, moment: float) -> str:
         """The last complaint if it is younger than ``moment``."""
@@ -170,7 +176,6 @@ _REFUSED = (
 )
 _TOO_LARGE = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)
 _TOO_OLD = (kafka_errors.UnsupportedVersionError, kafka_errors.UnrecognizedBrokerVersion)
-_MISCONFIGURED = (kafka_errors.KafkaConfigurationError, OSError, TypeError, ValueError, AssertionError)
 
 
 def as_tidelog_error(
@@ -193,7 +198,7 @@ def as_tidelog_error(
         return CorruptEvent(f"{topic}: {error}", hint="a broker's disk or the network flips bits")
     if isinstance(error, _TOO_OLD):
         return ConfigError(f"Kafka at {servers} is too old: {error}", hint="tidelog needs Kafka 2.5 or later")
-    if isinstance(error, _MISCONFIGURED) and not isinstance(error, kafka_errors.KafkaError | ConnectionError):
+    if isinstance(error, kafka_errors.KafkaConfigurationError):
         return ConfigError(f"kafka-python refuses the settings under [kafka]: {error}")
     said = _complaints.since(since)
     hint = f"kafka-python's last words: {said}" if said else "is it running, and is kafka.bootstrap_servers right?"
@@ -206,7 +211,7 @@ def translated(doing: str, config: Config, topic: str = "") -> Iterator[None]:
     since = time.monotonic()
     try:
         yield
-    except (kafka_errors.KafkaError, *_MISCONFIGURED, RuntimeError) as error:
+    except (kafka_errors.KafkaError, RuntimeError) as error:  # RuntimeError: closed by another thread
         raise as_tidelog_error(error, doing, config, topic, since) from error
 
 
@@ -224,10 +229,16 @@ def retried(action: Callable[[], Opened], timeout: float) -> Opened:
 
 
 def close_quietly(client: Any) -> None:
-    """Closes a consumer, or an admin client, within a second or so, whatever state it is in."""
+    """Closes a client within a second or so, whatever state it is in; a producer without sending what is left."""
     try:
         if isinstance(client, KafkaConsumer):
             client.close(autocommit=False, timeout_ms=int(CLOSE_TIMEOUT * 1000))
+        elif isinstance(client, KafkaProducer):
+            # `KafkaProducer.close` waits, or raises and goes on, while something is unsent.
+            client._sender.force_close()
+            client._sender.join(CLOSE_TIMEOUT)
+            if not client._sender.is_alive():
+                client.close(timeout=0)
         else:
             client.close()
     except (kafka_errors.KafkaError, RuntimeError) as error:

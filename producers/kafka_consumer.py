@@ -57,7 +57,7 @@ class PartitionConsumer:
         self._prefetched = None
 
     def fetch(self, timeout: float, max_records: int | None = None) -> list[Any]:
-        """The ``ConsumerRecord`` objects of the next fetch; [] after ``timeout`` seconds, or later while Kafka is silent.
+        """The ``ConsumerRecord`` objects of the next fetch; [] after ``timeout`` seconds, later while Kafka is silent.
 
         Raises `NeedsRebuild`, `LogDiverged`, `LogUnavailable`.
         """
@@ -85,7 +85,7 @@ class PartitionConsumer:
             return
         self._probed = now
         try:
-            end = self.bounds(PROBE_TIMEOUT).end
+            end = self.end(PROBE_TIMEOUT)
         except LogUnavailable:
             if now - self._alive >= SILENT:
                 raise
@@ -96,13 +96,22 @@ class PartitionConsumer:
             message = f"{self._topic} ends at offset {end}, but no record came for {now - self._alive:.0f} s"
             raise LogUnavailable(message, hint="is the partition's leader well?", offset=self.position)
 
+    @property
+    def cluster_id(self) -> str:
+        """The cluster that answered."""
+        return str(self._consumer._cluster.cluster_id or "")
+
     def bounds(self, timeout: float) -> Bounds:
         """Start and end now. Raises `LogUnavailable`."""
-        timeout_ms = int(timeout * 1000)
-        with translated("ask for the offsets of", self._config, self._topic):
-            start = self._consumer.beginning_offsets([self._partition], timeout_ms=timeout_ms)
-            end = self._consumer.end_offsets([self._partition], timeout_ms=timeout_ms)
-        return Bounds(start[self._partition], end[self._partition])
+        with translated("ask for the start of", self._config, self._topic):
+            start = self._consumer.beginning_offsets([self._partition], timeout_ms=int(timeout * 1000))
+        return Bounds(start[self._partition], self.end(timeout))
+
+    def end(self, timeout: float) -> int:
+        """The offset after the last record. Raises `LogUnavailable`."""
+        with translated("ask for the end of", self._config, self._topic):
+            ends: dict[Any, int] = self._consumer.end_offsets([self._partition], timeout_ms=int(timeout * 1000))
+        return ends[self._partition]
 
     def _out_of_range(self, error: LogUnavailable) -> Exception:
         cause = error.__cause__

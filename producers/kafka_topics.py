@@ -16,14 +16,23 @@ MIN_INSYNC = 2
 
 _COMMON = {"unclean.leader.election.enable": "false"}
 # Kept for ever: only `log trim` deletes, so that an idle group does not die of retention.
-LOG_RULES = _COMMON | {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+LOG_RULES = _COMMON | {
+    "cleanup.policy": "delete",
+    "retention.ms": "-1",
+    "retention.bytes": "-1",
+    "max.message.bytes": str(REQUEST_SIZE),
+}
 COMPACTED_RULES = _COMMON | {"cleanup.policy": "compact"}
+# No rules, but made so: only closed segments are compacted, and a site reports its status every second.
+COMPACTED_HABITS = {"segment.bytes": str(8 * 1024 * 1024), "segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.1"}
+_AT_LEAST = ("min.insync.replicas", "max.message.bytes")
 _WHY = {
     "cleanup.policy": "compaction or deletion by age would take events out of the chain",
     "retention.ms": "an idle group would lose its log",
     "retention.bytes": "a busy group would lose its log",
     "unclean.leader.election.enable": "a leader that was behind would lose confirmed events",
     "min.insync.replicas": "a confirmed event could stand on one broker only",
+    "max.message.bytes": "a large write batch would be refused",
 }
 
 
@@ -76,12 +85,9 @@ def broken_rules(topic: Topic, rules: Mapping[str, str], brokers: int) -> list[t
         wanted["min.insync.replicas"] = str(MIN_INSYNC)
     for name, value in wanted.items():
         given = topic.settings.get(name, value)
-        enough = int(given) >= int(value) if name == "min.insync.replicas" else given == value
+        enough = int(given) >= int(value) if name in _AT_LEAST else given == value
         if not enough:
             broken.append((f"its {name} is {given}, not {value}: {_WHY[name]}", f"{alter} {name}={value}"))
-    size = int(topic.settings.get("max.message.bytes", REQUEST_SIZE))
-    if size < REQUEST_SIZE:
-        broken.append((f"its max.message.bytes is {size}", f"{alter} max.message.bytes={REQUEST_SIZE}"))
     return broken
 
 
@@ -105,7 +111,7 @@ def make_topic(admin: Any, config: Config, name: str, rules: Mapping[str, str]) 
     """Makes a topic that keeps the rules; False if there is one of that name, of whatever kind. Returns once it can be
     used. Raises `LogUnavailable`, `ConfigError`."""
     many = count_brokers(admin, config) >= REPLICAS
-    settings = {**rules, "max.message.bytes": str(REQUEST_SIZE)}
+    settings = dict(rules) | (COMPACTED_HABITS if rules is COMPACTED_RULES else {})
     if many:
         settings["min.insync.replicas"] = str(MIN_INSYNC)
     wanted = {name: {"num_partitions": 1, "replication_factor": REPLICAS if many else 1, "configs": settings}}

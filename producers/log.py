@@ -10,6 +10,9 @@ from typing import NamedTuple, Protocol
 
 UNKNOWN_OFFSET = -1
 
+# What a send calls back: the record's offset and None, or `UNKNOWN_OFFSET` and None or the error.
+Acknowledged = Callable[[int, Exception | None], None]
+
 
 class Record(NamedTuple):
     """One record as read back. ``leader_epoch`` grows when the partition's leader changes; -1 where unknown."""
@@ -30,12 +33,12 @@ class Bounds:
 class Appender(Protocol):
     """One writer's way into the log. Not shared between sessions. Thread-safe."""
 
-    def send(self, value: bytes, acknowledged: Callable[[int, Exception | None], None]) -> None:
+    def send(self, value: bytes, acknowledged: Acknowledged) -> None:
         """Hands ``value`` to the log; returns at once. Records arrive in the order of the calls.
 
-        ``acknowledged`` is called once, in the order of the calls: with the record's offset and None; with
-        `UNKNOWN_OFFSET` and None for a retry that the log had already; or with `UNKNOWN_OFFSET` and the error when the
-        record's fate is unknown (`LogUnavailable`) or the log refuses it (`ConfigError`: too large, not allowed).
+        ``acknowledged`` is called once, for records that arrived in their order: with the record's offset and None;
+        with `UNKNOWN_OFFSET` and None for a retry that the log had already; or with `UNKNOWN_OFFSET` and the error when
+        the record's fate is unknown (`LogUnavailable`) or the log refuses it (`ConfigError`: too large).
         After an error nothing more is sent: the appender has abandoned itself, and later calls raise.
 
         It is called from a thread of the log, and by a log in memory before ``send`` returns, in the caller's thread:
@@ -45,7 +48,7 @@ class Appender(Protocol):
 
     def abandon(self) -> None:
         """Ends without draining: what was not sent yet is not sent any more, what is on the wire may still arrive.
-        The callbacks of both are called with `LogUnavailable`. May be called more than once, also from a callback."""
+        Callbacks that are due are called with `LogUnavailable`, from here. Harmless a second time or in a callback."""
 
     def close(self, timeout: float) -> None:
         """Ends after everything sent was acknowledged, or abandons after ``timeout`` seconds."""

@@ -11,15 +11,13 @@ wrong with a real log is done to this one on purpose:
 import threading
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable
 from enum import StrEnum
 from operator import attrgetter
 
 from tidelog.errors import LogDiverged, LogUnavailable, NeedsRebuild
-from tidelog.producers.log import UNKNOWN_OFFSET, Bounds, Record
+from tidelog.producers.log import UNKNOWN_OFFSET, Acknowledged, Bounds, Record
 from tidelog.producers.reading import FetchingReader
 
-Acknowledged = Callable[[int, Exception | None], None]
 FETCH_BYTES = 2 * 1024 * 1024
 _offset = attrgetter("offset")
 

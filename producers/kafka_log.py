@@ -1,0 +1,124 @@
+"""A group's log on Kafka: one topic, partition 0."""
+
+import threading
+import time
+from typing import Any
+
+from tidelog.config import Config
+from tidelog.errors import LogDiverged, LogUnavailable, NeedsRebuild
+from tidelog.producers.kafka_appender import KafkaAppender
+from tidelog.producers.kafka_clients import close_quietly, open_admin
+from tidelog.producers.kafka_consumer import PartitionConsumer
+from tidelog.producers.kafka_topics import LOG_RULES, check_topic, count_brokers, describe_topic
+from tidelog.producers.log import Bounds, Record
+from tidelog.producers.reading import POLL_SLICE, FetchingReader
+
+# One record batch is enough for a look-up; Kafka sends at least one, however large.
+LOOKUP_FETCH = 64 * 1024
+
+
+class KafkaLog:
+    """See `Log`. Connects when first asked something. Thread-safe."""
+
+    def __init__(self, config: Config, topic: str) -> None:
+        self.name = topic
+        self._config = config
+        self._timeout = config.kafka.request_timeout
+        self._lookup: PartitionConsumer | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def cluster_id(self) -> str:
+        """See `Log`. Raises `LogUnavailable`."""
+        with self._lock:
+            return self._looking().cluster_id
+
+    def check(self) -> None:
+        """See `Log`."""
+        admin = open_admin(self._config)
+        try:
+            topic = describe_topic(admin, self._config, self.name)
+            check_topic(topic, LOG_RULES, count_brokers(admin, self._config))
+        finally:
+            close_quietly(admin)
+
+    def bounds(self) -> Bounds:
+        """See `Log`."""
+        with self._lock:
+            return self._looking().bounds(self._timeout)
+
+    def record_at(self, offset: int) -> Record | None:
+        """See `Log`. One fetch and one question for the end, on a connection that is kept."""
+        with self._lock:
+            lookup = self._looking()
+            try:
+                return self._look_up(lookup, offset)
+            except BaseException:
+                self._lookup = None
+                lookup.close()
+                raise
+
+    def _look_up(self, lookup: PartitionConsumer, offset: int) -> Record | None:
+        # First, since a fetch at the end waits for a record to come.
+        if offset >= lookup.end(self._timeout):
+            return None
+        deadline = time.monotonic() + self._timeout
+        lookup.seek(offset)
+        while time.monotonic() < deadline:
+            try:
+                # A single record, so that kafka-python fetches nothing ahead.
+                found = lookup.fetch(POLL_SLICE, max_records=1)
+            except (NeedsRebuild, LogDiverged):
+                return None  # it went while we looked
+            if found:
+                return _record(found[0]) if found[0].offset == offset else None
+            if lookup.position > offset:
+                return None
+        raise LogUnavailable(f"{self.name} gave no record within {self._timeout:g} s", offset=offset)
+
+    def _looking(self) -> PartitionConsumer:
+        if self._lookup is None:
+            size = {"fetch_max_bytes": LOOKUP_FETCH, "max_partition_fetch_bytes": LOOKUP_FETCH}
+            self._lookup = PartitionConsumer(self._config, self.name, **size)
+        return self._lookup
+
+    def appender(self) -> KafkaAppender:
+        """See `Log`."""
+        return KafkaAppender(self._config, self.name)
+
+    def reader(self, offset: int) -> "KafkaReader":
+        """See `Log`."""
+        return KafkaReader(self._config, self.name, offset)
+
+    def close(self) -> None:
+        """See `Log`."""
+        with self._lock:
+            if self._lookup is not None:
+                self._lookup.close()
+            self._lookup = None
+
+
+def _record(found: Any) -> Record:
+    return Record(found.offset, found.value or b"", found.leader_epoch)
+
+
+class KafkaReader(FetchingReader):
+    """See `Reader`."""
+
+    def __init__(self, config: Config, topic: str, offset: int) -> None:
+        super().__init__()
+        self._consumer = PartitionConsumer(config, topic)
+        self._consumer.seek(offset)
+
+    def _position(self) -> int:
+        return self._consumer.position
+
+    def _move(self, offset: int) -> None:
+        self._consumer.seek(offset)
+
+    def _fetch(self, timeout: float) -> list[Record]:
+        return [_record(found) for found in self._consumer.fetch(timeout)]
+
+    def close(self) -> None:
+        """See `Reader`."""
+        self._consumer.close()
