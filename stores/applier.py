@@ -1,8 +1,16 @@
 """The way of events into a store: planned in Python while Redis executes the transaction before."""
 
 from collections.abc import Iterable
+from typing import Self
 
+from tidelog.errors import Halted, StoreUnavailable, TidelogError
 from tidelog.schemas.events import Event
+from tidelog.stores.drop import Maintenance
+from tidelog.stores.keys import Keys
+from tidelog.stores.keyspace import Keyspace, PositionMoved
+from tidelog.stores.plan import Limits, Planner, Transaction
+from tidelog.stores.records import encode_position
+from tidelog.stores.state import READ_TRIES, present, read_image
 from tidelog.stores.store import Position
 
 
@@ -10,37 +18,106 @@ class Applier:
     """Applies a group's accepted events, in order, exactly once. From `Store.applier`; one thread; not shared.
 
     Raises out of any method: `PositionMoved` when another worker, another process or a rewind changed the store (throw
-    the applier away and open a new one), `StoreUnavailable` and `StoreDamaged` (likewise), `CorruptEvent` and
-    `UnsupportedEvent` when an event cannot be applied: the events before it are applied, it and those behind are not.
+    the applier away and open a new one), `StoreUnavailable` and `StoreDamaged` (likewise), `CorruptEvent`,
+    `UnsupportedEvent`, `LogGap` and `LogDiverged` when an event cannot be applied: the events before it are submitted,
+    it and those behind are not, and the applier remains usable.
     """
+
+    def __init__(self, keyspace: Keyspace, keys: Keys, cluster_id: str, limits: Limits) -> None:
+        self._session = keyspace.session(keys.position)
+        try:
+            for _ in range(READ_TRIES):
+                value = present(self._session.begin())
+                image = read_image(keyspace, keys)
+                # Everything read belongs to the position that is watched, else the first transaction would fail anyway.
+                if encode_position(image.position) == value:
+                    break
+            else:
+                raise StoreUnavailable("the store changes faster than it can be read", hint="is another worker on it?")
+        except BaseException:
+            self._session.close()
+            raise
+        self._planner = Planner(keys, image, cluster_id, limits)
+        self._maintenance = Maintenance(keyspace, keys, self._planner)
+        self._confirmed = image.position
+        self._on_its_way: Transaction | None = None
+        self._failed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def position(self) -> Position:
         """The position after everything submitted, confirmed by Redis or not."""
-        raise NotImplementedError
+        return self._planner.image.position
 
     @property
     def confirmed(self) -> Position:
         """The position that Redis has confirmed; what counts for reports."""
-        raise NotImplementedError
+        return self._confirmed
 
     def submit(self, run: Iterable[tuple[Event, int]]) -> None:
         """Applies a run of (event, offset of its record); the first follows `position`.
 
         Returns when the last transaction of the run is sent; at most that one is not confirmed yet. Consecutive write
-        batches and discards share transactions up to the limits; every event is atomic.
+        batches and discards share transactions up to the limits; every event is atomic, but one too large for a
+        transaction (a discard or shrink of many blocks) is applied in steps that ``position.step`` counts. An applier
+        opened in the midst of one takes the same event again and goes on from there.
         """
-        raise NotImplementedError
+        try:
+            for transaction in self._planner.plan(run):
+                self._send(transaction)
+        except Halted:  # an event that cannot be applied, met before anything of it was planned
+            raise
+        except BaseException:
+            self._fail()
+            raise
 
     def settle(self) -> Position:
         """Waits until everything submitted is confirmed: `confirmed`."""
-        raise NotImplementedError
+        transaction, self._on_its_way = self._on_its_way, None
+        if self._failed:
+            raise PositionMoved("this applier has failed before: open a new one")
+        if transaction is not None:
+            try:
+                value = self._session.settle()
+                # The only thing that lets the next MULTI go out (L5, L6): the store is where this applier left it.
+                if value != transaction.value:
+                    raise PositionMoved("another worker or command changed the position")
+            except TidelogError:
+                self._fail()
+                raise
+            self._confirmed = transaction.position
+        return self._confirmed
 
     def maintain(self) -> bool:
         """One bounded step (some ms) of dropping copies or collecting deleted volumes' blocks, confirmed; False if none
         was due. Settles first. Call it when there is nothing to apply, and now and then when there is."""
-        raise NotImplementedError
+        self.settle()
+        transaction = self._maintenance.step()
+        if transaction is None:
+            return False
+        self._send(transaction)
+        self.settle()
+        return True
 
     def close(self) -> None:
         """Ends its connection at once, without settling."""
-        raise NotImplementedError
+        self._fail()
+
+    def _send(self, transaction: Transaction) -> None:
+        try:
+            self.settle()
+            self._session.submit(transaction.commands)
+        except TidelogError:
+            self._fail()
+            raise
+        self._on_its_way = transaction
+
+    def _fail(self) -> None:
+        """What this applier has in memory may be wrong from now on."""
+        self._failed = True
+        self._session.close()

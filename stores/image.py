@@ -1,10 +1,25 @@
 """A group's image at one site: the public face of `tidelog.stores`."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import cast
 
+from tidelog.errors import NotFound, StoreDamaged, StoreUnavailable, WrongStore
+from tidelog.schemas.chain import origin
+from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.applier import Applier
-from tidelog.stores.keyspace import Keyspace
-from tidelog.stores.store import Copy, Identity, Position, VolumeInfo
+from tidelog.stores.digest import Digests, copy_digest
+from tidelog.stores.erase import erase
+from tidelog.stores.keys import Keys
+from tidelog.stores.keyspace import Keyspace, PositionMoved
+from tidelog.stores.plan import Limits
+from tidelog.stores.reading import CopyReader, LiveReader
+from tidelog.stores.records import FORMAT, decode_copy, decode_position, encode_copy, encode_position
+from tidelog.stores.state import present, read_tables
+from tidelog.stores.store import Copy, CopyState, Identity, Position
+
+_MARK_TRIES = 1000
+_IDENTITY_FIELDS = (b"group", b"group_id", b"site", b"format")
 
 
 class Store:
@@ -14,7 +29,13 @@ class Store:
     erase that was cut short), `StoreDamaged` when a key holds what tidelog never wrote.
     """
 
-    identity: Identity
+    def __init__(self, keyspace: Keyspace, identity: Identity) -> None:
+        """From `create` or `open`, which have checked whose data it is."""
+        self.identity = identity
+        self._keyspace = keyspace
+        self._keys = Keys(identity.group)
+        self._live = LiveReader(keyspace, self._keys)
+        self._digests = Digests(keyspace, self._keys)
 
     @classmethod
     def create(cls, keyspace: Keyspace, identity: Identity) -> "Store":
@@ -22,7 +43,21 @@ class Store:
 
         Raises `WrongStore` if another group's or site's data is there, or the server may evict keys.
         """
-        raise NotImplementedError
+        _check_policy(keyspace, identity)
+        keys = Keys(identity.group)
+        session = keyspace.session(keys.position)
+        try:
+            if session.begin() is None and not keyspace.transact([(b"HGETALL", keys.identity)])[0]:
+                start = Position(origin(identity.group_id), "", 0, 0)
+                whose = (identity.group.encode(), identity.group_id.encode(), identity.site.encode(), FORMAT)
+                row = [part for pair in zip(_IDENTITY_FIELDS, whose, strict=True) for part in pair]
+                session.submit([(b"HSET", keys.identity, *row), (b"SET", keys.position, encode_position(start))])
+                session.settle()
+        except PositionMoved:
+            pass  # somebody else created it in the same moment; open() tells whether it is the same
+        finally:
+            session.close()
+        return cls.open(keyspace, identity)
 
     @classmethod
     def open(cls, keyspace: Keyspace, identity: Identity) -> "Store":
@@ -31,76 +66,159 @@ class Store:
         An identity with an empty ``group_id`` matches any (for readers that have only the name); then
         ``store.identity`` has the real one.
         """
-        raise NotImplementedError
+        _check_policy(keyspace, identity)
+        (reply,) = keyspace.transact([(b"HGETALL", Keys(identity.group).identity)])
+        row = cast("list[bytes]", reply)
+        found = {name.decode(): value.decode() for name, value in zip(row[::2], row[1::2], strict=True)}
+        if not found:
+            raise NotFound(
+                f"site {identity.site} has no store of group {identity.group}",
+                hint="start the site's worker: tidelog site run",
+                group=identity.group,
+            )
+        if found.get("format") != FORMAT.decode():
+            raise WrongStore(f"the store has format {found.get('format')}, not {FORMAT.decode()}", group=identity.group)
+        actual = Identity(found.get("group", ""), found.get("group_id", ""), found.get("site", ""))
+        if actual != (identity if identity.group_id else replace(identity, group_id=actual.group_id)):
+            raise WrongStore(
+                f"this Redis holds group {actual.group} ({actual.group_id}) of site {actual.site}, not group "
+                f"{identity.group} ({identity.group_id}) of site {identity.site}",
+                hint="give each site a Redis, or a database, of its own",
+                group=identity.group,
+            )
+        return cls(keyspace, actual)
 
     def position(self) -> Position:
         """The position now."""
-        raise NotImplementedError
+        (value,) = self._keyspace.transact([(b"GET", self._keys.position)])
+        return decode_position(present(value))
 
     def volumes(self) -> list[VolumeInfo]:
         """The live volume table, by id."""
-        raise NotImplementedError
+        return list(read_tables(self._keyspace, self._keys).volumes)
 
     def volume(self, name: str) -> VolumeInfo:
         """The live volume of that name; raises `NotFound`."""
-        raise NotImplementedError
+        found = read_tables(self._keyspace, self._keys).volumes.named(name)
+        if found is None:
+            raise NotFound(f"group {self.identity.group} has no volume {name}", group=self.identity.group)
+        return found
 
     def copies(self, *, dropping: bool = False) -> list[Copy]:
         """The copies, oldest first; those being dropped only if ``dropping``."""
-        raise NotImplementedError
+        copies = read_tables(self._keyspace, self._keys).copies.values()
+        return [copy for copy in copies if dropping or copy.state is CopyState.FORMED]
 
     def copy(self, name: str) -> Copy:
         """The newest formed copy of that name (names are labels); ``#<sequence>`` names one by sequence. `NotFound`."""
-        raise NotImplementedError
+        for copy in reversed(self.copies()):
+            if name in (copy.name, f"#{copy.sequence}"):
+                return copy
+        raise NotFound(
+            f"site {self.identity.site} has no copy {name}",
+            hint="tidelog pitc list shows those that there are",
+            group=self.identity.group,
+        )
 
-    def applier(self, cluster_id: str) -> Applier:
-        """A new applier at the store's position; offsets that it is given are of ``cluster_id``'s log."""
-        raise NotImplementedError
+    def applier(self, cluster_id: str, limits: Limits | None = None) -> Applier:
+        """A new applier at the store's position; offsets that it is given are of ``cluster_id``'s log. ``limits`` bound
+        the transactions that several events share."""
+        return Applier(self._keyspace, self._keys, cluster_id, limits or Limits())
 
     def mark_dropping(self, copy: Copy) -> bool:
         """Makes a copy unreadable and due for dropping, from any process; appliers see `PositionMoved`.
 
         False if it is no longer there or was marked already. Raises `StoreUnavailable` after bounded tries.
         """
-        raise NotImplementedError
+        keys = self._keys
+        field = b"%d" % copy.generation
+        session = self._keyspace.session(keys.position)
+        try:
+            for _ in range(_MARK_TRIES):
+                position = decode_position(present(session.begin()))
+                (value,) = self._keyspace.transact([(b"HGET", keys.copies, field)])
+                found = decode_copy(value) if isinstance(value, bytes) else None
+                if found is None or found.state is not CopyState.FORMED:
+                    return False
+                if (found.sequence, found.seal) != (copy.sequence, copy.seal):
+                    return False
+                marked = encode_copy(replace(found, state=CopyState.DROPPING))
+                moved = encode_position(replace(position, layout=position.layout + 1))
+                session.submit([(b"HSET", keys.copies, field, marked), (b"SET", keys.position, moved)])
+                try:
+                    session.settle()
+                except PositionMoved:
+                    continue
+                return True
+        finally:
+            session.close()
+        raise StoreUnavailable(f"copy {copy.name} cannot be marked: the store never stands still", hint="try again")
 
     def read(self, volume: VolumeInfo, offset: int, length: int, copy: Copy | None = None) -> bytes:
         """``length`` bytes at byte ``offset`` of a live volume, or as it was in ``copy``.
 
         Raises `OutOfBounds`, `NotFound` (volume or copy is not there, or being dropped), `SiteBehind` (rebuilding).
         """
-        raise NotImplementedError
+        if copy is None:
+            return self.read_live(volume, offset, length)[0]
+        return CopyReader(self._keyspace, self._keys, volume, copy).read(offset, length)
 
     def read_live(self, volume: VolumeInfo, offset: int, length: int) -> tuple[bytes, int]:
         """Live bytes and the sequence at which they stood so, all at one position."""
-        raise NotImplementedError
+        return self._live.read(volume, offset, length)
 
     def stream(self, volume: VolumeInfo, copy: Copy, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """The bytes of a volume in ``copy``, in chunks of at most some MiB; for any length in bounded memory."""
-        raise NotImplementedError
+        """The bytes of a volume in ``copy``, in parts of at most 4 MiB; for any length in bounded memory."""
+        reader = CopyReader(self._keyspace, self._keys, volume, copy)
+        return reader.stream(offset, reader.volume.size - offset if length is None else length)
 
     def digest(self, copy: Copy) -> bytes:
-        """The copy's digest (16 bytes): from the elder copy's digest and the blocks named since where that is known.
-        Reads in bulk and stores what it found."""
-        raise NotImplementedError
+        """The copy's digest (16 bytes): from an elder copy's digest and the blocks named since, where that is known.
+        Reads in bulk, and keeps what it found. Raises `NotFound` when the copy is dropped meanwhile."""
+        return self._digests.copy(copy, self._elders(copy))
 
     def volume_digest(self, volume: VolumeInfo, copy: Copy) -> bytes:
-        """One volume's digest in a copy (16 bytes, big-endian)."""
-        raise NotImplementedError
+        """One volume's digest in a copy (16 bytes, big-endian), likewise."""
+        return self._digests.volume(volume, copy, self._elders(copy))
+
+    def verify(self, copy: Copy) -> bytes:
+        """The copy's digest from all its blocks as they are now, whatever was computed before; kept in its place."""
+
+        return copy_digest([(volume, self._digests.all(volume, copy)) for volume in copy.volumes])
 
     def begin_rebuild(self, until_sequence: int) -> None:
         """Marks the store as not good until it has applied ``until_sequence``; kept outside the data, over `erase`."""
-        raise NotImplementedError
+        self._keyspace.transact([(b"SET", self._keys.rebuild, b"%d" % until_sequence)])
 
     def rebuilding(self) -> int | None:
         """The sequence that a rebuild must reach before the store is good; None if no rebuild is under way."""
-        raise NotImplementedError
+        (value,) = self._keyspace.transact([(b"GET", self._keys.rebuild)])
+        return None if value is None else int(cast("bytes", value))
 
     def end_rebuild(self) -> None:
-        """Declares the store good."""
-        raise NotImplementedError
+        """Declares the store good. Raises `StoreDamaged` if it has not come as far as the rebuild must."""
+        until, position = self.rebuilding(), self.position()
+        if until is not None and position.head.sequence < until:
+            raise StoreDamaged(
+                f"the rebuild stands at {position.head.sequence}, before {until}", group=self.identity.group
+            )
+        self._keyspace.transact([(b"DEL", self._keys.rebuild)])
 
     def erase(self) -> Iterator[int]:
         """Empties the store in bounded steps, yielding the number of keys deleted so far; at the end it stands at the
         origin. Cut short, it leaves no position (`NeedsRebuild`): run it again. Appliers see `PositionMoved`."""
-        raise NotImplementedError
+        start = Position(origin(self.identity.group_id), "", 0, 0)
+        return erase(self._keyspace, self._keys, encode_position(start))
+
+    def _elders(self, copy: Copy) -> list[Copy]:
+        return [elder for elder in self.copies() if elder.generation < copy.generation]
+
+
+def _check_policy(keyspace: Keyspace, identity: Identity) -> None:
+    policy = keyspace.eviction_policy()
+    if policy != "noeviction":
+        raise WrongStore(
+            f"Redis has maxmemory-policy {policy}: it may evict keys, and a store must not lose any",
+            hint="set maxmemory-policy noeviction in the Redis configuration",
+            group=identity.group,
+        )

@@ -8,12 +8,12 @@ position (DESIGN section 4, "Apply"; schedules L5, L6 and L10 of the protocol no
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
-from tidelog.errors import TidelogError
+from tidelog.errors import StoreDamaged, StoreUnavailable, TidelogError
 
 # A command as Redis takes it: name, then arguments. Block data goes in as memoryviews of the event, never copied.
-Argument: TypeAlias = bytes | bytearray | memoryview
-Command: TypeAlias = Sequence[Argument]
-Reply: TypeAlias = "int | bytes | None | list[Reply]"
+Argument: TypeAlias = bytes | memoryview
+Command: TypeAlias = tuple[Argument, ...]
+Reply: TypeAlias = "int | bytes | list[Reply] | None"
 
 
 class PositionMoved(TidelogError):
@@ -71,3 +71,45 @@ class Keyspace(Protocol):
 
     def close(self) -> None:
         """Ends the connections that no session owns."""
+
+
+class CommandError(Exception):
+    """One command's error reply, as text; what a keyspace finds among replies before it judges them."""
+
+
+def check_results(commands: Sequence[Command], results: Sequence[object]) -> None:
+    """Raises `StoreDamaged` for the first result that is an error, other than a RENAME's ``no such key``.
+
+    EXEC does not roll back (L10): the other commands of the transaction took effect, so nothing may go on from here.
+    """
+    for command, result in zip(commands, results, strict=True):
+        if isinstance(result, Exception):
+            name = bytes(command[0]).decode()
+            if name == "RENAME" and "no such key" in str(result):
+                continue
+            raise StoreDamaged(
+                f"{name} {bytes(command[1]).decode(errors='replace')} failed inside a transaction: {result}",
+                hint="a key was changed by hand or by another program; rebuild the site with: tidelog site rebuild",
+            )
+
+
+def refused(error: str) -> StoreUnavailable:
+    """The error for a command, or a connection, that Redis refused before running anything."""
+    word = error.split(" ", 1)[0]
+    return StoreUnavailable(f"Redis refuses: {error}", hint=_HINTS.get(word, "see the Redis server's log"))
+
+
+_HINTS = {
+    "OOM": "Redis is at its maxmemory; raise it, or drop copies (tidelog never lets Redis evict)",
+    "NOPERM": "this Redis user lacks a permission; see docs for the ACL that a site needs",
+    "NOAUTH": "Redis wants a password; set it in the site's redis settings",
+    "WRONGPASS": "the Redis user name or password is wrong; see the site's redis settings",
+    "LOADING": "Redis is still loading its data; try again soon",
+    "READONLY": "this Redis is a replica; point the site at the primary",
+    "MISCONF": "Redis cannot save to disk; see its log",
+    "NOREPLICAS": "Redis has fewer replicas than its min-replicas-to-write",
+    "MASTERDOWN": "this Redis is a replica that lost its primary",
+    "MOVED": "this node of the Redis cluster does not hold the group; point the site at the node that does",
+    "CLUSTERDOWN": "the Redis cluster is down",
+    "ERR": "the server may be too old: Redis 6.2 or Valkey 7.2 is the least",
+}

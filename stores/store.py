@@ -6,6 +6,7 @@ from enum import StrEnum
 from tidelog.schemas.chain import Head
 from tidelog.schemas.volumes import VolumeInfo
 
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Whose data a store holds; another's is refused."""
@@ -20,8 +21,9 @@ class Position:
     """How far a store is. It changes in the same atomic step as the data.
 
     ``layout`` is raised by every cut and drop step, so that whoever plans on a stale picture of the copies is refused.
-    ``generation`` is that of the newest cut, 0 before the first. ``step`` counts the steps already done of the event
-    after the head, for events too large for one transaction; 0 means that none is under way.
+    ``generation`` is that of the newest cut, 0 before the first. ``step`` counts the blocks already done of the event
+    after the head, for events too large for one transaction, and ``step_seal`` is that event's seal; 0 and empty mean
+    that none is under way.
     """
 
     head: Head
@@ -29,6 +31,7 @@ class Position:
     layout: int
     generation: int
     step: int = 0
+    step_seal: bytes = b""
 
 
 class CopyState(StrEnum):
@@ -40,8 +43,8 @@ class CopyState(StrEnum):
 class Copy:
     """A point-in-time copy as the store knows it. Its identity is (group, ``sequence``, ``seal``); the name is a label.
 
-    ``timestamp_us`` is that of the marker; ``blocks_changed`` counts the blocks that events named since the cut before;
-    ``volumes`` is the volume table at the cut, by id.
+    ``timestamp_us`` is that of the marker; ``blocks_changed`` counts the blocks, of the volumes in the table at the
+    cut, that events named since the cut before; ``volumes`` is the volume table at the cut, by id.
     """
 
     generation: int

@@ -1,0 +1,121 @@
+"""Digests of volumes and copies: equal at two sites if and only if the contents are (DESIGN section 5, "Digest").
+
+Per volume: the sum modulo 2^128 of blake2b-128(volume id as 8 bytes LE, block number as 8 bytes LE, content padded to
+block_size), each read as a big-endian number, over blocks with any non-zero byte. A sum, so a copy's digest follows
+from its elder's and the blocks named between them; and absent blocks need not be looked at.
+"""
+
+import struct
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import cast
+
+from tidelog.errors import NotFound, StoreUnavailable
+from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.bitmap import ChangeBitmap, byte_range
+from tidelog.stores.keys import Keys
+from tidelog.stores.keyspace import Command, Keyspace
+from tidelog.stores.reading import CopyReader
+from tidelog.stores.state import READ_TRIES
+from tidelog.stores.store import Copy
+
+DIGEST_SIZE = 16
+_MODULUS = 1 << 8 * DIGEST_SIZE
+_BATCH_BYTES = 4 << 20
+_NUMBERS = struct.Struct("<QQ")
+_ROW = struct.Struct("<QQQ16s")
+
+
+def block_digest(volume: int, block: int, content: bytes, block_size: int) -> int:
+    """What a block adds to its volume's digest; nothing if it is all zeros."""
+    if len(content) < block_size:
+        content = content.ljust(block_size, b"\0")
+    if content == bytes(block_size):
+        return 0
+    return int.from_bytes(blake2b(_NUMBERS.pack(volume, block) + content, digest_size=DIGEST_SIZE).digest())
+
+
+def copy_digest(volumes: list[tuple[VolumeInfo, bytes]]) -> bytes:
+    """blake2b-128 over the volume table by id: (id, size, block_size) as 8 bytes LE each, then the volume's digest."""
+    rows = sorted((volume.id, volume.size, volume.block_size, digest) for volume, digest in volumes)
+    return blake2b(b"".join(_ROW.pack(*row) for row in rows), digest_size=DIGEST_SIZE).digest()
+
+
+class Digests:
+    """Digests of the copies of one store, computed in bulk and kept in its ``digests`` key by the copy's identity."""
+
+    def __init__(self, keyspace: Keyspace, keys: Keys) -> None:
+        self._keyspace = keyspace
+        self._keys = keys
+
+    def copy(self, copy: Copy, elders: list[Copy]) -> bytes:
+        """The copy's digest. ``elders`` are the formed copies before it, oldest first.
+
+        Raises `NotFound` when the copy is dropped meanwhile.
+        """
+        return copy_digest([(volume, self.volume(volume, copy, elders)) for volume in copy.volumes])
+
+    def volume(self, volume: VolumeInfo, copy: Copy, elders: list[Copy]) -> bytes:
+        """One volume's digest in ``copy``: known, or from the nearest elder with a known one, or from all blocks."""
+        known = self.known(volume, copy)
+        if known is not None:
+            return known
+        for elder in reversed(elders):
+            base = self.known(volume, elder)
+            if base is not None:
+                try:
+                    total = int.from_bytes(base) + self._difference(volume, copy, elder)
+                except NotFound:  # the elder is being dropped; if it is the copy itself, all() says so
+                    break
+                return self._keep(volume, copy, total)
+        return self.all(volume, copy)
+
+    def all(self, volume: VolumeInfo, copy: Copy) -> bytes:
+        """The digest from all blocks ever named before the cut, whatever is known."""
+        reader = CopyReader(self._keyspace, self._keys, volume, copy, while_rebuilding=True)
+        return self._keep(volume, copy, sum(self._sums(reader, self._named(volume, 0, copy.generation))))
+
+    def known(self, volume: VolumeInfo, copy: Copy) -> bytes | None:
+        """The digest if it was computed before."""
+        (value,) = self._keyspace.transact([(b"HGET", self._keys.digests, self._keys.digest_field(copy, volume))])
+        return cast("bytes | None", value)
+
+    def _difference(self, volume: VolumeInfo, copy: Copy, elder: Copy) -> int:
+        named = self._named(volume, elder.generation, copy.generation)
+        newer = CopyReader(self._keyspace, self._keys, volume, copy, while_rebuilding=True)
+        older = CopyReader(self._keyspace, self._keys, volume, elder, while_rebuilding=True)
+        return sum(self._sums(newer, named)) - sum(self._sums(older, named))
+
+    def _keep(self, volume: VolumeInfo, copy: Copy, total: int) -> bytes:
+        digest = (total % _MODULUS).to_bytes(DIGEST_SIZE)
+        self._keyspace.transact([(b"HSET", self._keys.digests, self._keys.digest_field(copy, volume), digest)])
+        return digest
+
+    def _sums(self, reader: CopyReader, named: ChangeBitmap) -> Iterator[int]:
+        volume = reader.volume
+        size = volume.block_size
+        window = _BATCH_BYTES // size
+        for base in range(0, len(named.bits) * 8, window):
+            low, high = byte_range(base, base + window)
+            part = ChangeBitmap(named.bits[low:high])
+            if part.count:
+                for block, content in reader.blocks(base, part).items():
+                    yield block_digest(volume.id, block, content, size)
+
+    def _named(self, volume: VolumeInfo, first: int, end: int) -> ChangeBitmap:
+        """The blocks named in generations ``first`` to ``end`` - 1. Drops in between hand bits on within that span, so
+        the union stays what it is; only the list of generations must be that of the same moment."""
+        generations: list[int] = []
+        for _ in range(READ_TRIES):
+            commands: list[Command] = [(b"HKEYS", self._keys.copies)]
+            commands += [(b"GET", self._keys.bitmap(generation, volume.id)) for generation in generations]
+            names, *bitmaps = self._keyspace.transact(commands)
+            now = sorted({0, *map(int, cast("list[bytes]", names))})
+            now = [generation for generation in now if first <= generation < end]
+            if now == generations:
+                union = ChangeBitmap()
+                for bitmap in bitmaps:
+                    union.merge(ChangeBitmap(cast("bytes | None", bitmap)))
+                return union
+            generations = now
+        raise StoreUnavailable("copies come and go faster than their bitmaps can be read")

@@ -1,0 +1,163 @@
+"""Dropping copies and collecting what deleted volumes left, in steps of a few ms on the worker's own session.
+
+Each step is one EXEC that raises ``layout``, so a crash anywhere leaves a store whose formed copies read right, and the
+work is found again in the tables: there is nothing to resume. Rules: DESIGN section 5, "Drop" and "Volumes"; schedules
+C2 and C3 of the protocol notes. Why block by block is safe in any order of drops: for a copy at or before the elder,
+the first generation with the bit set holds the same image before and after a step; copies behind the dropped one never
+look at it; the dropped one is unreadable.
+"""
+
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import cast
+
+from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.bitmap import ChangeBitmap, byte_range
+from tidelog.stores.keys import Keys
+from tidelog.stores.keyspace import Argument, Command, Keyspace
+from tidelog.stores.plan import Planner, Transaction
+from tidelog.stores.state import Image
+from tidelog.stores.store import Copy, CopyState
+
+# Blocks of one step: some ms of Redis's time, so that a cut in between waits no longer than that.
+STEP_BLOCKS = 1024
+
+
+@dataclass(slots=True)
+class _Drop:
+    """A copy being dropped, and what is left of it: its bitmaps and the elder generation's, by volume id."""
+
+    copy: Copy
+    elder: int
+    own: dict[int, ChangeBitmap]
+    elders: dict[int, ChangeBitmap]
+
+
+@dataclass(slots=True)
+class _Collection:
+    """A deleted volume that no copy lists, and the blocks of it that are left, by generation."""
+
+    volume: VolumeInfo
+    bitmaps: dict[int, ChangeBitmap]
+
+
+class Maintenance:
+    """Plans the next step of what is due. The bitmaps that it reads are of generations that no event changes any more,
+    so they stay true for as long as the applier's position does."""
+
+    def __init__(self, keyspace: Keyspace, keys: Keys, planner: Planner) -> None:
+        self._keyspace = keyspace
+        self._keys = keys
+        self._planner = planner
+        self._work: _Drop | _Collection | None = None
+
+    def step(self) -> Transaction | None:
+        """The next step's transaction, already counted in the planner's image; None if nothing is due."""
+        image = self._planner.image
+        if image.position.step:  # an event is applied in part: nothing comes in between
+            return None
+        if self._work is None:
+            self._work = self._next(image)
+        if self._work is None:
+            return None
+        commands = self._drop(self._work) if isinstance(self._work, _Drop) else self._collect(self._work)
+        position = image.position
+        return self._planner.close(commands, replace(position, layout=position.layout + 1))
+
+    def _next(self, image: Image) -> "_Drop | _Collection | None":
+        ids = [volume.id for volume in image.volumes] + list(image.deleted)
+        elder = 0
+        for generation, copy in image.copies.items():
+            # The newest one still collects before-images: it waits for the next cut (C3).
+            if copy.state is CopyState.DROPPING and generation != image.position.generation:
+                own, elders = self._read({(generation, volume) for volume in ids}), {}
+                if own:
+                    elders = self._read({(elder, volume) for _, volume in own})
+                return _Drop(
+                    copy,
+                    elder,
+                    {volume: bitmap for (_, volume), bitmap in own.items()},
+                    {volume: elders.get((elder, volume), ChangeBitmap()) for _, volume in own},
+                )
+            elder = generation
+        listed = {volume.id for copy in image.copies.values() for volume in copy.volumes}
+        for volume in image.deleted.values():
+            if volume.id not in listed:
+                found = self._read({(generation, volume.id) for generation in (0, *image.copies)})
+                return _Collection(volume, {generation: bitmap for (generation, _), bitmap in found.items()})
+        return None
+
+    def _read(self, wanted: set[tuple[int, int]]) -> dict[tuple[int, int], ChangeBitmap]:
+        """The bitmaps, by (generation, volume id), that have any bit set."""
+        order = sorted(wanted)
+        replies = self._keyspace.transact([(b"GET", self._keys.bitmap(*place)) for place in order])
+        found = {place: ChangeBitmap(cast("bytes | None", reply)) for place, reply in zip(order, replies, strict=True)}
+        return {place: bitmap for place, bitmap in found.items() if bitmap.count}
+
+    def _drop(self, work: _Drop) -> list[Command]:
+        for volume, own in work.own.items():
+            if own.count:
+                return self._hand_over(work, volume, own)
+        return self._forget(work.copy)
+
+    def _hand_over(self, work: _Drop, volume: int, own: ChangeBitmap) -> list[Command]:
+        generation, elder, theirs = work.copy.generation, work.elder, work.elders[volume]
+        before_of = self._keys.before_format(generation, volume)
+        elder_of = self._keys.before_format(elder, volume)
+        commands: list[Command] = []
+        gone: list[Argument] = [b"DEL"]
+        blocks = list(islice(own.blocks(), STEP_BLOCKS))
+        theirs.reserve(blocks[-1])
+        for block in blocks:
+            if block in theirs:
+                gone.append(before_of % block)
+                continue
+            theirs.add(block)
+            if elder:  # never RENAMENX: what the elder has or lacks is told by its bit, not by its keys (C2)
+                commands.append((b"RENAME", before_of % block, elder_of % block))
+            else:
+                gone.append(before_of % block)
+        if len(gone) > 1:
+            commands.append(tuple(gone))
+        first, end = blocks[0], blocks[-1] + 1
+        own.discard_range(first, end)
+        commands.append(self._write_bits(elder, volume, theirs, first, end))
+        commands.append(self._write_bits(generation, volume, own, first, end))
+        return commands
+
+    def _forget(self, copy: Copy) -> list[Command]:
+        """The end of a drop: nothing of the copy is left but its record."""
+        image, keys = self._planner.image, self._keys
+        del image.copies[copy.generation]
+        self._work = None
+        ids = [volume.id for volume in image.volumes] + list(image.deleted)
+        commands: list[Command] = [(b"HDEL", keys.copies, b"%d" % copy.generation)]
+        if ids:
+            commands.append((b"DEL", *(keys.bitmap(copy.generation, volume) for volume in ids)))
+        if copy.volumes:
+            commands.append((b"HDEL", keys.digests, *(keys.digest_field(copy, volume) for volume in copy.volumes)))
+        return commands
+
+    def _collect(self, work: _Collection) -> list[Command]:
+        keys, number = self._keys, work.volume.id
+        for generation, bitmap in work.bitmaps.items():
+            if bitmap.count:
+                blocks = list(islice(bitmap.blocks(), STEP_BLOCKS))
+                first, end = blocks[0], blocks[-1] + 1
+                bitmap.discard_range(first, end)
+                key_of = keys.block_format(number)
+                return [
+                    (b"DEL", *(key_of % block for block in blocks)),
+                    self._write_bits(generation, number, bitmap, first, end),
+                ]
+        self._work = None
+        image = self._planner.image
+        del image.deleted[number]
+        return [
+            (b"DEL", *(keys.bitmap(generation, number) for generation in (0, *image.copies))),
+            (b"HDEL", keys.deleted, b"%d" % number),
+        ]
+
+    def _write_bits(self, generation: int, volume: int, bitmap: ChangeBitmap, first: int, end: int) -> Command:
+        low, high = byte_range(first, end)
+        return (b"SETRANGE", self._keys.bitmap(generation, volume), b"%d" % low, bytes(bitmap.bits[low:high]))

@@ -1,0 +1,52 @@
+"""Every Redis key of a group at a site, in one place. All share one hash tag, so one slot of a cluster.
+
+    tidelog:{<group>}:...             type    what it holds
+    identity                          hash    group, group_id, site, format
+    position                          string  `Position`, beside the data and changed in the same EXEC, as its last
+                                              command
+    volumes                           hash    volume id -> `VolumeInfo`: the live volume table
+    deleted                           hash    volume id -> `VolumeInfo` of deleted volumes whose blocks are still here
+    b:<volume id>:<block>             string  a live block; absent = zeros, shorter than a block = padded with zeros
+    g:<generation>:<volume id>:<block> string a before-image: the block as it was at the cut that began the generation
+    m:<generation>:<volume id>        string  change bitmap: blocks named since that cut (SETBIT's order of bits)
+    copies                            hash    generation -> `Copy`; generation 0, before the first cut, has none
+    digests                           hash    <copy's sequence>:<its seal>:<volume id> -> digest; outside the position
+    rebuild                           string  sequence that a rebuild must reach; outside the data, survives an erase
+
+A volume id is the sequence of its creation, so a volume made anew under an old name shares nothing with it (C5).
+"""
+
+from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.store import Copy
+
+
+class Keys:
+    """The keys of one group."""
+
+    __slots__ = ("copies", "deleted", "digests", "identity", "position", "prefix", "rebuild", "volumes")
+
+    def __init__(self, group: str) -> None:
+        self.prefix = b"tidelog:{%b}:" % group.encode()
+        self.identity = self.prefix + b"identity"
+        self.position = self.prefix + b"position"
+        self.volumes = self.prefix + b"volumes"
+        self.deleted = self.prefix + b"deleted"
+        self.copies = self.prefix + b"copies"
+        self.digests = self.prefix + b"digests"
+        self.rebuild = self.prefix + b"rebuild"
+
+    def block_format(self, volume: int) -> bytes:
+        """A %-format of one argument, the block number: formatting is half of what a small write costs to plan."""
+        return self.prefix.replace(b"%", b"%%") + b"b:%d:%%d" % volume
+
+    def before_format(self, generation: int, volume: int) -> bytes:
+        """A %-format of one argument, the block number, for before-images."""
+        return self.prefix.replace(b"%", b"%%") + b"g:%d:%d:%%d" % (generation, volume)
+
+    def bitmap(self, generation: int, volume: int) -> bytes:
+        return self.prefix + b"m:%d:%d" % (generation, volume)
+
+    @staticmethod
+    def digest_field(copy: Copy, volume: VolumeInfo) -> bytes:
+        """A field of ``digests``. It names the copy by identity: a rewind may give its generation to another."""
+        return b"%d:%b:%d" % (copy.sequence, copy.seal.hex().encode(), volume.id)

@@ -1,0 +1,219 @@
+"""Reading live volumes and copies while an applier writes, cuts and drops: each MULTI checks what it has read."""
+
+import time
+from collections.abc import Iterator
+from typing import cast
+
+from tidelog.errors import NotFound, OutOfBounds, SiteBehind, StoreUnavailable
+from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.bitmap import ChangeBitmap, byte_range
+from tidelog.stores.keys import Keys
+from tidelog.stores.keyspace import Command, Keyspace, Reply
+from tidelog.stores.records import decode_copy, decode_position, decode_volume
+from tidelog.stores.state import READ_TRIES, present
+from tidelog.stores.store import Copy, CopyState
+
+# One MULTI reads at most so much, so that Redis is not busy for long with one reader: 16 MiB take it some 10 ms.
+READ_BYTES_MAX = 16 << 20
+CHUNK_BYTES = 4 << 20
+# How long a live read waits for an event that is being applied in steps.
+STEP_WAIT_SECONDS = 10.0
+
+
+class LiveReader:
+    """Reads of the live image."""
+
+    def __init__(self, keyspace: Keyspace, keys: Keys) -> None:
+        self._keyspace = keyspace
+        self._keys = keys
+
+    def read(self, volume: VolumeInfo, offset: int, length: int) -> tuple[bytes, int]:
+        """Bytes and the sequence at which they stood so: one state for the whole length.
+
+        Up to `READ_BYTES_MAX` that is one MULTI and cannot fail; beyond, the parts must meet the store at one position:
+        `StoreUnavailable` if it moves each time (read a copy instead). Raises `OutOfBounds`, `NotFound`, `SiteBehind`.
+        """
+        for _ in range(READ_TRIES):
+            parts: list[bytes] = []
+            sequences: set[int] = set()
+            at = 0
+            while len(sequences) < 2 and (at < length or not parts):
+                count = min(READ_BYTES_MAX, length - at)
+                part, sequence = self._read(volume, offset + at, count)
+                parts.append(part)
+                sequences.add(sequence)
+                at += count
+            if len(sequences) == 1:
+                return (parts[0] if len(parts) == 1 else b"".join(parts)), sequences.pop()
+        raise StoreUnavailable(
+            f"volume {volume.name} changes faster than {length} bytes of it can be read",
+            hint="read from a copy instead",
+        )
+
+    def _read(self, volume: VolumeInfo, offset: int, length: int) -> tuple[bytes, int]:
+        first, end = _block_span(volume, offset, length)
+        block_of = self._keys.block_format(volume.id)
+        commands: list[Command] = [
+            (b"GET", self._keys.position),
+            (b"GET", self._keys.rebuild),
+            (b"HGET", self._keys.volumes, b"%d" % volume.id),
+        ]
+        if end > first:
+            commands.append((b"MGET", *(block_of % block for block in range(first, end))))
+        deadline = time.monotonic() + STEP_WAIT_SECONDS
+        while True:
+            value, rebuild, row, *blocks = self._keyspace.transact(commands)
+            check_good(rebuild)
+            position = decode_position(present(value))
+            if not position.step:
+                break
+            if time.monotonic() > deadline:
+                raise SiteBehind("a large event is applied in part", hint="is the site's worker running?")
+            time.sleep(0.005)  # between the steps of one event there is no state to read
+        if row is None:
+            raise NotFound(f"volume {volume.name} does not exist at sequence {position.head.sequence}")
+        _check_bounds(decode_volume(cast("bytes", row)), offset, length)
+        contents = cast("list[bytes | None]", blocks[0]) if blocks else []
+        whole = _assembled(contents, volume.block_size)
+        skip = offset - first * volume.block_size
+        return whole[skip : skip + length], position.head.sequence
+
+
+class CopyReader:
+    """Reads of one volume as it was in one copy: the first generation, at or after the copy's, whose bit is set, else
+    the live block. Which that is may change between looking and fetching: every fetch reads the bits again in the same
+    MULTI, and fetches anew what was looked for in the wrong place.
+
+    ``while_rebuilding`` allows reading a store that is being rebuilt, for the site's own receipts.
+    """
+
+    def __init__(
+        self, keyspace: Keyspace, keys: Keys, volume: VolumeInfo, copy: Copy, *, while_rebuilding: bool = False
+    ) -> None:
+        found = next((known for known in copy.volumes if known.id == volume.id), None)
+        if found is None:
+            raise NotFound(f"copy {copy.name} has no volume {volume.name}")
+        self.volume = found
+        self._keyspace = keyspace
+        self._keys = keys
+        self._copy = copy
+        self._while_rebuilding = while_rebuilding
+        self._generations: list[int] = []
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Raises `OutOfBounds`; `NotFound` if the copy is gone; `StoreUnavailable` after bounded tries."""
+        return b"".join(self.stream(offset, length))
+
+    def stream(self, offset: int, length: int) -> Iterator[bytes]:
+        """The same in parts of at most `CHUNK_BYTES`."""
+        _check_bounds(self.volume, offset, length)
+        first, end = _block_span(self.volume, offset, length)
+        size = self.volume.block_size
+        for start in range(first, end, CHUNK_BYTES // size):
+            stop = min(end, start + CHUNK_BYTES // size)
+            wanted = ChangeBitmap()
+            wanted.add_range(start & 7, stop - start + (start & 7))
+            found = self.blocks(start & ~7, wanted)
+            part = _assembled([found.get(block) for block in range(start, stop)], size)
+            low = max(0, offset - start * size)
+            yield part[low : offset + length - start * size]
+
+    def blocks(self, base: int, wanted: ChangeBitmap) -> dict[int, bytes]:
+        """The contents of the blocks ``base`` + n for all n in ``wanted``; absent ones are all zeros. ``base`` is a
+        multiple of 8."""
+        found: dict[int, bytes] = {}
+        guess: dict[int | None, ChangeBitmap] = {}
+        low, high = byte_range(base, base + len(wanted.bits) * 8)
+        for _ in range(READ_TRIES):
+            places = [(source, block) for source, blocks in guess.items() for block in blocks.blocks()]
+            commands, generations = self._commands(base, low, high, places), self._generations
+            names, record, rebuild, *replies = self._keyspace.transact(commands)
+            self._check(record, rebuild)
+            now = sorted(int(name) for name in cast("list[bytes]", names))
+            self._generations = [generation for generation in now if generation >= self._copy.generation]
+            if generations != self._generations:  # a cut or drop came in between, or this is the first look
+                guess = {}
+                continue
+            layers = dict(zip(generations, map(_bitmap, replies), strict=False))
+            truth = _sources(layers, wanted)
+            if places:
+                contents = cast("list[bytes | None]", replies[-1])
+                for (source, block), content in zip(places, contents, strict=True):
+                    if content is not None and block in truth[source]:
+                        found[base + block] = content
+                for source, blocks in guess.items():
+                    wanted = wanted - (blocks & truth[source])
+            if not wanted.count:
+                return found
+            guess = {source: blocks & wanted for source, blocks in truth.items()}
+        raise StoreUnavailable(f"copy {self._copy.name} changes its place faster than it can be read")
+
+    def _commands(self, base: int, low: int, high: int, places: list[tuple[int | None, int]]) -> list[Command]:
+        keys, volume = self._keys, self.volume.id
+        commands: list[Command] = [
+            (b"HKEYS", keys.copies),
+            (b"HGET", keys.copies, b"%d" % self._copy.generation),
+            (b"GET", keys.rebuild),
+        ]
+        for generation in self._generations:
+            commands.append((b"GETRANGE", keys.bitmap(generation, volume), b"%d" % low, b"%d" % (high - 1)))
+        if places:
+            formats = {generation: keys.before_format(generation, volume) for generation in self._generations}
+            live = keys.block_format(volume)
+            commands.append(
+                (b"MGET", *((live if source is None else formats[source]) % (base + block) for source, block in places))
+            )
+        return commands
+
+    def _check(self, record: Reply, rebuild: Reply) -> None:
+        if not self._while_rebuilding:
+            check_good(rebuild)
+        now = decode_copy(record) if isinstance(record, bytes) else None
+        if now is None or (now.sequence, now.seal) != (self._copy.sequence, self._copy.seal):
+            raise NotFound(f"copy {self._copy.name} (sequence {self._copy.sequence}) is not here any more")
+        if now.state is not CopyState.FORMED:
+            raise NotFound(f"copy {self._copy.name} (sequence {self._copy.sequence}) is being dropped")
+
+
+def check_good(rebuild: Reply) -> None:
+    """Raises `SiteBehind` while a rebuild is under way."""
+    if rebuild is not None:
+        raise SiteBehind(
+            f"the site is being rebuilt, up to sequence {int(cast('bytes', rebuild))}",
+            hint="wait for it: tidelog site status",
+        )
+
+
+def _sources(layers: dict[int, ChangeBitmap], wanted: ChangeBitmap) -> dict[int | None, ChangeBitmap]:
+    """Where each wanted block is: by generation, None for the live image."""
+    sources: dict[int | None, ChangeBitmap] = {}
+    for generation in sorted(layers):
+        sources[generation] = wanted & layers[generation]
+        wanted = wanted - layers[generation]
+    sources[None] = wanted
+    return sources
+
+
+def _bitmap(reply: Reply) -> ChangeBitmap:
+    return ChangeBitmap(cast("bytes", reply))
+
+
+def _assembled(blocks: list[bytes | None], block_size: int) -> bytes:
+    zeros = bytes(block_size)
+    return b"".join(
+        zeros if block is None else block if len(block) == block_size else block.ljust(block_size, b"\0")
+        for block in blocks
+    )
+
+
+def _block_span(volume: VolumeInfo, offset: int, length: int) -> tuple[int, int]:
+    """First block and the one behind the last; of nothing if ``length`` is 0."""
+    if offset < 0 or length < 0:
+        raise OutOfBounds(f"offset {offset} and length {length} of volume {volume.name} must not be negative")
+    first = offset // volume.block_size
+    return first, -(-(offset + length) // volume.block_size) if length else first
+
+
+def _check_bounds(volume: VolumeInfo, offset: int, length: int) -> None:
+    if offset < 0 or length < 0 or offset + length > volume.size:
+        raise OutOfBounds(f"{offset} to {offset + length} is outside volume {volume.name} of {volume.size} bytes")

@@ -1,0 +1,105 @@
+"""How positions, volumes and copies are written in Redis. Each value has exactly one encoding, so bytes compare."""
+
+import json
+import struct
+
+from tidelog.errors import StoreDamaged
+from tidelog.schemas.chain import Head
+from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.store import Copy, CopyState, Position
+
+FORMAT = b"1"
+# format, sequence, seal, epoch, writer, timestamp_us, offset, layout, generation, step, step_seal; then the cluster id
+_POSITION = struct.Struct(">c q 16s i 16s q q q q q 16s")
+_NO_SEAL = bytes(16)
+
+
+def encode_position(position: Position) -> bytes:
+    head = position.head
+    return (
+        _POSITION.pack(
+            FORMAT,
+            head.sequence,
+            head.seal,
+            head.epoch,
+            head.writer,
+            head.timestamp_us,
+            head.offset,
+            position.layout,
+            position.generation,
+            position.step,
+            position.step_seal or _NO_SEAL,
+        )
+        + position.cluster_id.encode()
+    )
+
+
+def decode_position(value: bytes) -> Position:
+    """Raises `StoreDamaged` for bytes that `encode_position` does not make."""
+    try:
+        mark, *head, layout, generation, step, step_seal = _POSITION.unpack_from(value)
+        cluster_id = value[_POSITION.size :].decode()
+    except (struct.error, UnicodeDecodeError) as error:
+        raise _damaged("position", value) from error
+    if mark != FORMAT:
+        raise _damaged("position", value)
+    return Position(Head(*head), cluster_id, layout, generation, step, step_seal if step else b"")
+
+
+def encode_volume(volume: VolumeInfo) -> bytes:
+    return _dump(_volume_row(volume))
+
+
+def decode_volume(value: bytes) -> VolumeInfo:
+    """Raises `StoreDamaged` for bytes that `encode_volume` does not make."""
+    try:
+        return _volume(json.loads(value))
+    except (ValueError, TypeError) as error:
+        raise _damaged("volume", value) from error
+
+
+def encode_copy(copy: Copy) -> bytes:
+    return _dump(
+        {
+            "generation": copy.generation,
+            "sequence": copy.sequence,
+            "seal": copy.seal.hex(),
+            "name": copy.name,
+            "timestamp_us": copy.timestamp_us,
+            "volumes": [_volume_row(volume) for volume in copy.volumes],
+            "blocks_changed": copy.blocks_changed,
+            "state": copy.state.value,
+        }
+    )
+
+
+def decode_copy(value: bytes) -> Copy:
+    """Raises `StoreDamaged` for bytes that `encode_copy` does not make."""
+    try:
+        fields = json.loads(value)
+        fields["seal"] = bytes.fromhex(fields["seal"])
+        fields["volumes"] = tuple(map(_volume, fields["volumes"]))
+        fields["state"] = CopyState(fields["state"])
+        return Copy(**fields)
+    except (ValueError, TypeError, KeyError) as error:
+        raise _damaged("copy", value) from error
+
+
+def _volume_row(volume: VolumeInfo) -> list[int | str]:
+    return [volume.id, volume.name, volume.size, volume.block_size]
+
+
+def _volume(row: list[int | str]) -> VolumeInfo:
+    number, name, size, block_size = row
+    return VolumeInfo(int(number), str(name), int(size), int(block_size))
+
+
+def _dump(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
+
+
+def _damaged(what: str, value: bytes) -> StoreDamaged:
+    return StoreDamaged(
+        f"the store holds a {what} that tidelog did not write: {value[:40]!r}",
+        hint="a newer version wrote it, or the Redis was changed by hand; rebuild the site with: tidelog site rebuild",
+    )

@@ -1,0 +1,102 @@
+"""What an applier keeps in memory of the store it writes to, and how it is read."""
+
+from dataclasses import dataclass, field
+from typing import cast
+
+from tidelog.errors import NeedsRebuild, StoreUnavailable
+from tidelog.schemas.volumes import VolumeInfo, VolumeTable
+from tidelog.stores.bitmap import ChangeBitmap
+from tidelog.stores.keys import Keys
+from tidelog.stores.keyspace import Command, Keyspace, Reply
+from tidelog.stores.records import decode_copy, decode_position, decode_volume
+from tidelog.stores.store import Copy, Position
+
+# A reader meets a moving position; after so many tries something else is wrong.
+READ_TRIES = 100
+
+
+@dataclass(slots=True)
+class Tables:
+    """Position, live volumes, deleted volumes whose blocks remain, and copies (by generation), all of one moment."""
+
+    position: Position
+    volumes: VolumeTable
+    deleted: dict[int, VolumeInfo]
+    copies: dict[int, Copy]
+    rebuilding: int | None
+
+    @property
+    def generations(self) -> list[int]:
+        """Those that exist, oldest first; 0, before the first cut, always does."""
+        return [0, *self.copies]
+
+
+@dataclass(slots=True)
+class Image:
+    """An applier's picture. ``changed`` is the newest generation's bitmap of each live volume, ``named`` the union of
+    all generations': every block that any event ever named."""
+
+    position: Position
+    volumes: VolumeTable
+    deleted: dict[int, VolumeInfo]
+    copies: dict[int, Copy]
+    changed: dict[int, ChangeBitmap] = field(default_factory=dict)
+    named: dict[int, ChangeBitmap] = field(default_factory=dict)
+
+
+def read_tables(keyspace: Keyspace, keys: Keys) -> Tables:
+    """Raises `NeedsRebuild` if there is no position."""
+    position, volumes, deleted, copies, rebuild = keyspace.transact(
+        [
+            (b"GET", keys.position),
+            (b"HGETALL", keys.volumes),
+            (b"HGETALL", keys.deleted),
+            (b"HGETALL", keys.copies),
+            (b"GET", keys.rebuild),
+        ]
+    )
+    found = sorted(map(decode_copy, _values(copies)), key=lambda copy: copy.generation)
+    return Tables(
+        decode_position(present(position)),
+        VolumeTable(sorted(map(decode_volume, _values(volumes)), key=lambda volume: volume.id)),
+        {volume.id: volume for volume in map(decode_volume, _values(deleted))},
+        {copy.generation: copy for copy in found},
+        int(cast("bytes", rebuild)) if rebuild is not None else None,
+    )
+
+
+def present(position: Reply) -> bytes:
+    """The stored position. Raises `NeedsRebuild` if it is absent."""
+    if not isinstance(position, bytes):
+        raise NeedsRebuild(
+            "the store has no position: an erase was cut short, or keys were lost",
+            hint="rebuild the site with: tidelog site rebuild",
+        )
+    return position
+
+
+def read_image(keyspace: Keyspace, keys: Keys) -> Image:
+    """Everything an applier needs, all of one position."""
+    for _ in range(READ_TRIES):
+        tables = read_tables(keyspace, keys)
+        image = Image(tables.position, tables.volumes, tables.deleted, tables.copies)
+        ids = [volume.id for volume in tables.volumes]
+        generations = tables.generations
+        commands: list[Command] = [(b"GET", keys.position)]
+        commands += [(b"GET", keys.bitmap(generation, volume)) for volume in ids for generation in generations]
+        position, *bitmaps = keyspace.transact(commands)
+        if decode_position(present(position)) != tables.position:
+            continue
+        replies = iter(cast("list[bytes | None]", bitmaps))
+        for volume in ids:
+            named = ChangeBitmap()
+            for _generation in generations:
+                newest = ChangeBitmap(next(replies))
+                named.merge(newest)
+            image.changed[volume], image.named[volume] = newest, named
+        return image
+    raise StoreUnavailable("the store changes faster than it can be read", hint="is another worker on this group?")
+
+
+def _values(table: Reply) -> list[bytes]:
+    return cast("list[bytes]", table)[1::2]

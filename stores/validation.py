@@ -1,0 +1,98 @@
+"""What an event must be to be applied, checked before any command of it is planned."""
+
+from operator import add
+
+from tidelog.errors import CorruptEvent, LogDiverged, LogGap, UnsupportedEvent
+from tidelog.schemas.chain import Head
+from tidelog.schemas.events import (
+    Discard,
+    Event,
+    VolumeCopied,
+    VolumeCreated,
+    VolumeDeleted,
+    VolumeResized,
+    WriteBatch,
+)
+from tidelog.schemas.volumes import VolumeInfo, VolumeTable
+from tidelog.stores.state import Image
+
+# Redis strings end at 512 MiB, so a bitmap has this many bits.
+VOLUME_BLOCKS_MAX = 1 << 32
+
+
+def validate(event: Event, offset: int, head: Head, image: Image) -> None:
+    """Raises `CorruptEvent` for an event that cannot be true of ``image``, `UnsupportedEvent` for one that this version
+    cannot apply, `LogGap` or `LogDiverged` for one that is not next after ``head``."""
+    if event.sequence != head.sequence + 1 or event.previous != head.seal:
+        raise LogGap(
+            f"{event.kind} {event.sequence} does not follow {head.sequence}",
+            sequence=event.sequence,
+            offset=offset,
+            hint="the reader must go on from the store's position",
+        )
+    if image.position.step and event.seal != image.position.step_seal:
+        raise LogDiverged(
+            f"{event.kind} is not the event that this store has applied in part",
+            sequence=event.sequence,
+            offset=offset,
+            hint="the log's history changed under it; rebuild the site with: tidelog site rebuild",
+        )
+    if isinstance(event, WriteBatch):
+        _validate_batch(event, image.volumes)
+    elif isinstance(event, Discard):
+        volume = _known(event, event.volume, image.volumes)
+        end = event.offset + event.length
+        if event.offset < 0 or event.length < 1 or end > volume.size:
+            raise _corrupt(event, f"discards {event.offset} to {end} of volume {volume.id}, {volume.size} bytes long")
+    elif isinstance(event, VolumeCreated | VolumeDeleted | VolumeResized):
+        _validate_table(event, image.volumes)
+    elif isinstance(event, VolumeCopied):
+        raise UnsupportedEvent(
+            f"{event.kind} cannot be applied by this version",
+            sequence=event.sequence,
+            offset=offset,
+            hint="upgrade this site, then start it again",
+        )
+
+
+def _validate_batch(batch: WriteBatch, table: VolumeTable) -> None:
+    volumes, offsets, lengths = batch.volumes, batch.offsets, batch.lengths
+    if volumes.count(volumes[0]) == len(volumes):  # all to one volume: at the speed of C
+        size = _known(batch, volumes[0], table).size
+        if max(map(add, offsets, lengths)) <= size and min(offsets) >= 0 and min(lengths) > 0:
+            return
+    sizes = {volume: _known(batch, volume, table).size for volume in set(volumes)}
+    for volume, offset, length in zip(volumes, offsets, lengths, strict=True):
+        if offset < 0 or length < 1 or offset + length > sizes[volume]:
+            raise _corrupt(
+                batch, f"writes {offset} to {offset + length} of volume {volume}, {sizes[volume]} bytes long"
+            )
+
+
+def _validate_table(event: VolumeCreated | VolumeDeleted | VolumeResized, table: VolumeTable) -> None:
+    after = VolumeTable(table)
+    after.fold(event)
+    if isinstance(event, VolumeDeleted):
+        return
+    number = event.sequence if isinstance(event, VolumeCreated) else event.volume
+    if _known(event, number, after).blocks > VOLUME_BLOCKS_MAX:
+        raise UnsupportedEvent(
+            f"{event.kind} makes volume {number} larger than {VOLUME_BLOCKS_MAX} blocks",
+            sequence=event.sequence,
+            hint="a volume of that size needs a larger block size",
+        )
+
+
+def _known(event: Event, volume: int, table: VolumeTable) -> VolumeInfo:
+    found = table.get(volume)
+    if found is None:
+        raise _corrupt(event, f"names volume {volume}, which does not exist")
+    return found
+
+
+def _corrupt(event: Event, what: str) -> CorruptEvent:
+    return CorruptEvent(
+        f"{event.kind} {what}",
+        sequence=event.sequence,
+        hint="no tidelog writer sends this; find out what wrote it before you go on",
+    )
