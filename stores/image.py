@@ -88,6 +88,10 @@ class Store:
             )
         return cls(keyspace, actual)
 
+    def close(self) -> None:
+        """Lets go of the keyspace's connections."""
+        self._keyspace.close()
+
     def position(self) -> Position:
         """The position now."""
         (value,) = self._keyspace.transact([(b"GET", self._keys.position)])
