@@ -1,0 +1,94 @@
+"""Writes the golden files of types that have none yet: ``python tests/schemas/make_golden.py``.
+
+A golden file that is there is never written again: it is what a released version put into logs that still exist.
+"""
+
+import importlib.util
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from tidelog.schemas.codec import Codec
+from tidelog.schemas.control import CopyFormed, GroupCreated, SiteStatus
+from tidelog.schemas.registry import NAMESPACE, schemas
+
+GOLDEN = Path(__file__).parent / "golden"
+KEY = b"golden key of release 0.1"
+CONTROL = (
+    GroupCreated(
+        group="bank", group_id="9c2f6f0e-0000-4000-8000-1d2f3a4b5c6d", topic="tidelog.bank", keyed=True, created_us=17
+    ),
+    CopyFormed(
+        site="osaka",
+        group="bank",
+        sequence=40,
+        seal=bytes(range(16)),
+        name="end-of-day",
+        timestamp_us=1_790_000_000_000_000,
+        digest=bytes(range(16, 32)),
+        blocks_changed=12,
+        formed_us=1_790_000_000_000_321,
+    ),
+    SiteStatus(
+        site="osaka",
+        group="bank",
+        state="HALTED",
+        reason="LogGap",
+        hint="wait for the next writer session",
+        sequence=40,
+        seal=bytes(range(16)),
+        epoch=2,
+        timestamp_us=1_790_000_000_000_000,
+        offset=-1,
+        end_offset=9,
+        events_applied=3,
+        redelivered=1,
+        void=2,
+        reported_us=1_790_000_000_000_321,
+        worker="osaka-1:4711",
+    ),
+)
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it: bytes as hex."""
+    if isinstance(value, bytes):
+        return value.hex()
+    return list(value) if isinstance(value, list) else value
+
+
+def _samples() -> dict[str, Any]:
+    spec = importlib.util.spec_from_file_location("samples", Path(__file__).with_name("conftest.py"))
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return dict(module._samples())
+
+
+def _add(name: str, message: bytes, record: dict[str, Any], key: bytes = b"") -> None:
+    target = GOLDEN / f"{name}.bin"
+    if not target.exists():
+        target.write_bytes(message)
+        described = {"type": name.partition("-")[0], "key": key.hex(), "fields": record}
+        target.with_suffix(".json").write_text(json.dumps(described, indent=1) + "\n")
+
+
+def main() -> None:
+    """Adds what is missing."""
+    samples = _samples()
+    for name, event in samples.items():
+        for suffix, key in (("", b""), ("-keyed", KEY)) if name == "Marker" else (("", b""),):
+            message, seal = Codec(key).encode(event)
+            record = {f.name: plain(getattr(event, f.name)) for f in fields(event)} | {"seal": seal.hex()}
+            _add(name + suffix, message, record, key)
+    for control in CONTROL:
+        _add(control.kind, control.encode(), {name: plain(value) for name, value in control.model_dump().items()})
+    for schema in schemas().values():
+        target = GOLDEN / f"{NAMESPACE}.{schema.name}.avsc"
+        if not target.exists():
+            target.write_text(schema.text)
+
+
+if __name__ == "__main__":
+    main()
