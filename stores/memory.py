@@ -60,7 +60,7 @@ class MemoryKeyspace:
         return self._eviction_policy
 
     def close(self) -> None:
-        self.lose_connections()
+        """Nothing to end: the data stay for the next user, and sessions have owners of their own."""
 
     def snapshot(self) -> dict[bytes, Value]:
         """All data as of now, for `restore`."""
