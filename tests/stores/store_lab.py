@@ -1,0 +1,212 @@
+"""What the store's tests share: an author of well-chained events, and a model that is obviously right.
+
+The model is a fold of the log into one bytearray a volume, and keeps every state that it went through; a copy is the
+state at its marker.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tidelog.schemas.chain import Head, origin
+from tidelog.schemas.codec import Codec
+from tidelog.schemas.events import (
+    CopyDropped,
+    Discard,
+    Event,
+    Marker,
+    VolumeCreated,
+    VolumeDeleted,
+    VolumeResized,
+    WriteBatch,
+    WriterOpened,
+)
+from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.image import Store
+from tidelog.stores.keys import Keys
+from tidelog.stores.keyspace import Keyspace
+from tidelog.stores.store import Copy, CopyState, Identity
+
+IDENTITY = Identity("bank", "0b9fd4f8-8a3e-4a53-bb54-2c63b7b3f8a1", "tokyo")
+CLUSTER = "cluster-1"
+Write = tuple[int, int, bytes]
+
+
+class Author:
+    """Writes a log: every event follows the one before it."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[Event, int]] = []
+        self._head = origin(IDENTITY.group_id)
+        self._codec = Codec()
+        self.add(WriterOpened, opened_by="test")
+
+    def add(self, kind: type[Event], **fields: Any) -> Event:
+        first = self._head.sequence + 1
+        stamp = fields["timestamps_us"][-1] if kind is WriteBatch else first * 1000
+        event = kind(epoch=1, writer=b"w" * 16, sequence=first, timestamp_us=stamp, previous=self._head.seal, **fields)
+        event = replace(event, seal=self._codec.encode(event)[1])
+        offset = self._head.offset + 2  # gaps in offsets mean nothing
+        self._head = self._head.after(event, offset)
+        self.log.append((event, offset))
+        return event
+
+    def write(self, *writes: Write) -> Event:
+        first = self._head.sequence + 1
+        return self.add(
+            WriteBatch,
+            volumes=[volume for volume, _, _ in writes],
+            offsets=[offset for _, offset, _ in writes],
+            lengths=[len(data) for _, _, data in writes],
+            timestamps_us=[(first + index) * 1000 for index in range(len(writes))],
+            data=b"".join(data for _, _, data in writes),
+        )
+
+    def create(self, name: str, size: int, block_size: int = 512) -> int:
+        return self.add(VolumeCreated, name=name, size=size, block_size=block_size).sequence
+
+    def mark(self, name: str = "m") -> Event:
+        return self.add(Marker, name=name)
+
+    def drop(self, marker: Event | Copy) -> Event:
+        """Drops the copy of a marker."""
+        return self.add(CopyDropped, copy_sequence=marker.sequence, copy_seal=marker.seal)
+
+    def after(self, sequence: int) -> list[tuple[Event, int]]:
+        """The events behind the one that ends at ``sequence``."""
+        return [(event, offset) for event, offset in self.log if event.sequence > sequence]
+
+    @property
+    def head(self) -> Head:
+        return self._head
+
+
+@dataclass
+class State:
+    """The image at one sequence; ``named`` holds the blocks named, by generation and volume id."""
+
+    volumes: dict[int, tuple[VolumeInfo, bytes]] = field(default_factory=dict)
+    named: list[dict[int, frozenset[int]]] = field(default_factory=lambda: [{}])
+    dropped: frozenset[int] = frozenset()
+
+
+class Model:
+    """Every state of a log, by sequence; ``copies`` by the sequence of the marker."""
+
+    def __init__(self) -> None:
+        self.states: dict[int, State] = {0: State()}
+        self.copies: dict[int, tuple[Marker, State, int]] = {}
+        self._last = 0
+
+    def fold(self, log: Iterable[tuple[Event, int]]) -> None:
+        for event, _ in log:
+            if event.sequence <= self._last:
+                continue
+            before = self.states[self._last]
+            state = State(dict(before.volumes), [dict(named) for named in before.named], before.dropped)
+            self._apply(state, event)
+            self._last = event.last_sequence
+            self.states[self._last] = state
+
+    def _apply(self, state: State, event: Event) -> None:
+        if isinstance(event, VolumeCreated):
+            info = VolumeInfo(event.sequence, event.name, event.size, event.block_size)
+            state.volumes[info.id] = info, bytes(event.size)
+        elif isinstance(event, VolumeDeleted):
+            del state.volumes[event.volume]
+        elif isinstance(event, WriteBatch):
+            at = 0
+            for volume, offset, length in zip(event.volumes, event.offsets, event.lengths, strict=True):
+                self._put(state, volume, offset, event.data[at : at + length])
+                at += length
+        elif isinstance(event, Discard):
+            self._put(state, event.volume, event.offset, bytes(event.length))
+        elif isinstance(event, VolumeResized):
+            info, data = state.volumes[event.volume]
+            if event.size < info.size:
+                self._put(state, info.id, event.size, bytes(info.size - event.size))
+            state.volumes[info.id] = replace(info, size=event.size), data[: event.size].ljust(event.size, b"\0")
+        elif isinstance(event, Marker):
+            newest = state.named[-1]
+            changed = sum(len(newest.get(volume, ())) for volume in state.volumes)
+            self.copies[event.sequence] = event, State(dict(state.volumes)), changed
+            state.named.append({})
+        elif isinstance(event, CopyDropped):
+            state.dropped |= {event.copy_sequence}
+
+    def _put(self, state: State, volume: int, offset: int, data: bytes) -> None:
+        info, content = state.volumes[volume]
+        state.volumes[volume] = info, content[:offset] + data + content[offset + len(data) :]
+        blocks = range(offset // info.block_size, -(-(offset + len(data)) // info.block_size))
+        newest = state.named[-1]
+        newest[volume] = newest.get(volume, frozenset()) | frozenset(blocks)
+
+
+def check(
+    store: Store, keyspace: Keyspace, model: Model, *, dropped: Iterable[int] = (), digests: bool = False
+) -> None:
+    """Every live volume, copy, record, bitmap and (if asked) digest of a store is what the model says.
+
+    ``dropped`` are the sequences of copies that somebody has dropped without an event.
+    """
+    position = store.position()
+    state = model.states[position.head.sequence]
+    if not position.step:
+        assert {volume.id: volume for volume in store.volumes()} == {
+            key: info for key, (info, _) in state.volumes.items()
+        }
+        for info, content in state.volumes.values():
+            assert store.read_live(info, 0, info.size) == (content, position.head.sequence), info
+    copies = store.copies()
+    there = {copy.sequence for copy in copies}
+    due = {sequence for sequence in model.copies if sequence <= position.head.sequence}
+    assert there <= due - state.dropped
+    assert due - state.dropped - set(dropped) <= there
+    for copy in copies:
+        check_copy(store, copy, model, digests=digests)
+    check_bitmaps(store, keyspace, state)
+
+
+def check_copy(store: Store, copy: Copy, model: Model, *, digests: bool) -> None:
+    marker, state, changed = model.copies[copy.sequence]
+    assert (copy.seal, copy.name, copy.timestamp_us) == (marker.seal, marker.name, marker.timestamp_us)
+    assert copy.blocks_changed == changed
+    assert copy.volumes == tuple(info for _, (info, _) in sorted(state.volumes.items()))
+    for info, content in state.volumes.values():
+        assert store.read(info, 0, info.size, copy) == content, (copy, info)
+    if digests:
+        assert store.digest(copy) == store.verify(copy)
+
+
+def bitmap_blocks(keyspace: Keyspace, key: bytes) -> set[int]:
+    """The set bits of a bitmap in the store, told without `ChangeBitmap`."""
+    (value,) = keyspace.transact([(b"GET", key)])
+    assert value is None or isinstance(value, bytes)
+    return {index for index in range(8 * len(value or b"")) if (value or b"")[index >> 3] >> (7 - index & 7) & 1}
+
+
+def check_bitmaps(store: Store, keyspace: Keyspace, state: State) -> None:
+    """The bitmaps are exactly what events named: the same at every site, whatever the batches (unless a drop or an event
+    is half done)."""
+    copies = store.copies(dropping=True)
+    position = store.position()
+    if position.step or any(copy.state is CopyState.DROPPING for copy in copies):
+        return
+    keys = Keys(IDENTITY.group)
+    generations = [0, *(copy.generation for copy in copies)]
+    for generation, following in zip(generations, [*generations[1:], len(state.named)], strict=True):
+        for volume in state.volumes:
+            named = set().union(*(state.named[index].get(volume, ()) for index in range(generation, following)))
+            assert bitmap_blocks(keyspace, keys.bitmap(generation, volume)) == named, (generation, volume)
+
+
+def all_keys(keyspace: Keyspace) -> set[bytes]:
+    """Every key of the group, without its prefix."""
+    prefix = Keys(IDENTITY.group).prefix
+    found: set[bytes] = set()
+    cursor = 0
+    while True:
+        cursor, keys = keyspace.scan(cursor, prefix)
+        found.update(key[len(prefix) :] for key in keys)
+        if not cursor:
+            return found
