@@ -36,6 +36,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriterOpened(Event):
+    """A writer session takes over. ``opened_by`` is host:pid, for people."""
+
     opened_by: str
 
     kind: ClassVar[str] = "WriterOpened"
@@ -43,6 +45,8 @@ class WriterOpened(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeCreated(Event):
+    """A volume of ``size`` bytes begins; its id is this event's sequence."""
+
     name: str
     size: int
     block_size: int
@@ -52,6 +56,8 @@ class VolumeCreated(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeResized(Event):
+    """A volume has ``size`` bytes now; shrinking is a discard of all beyond."""
+
     volume: int
     size: int
 
@@ -60,6 +66,8 @@ class VolumeResized(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeDeleted(Event):
+    """A volume leaves the volume table; copies keep it."""
+
     volume: int
 
     kind: ClassVar[str] = "VolumeDeleted"
@@ -88,6 +96,8 @@ class WriteBatch(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discard(Event):
+    """``length`` bytes from ``offset`` on read as zeros."""
+
     volume: int
     offset: int
     length: int
@@ -97,6 +107,8 @@ class Discard(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marker(Event):
+    """Every site cuts a copy here; ``name`` is its label."""
+
     name: str
 
     kind: ClassVar[str] = "Marker"
@@ -104,6 +116,8 @@ class Marker(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyDropped(Event):
+    """The copy of that identity is dropped at every site."""
+
     copy_sequence: int
     copy_seal: bytes
 
@@ -112,6 +126,8 @@ class CopyDropped(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeCopied(Event):
+    """Each site copies the blocks of ``bitmap`` (most significant bit first) from its own source volume."""
+
     source: int
     source_copy_sequence: int
     source_copy_seal: bytes
@@ -123,6 +139,8 @@ class VolumeCopied(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat(Event):
+    """Idle time passes."""
+
     kind: ClassVar[str] = "Heartbeat"
 
 

@@ -3,108 +3,14 @@
 import itertools
 import random
 import threading
-from collections.abc import Iterator
 
 import apsw
 import pytest
 
+from tests.gateways.bank import ACCOUNTS, BALANCE, SIZE, Bank, Volume, balances, copied, whole
 from tidelog.errors import Fenced, UsageError
 from tidelog.gateways.sqlite import database, open_copy
-from tidelog.gateways.sqlite_file import DATA_OFFSET, Overlay, VolumeFile, file_length
-
-ACCOUNTS = 3000
-BALANCE = 1000
-SIZE = 4 * 1024 * 1024
-_ids = itertools.count(1)
-
-
-class Volume:
-    """Bytes in memory; every change goes to the group's list too, in order."""
-
-    def __init__(self, group: "Group", size: int = SIZE) -> None:
-        self.size = size
-        self.group = group
-        self.id = next(_ids)
-        self.content = bytearray(size)
-
-    def read(self, offset: int, length: int) -> bytes:
-        assert 0 <= offset <= offset + length <= self.size
-        return bytes(self.content[offset : offset + length])
-
-    def write(self, offset: int, data: bytes) -> None:
-        assert data and offset >= 0 and offset + len(data) <= self.size
-        self.content[offset : offset + len(data)] = data
-        self.group.changes.append((self, offset, bytes(data)))
-
-    def discard(self, offset: int, length: int) -> None:
-        assert length > 0
-        self.write(offset, bytes(length))
-
-
-class Group:
-    """Keeps the order of all changes, as the log does; ``flushed`` counts those that a flush confirmed."""
-
-    def __init__(self) -> None:
-        self.changes: list[tuple[Volume, int, bytes]] = []
-        self.flushed = 0
-        self.fenced = False
-
-    def flush(self) -> None:
-        if self.fenced:
-            raise Fenced("another session took over")
-        self.flushed = len(self.changes)
-
-
-class Bank:
-    """A database of accounts on two volumes, and its state at any number of changes."""
-
-    def __init__(self, journal_mode: str = "delete", cache_pages: int = 200) -> None:
-        self.group = Group()
-        self.main, self.journal = Volume(self.group), Volume(self.group)
-        self.connection = database(self.group, self.main, self.journal)
-        self.connection.execute(f"PRAGMA journal_mode = {journal_mode}; PRAGMA cache_size = {cache_pages}")
-        self.connection.execute("CREATE TABLE account (id INTEGER PRIMARY KEY, balance INTEGER, note TEXT)")
-        with self.connection:
-            self.connection.executemany(
-                "INSERT INTO account VALUES (?, ?, ?)", ((i, BALANCE, "n" * 60) for i in range(ACCOUNTS))
-            )
-
-    def transfer(self, rng: random.Random, count: int) -> None:
-        """``count`` transfers in one transaction."""
-        with self.connection:
-            for _ in range(count):
-                amount, source, target = rng.randrange(1, 50), rng.randrange(ACCOUNTS), rng.randrange(ACCOUNTS)
-                self.connection.execute("UPDATE account SET balance = balance - ? WHERE id = ?", (amount, source))
-                self.connection.execute("UPDATE account SET balance = balance + ? WHERE id = ?", (amount, target))
-
-    def states(self, first: int) -> Iterator[tuple[int, Volume, Volume]]:
-        """Main and journal as they were after ``first`` changes, then after each change up to now."""
-        group = Group()
-        main, journal = Volume(group), Volume(group)
-        for count, (volume, offset, data) in enumerate(self.group.changes):
-            if count >= first:
-                yield count, main, journal
-            (main if volume is self.main else journal).write(offset, data)
-        yield len(self.group.changes), main, journal
-
-
-def balances(main: Volume, journal: Volume) -> list[int]:
-    """All balances of a copy, which must be whole."""
-    connection = open_copy(main, journal)
-    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    rows = [row[0] for row in connection.execute("SELECT balance FROM account ORDER BY id")]
-    connection.close()
-    return [balance for balance in rows if isinstance(balance, int)]
-
-
-def whole(main: Volume, journal: Volume) -> bool:
-    """Whether a copy is a sound database in which no money appeared or vanished."""
-    try:
-        connection = open_copy(main, journal)
-        ok = connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        return ok and connection.execute("SELECT sum(balance) FROM account").get == ACCOUNTS * BALANCE
-    except apsw.Error:
-        return False
+from tidelog.gateways.sqlite_file import DATA_OFFSET, file_length
 
 
 @pytest.mark.parametrize("journal_mode", ["delete", "truncate", "persist"])
@@ -171,7 +77,7 @@ def test_reopening_finds_the_database_and_rolls_back_a_torn_commit() -> None:
     bank.transfer(random.Random(4), 50)
     middle = (first + len(bank.group.changes)) // 2
     main, journal = next(
-        (_copy(main), _copy(journal)) for count, main, journal in bank.states(first) if count == middle
+        (copied(main), copied(journal)) for count, main, journal in bank.states(first) if count == middle
     )
     assert file_length(journal) > 0 and main.content != next(bank.states(first))[1].content
     connection = database(main.group, main, journal)
@@ -207,7 +113,7 @@ def test_files_of_different_moments_do_not_pass() -> None:
     copies: list[tuple[Volume, Volume]] = []
     for count, main, journal in bank.states(first):
         if count in cuts:
-            copies.append((_copy(main), _copy(journal)))
+            copies.append((copied(main), copied(journal)))
     assert all(whole(*copy) for copy in copies)
     mixed = [
         (file_length(journal) > 0, whole(main, journal))
@@ -217,12 +123,6 @@ def test_files_of_different_moments_do_not_pass() -> None:
     with_hot_journal = [sound for hot, sound in mixed if hot]
     assert len(with_hot_journal) >= 20
     assert sum(with_hot_journal) <= len(with_hot_journal) * 0.2
-
-
-def _copy(volume: Volume) -> Volume:
-    copy = Volume(Group(), volume.size)
-    copy.content[:] = volume.content
-    return copy
 
 
 def test_two_connections_keep_sqlites_locks() -> None:
@@ -302,44 +202,3 @@ def test_what_cannot_live_on_two_volumes_is_refused() -> None:
     foreign.write(0, b"something else")
     with pytest.raises(UsageError):
         database(bank.group, foreign, bank.journal)
-
-
-def test_a_file_reads_zeros_in_a_gap_over_old_bytes() -> None:
-    """A write behind the end of a file that once was longer does not bring the old bytes back."""
-    volume = Volume(Group())
-    file = VolumeFile(volume)
-    file.write(0, b"x" * 20_000)
-    file.truncate(10, discard=False)
-    file.write(100, b"y")
-    file.settle()
-    assert VolumeFile(volume).read(0, 1000) == b"x" * 10 + bytes(90) + b"y"
-
-
-def test_a_file_and_an_overlay_agree_with_a_bytearray() -> None:
-    """Random writes, reads, truncations and reopenings, on a volume and on an overlay of it."""
-    rng = random.Random(8)
-    base = Volume(Group(), 300_000)
-    base.write(0, bytes(DATA_OFFSET))
-    before = bytes(base.content)
-    for volume in (Volume(Group(), 300_000), Overlay(base)):
-        file, model = VolumeFile(volume), bytearray()
-        for _ in range(2000):
-            offset, length = rng.randrange(max(len(model), 1) + 50), rng.randrange(1, 5000)
-            match rng.randrange(8):
-                case 0:
-                    file.truncate(offset, discard=rng.random() < 0.5)
-                    del model[offset:]
-                case 1:
-                    file.settle()
-                    file = VolumeFile(volume)
-                case 2 | 3:
-                    assert file.read(offset, length) == model[offset : offset + length]
-                case _:
-                    data = rng.randbytes(length)
-                    offset = len(model) if rng.random() < 0.5 else offset
-                    if offset + length <= file.capacity:
-                        file.write(offset, data)
-                        model[len(model) : offset] = bytes(max(offset - len(model), 0))
-                        model[offset : offset + length] = data
-            assert file.length == len(model)
-    assert base.content == before
