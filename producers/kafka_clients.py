@@ -4,6 +4,7 @@ Why each setting is pinned is said in `tidelog.kafka_options`; a user who sets o
 """
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -146,6 +147,10 @@ def require_crc32c() -> None:
         ) from None
 
 
+# Warnings that only say that there is no connection, not why.
+_SAYS_NOTHING = re.compile("Bootstrap failed|not ready; waiting|No node available|Closing|Cancelled")
+
+
 class _Complaints(logging.Handler):
     """Keeps kafka-python's last warning, which often is the only place that says why it cannot connect. Being a handler
     it also keeps these warnings off the terminal of a program that has not set up logging."""
@@ -156,7 +161,7 @@ class _Complaints(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
-        if not message.startswith("Bootstrap failed"):  # which only repeats that there was a timeout
+        if not _SAYS_NOTHING.search(message):
             self._last = (message, time.monotonic())
 
     def since(self, moment: float) -> str:

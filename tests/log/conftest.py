@@ -29,6 +29,12 @@ def kafka_config(server: KafkaServing, **options: object) -> Config:
     return Config(prefix=f"{_RUN}-{next(_numbers)}", kafka={"bootstrap_servers": server.bootstrap_servers, **quick})
 
 
+@pytest.fixture(scope="session")
+def config_for() -> Callable[..., Config]:
+    """Makes configurations for a server."""
+    return kafka_config
+
+
 @pytest.fixture
 def config(tidelog_kafka: KafkaServing) -> Config:
     """How to reach the session's Kafka."""
