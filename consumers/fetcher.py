@@ -13,8 +13,6 @@ from tidelog.producers.follower import Follower
 from tidelog.producers.log import Reader
 from tidelog.schemas.events import Event
 
-POLL_TIMEOUT = 0.5
-
 
 @dataclass(slots=True)
 class Run:
@@ -31,9 +29,9 @@ class Fetcher:
     is applied.
     """
 
-    def __init__(self, reader: Reader, follower: Follower, queue_bytes: int) -> None:
+    def __init__(self, reader: Reader, follower: Follower, queue_bytes: int, poll_timeout: float) -> None:
         self._reader, self._follower = reader, follower
-        self._queue_bytes = queue_bytes
+        self._queue_bytes, self._poll_timeout = queue_bytes, poll_timeout
         self._changed = threading.Condition()
         self._runs: deque[Run] = deque()
         self._size = 0
@@ -85,7 +83,7 @@ class Fetcher:
     def _poll_once(self) -> None:
         run = Run()
         try:
-            for record in self._reader.poll(POLL_TIMEOUT):
+            for record in self._reader.poll(self._poll_timeout):
                 if self._follower.leader_changed(record):
                     self._reader.seek(self._follower.head.next_offset)
                     break

@@ -51,6 +51,8 @@ class ReplicaSettings(Protocol):
 
     @property
     def queue_bytes(self) -> int: ...
+    @property
+    def poll_timeout(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,8 @@ class Replica:
                 check_history(log, follower, applier.position.cluster_id)
                 self._follower = follower
                 receipts = Receipts(store, self._control)
-                fetcher = Fetcher(log.reader(follower.head.next_offset), follower, self._settings.queue_bytes)
+                reader, settings = log.reader(follower.head.next_offset), self._settings
+                fetcher = Fetcher(reader, follower, settings.queue_bytes, settings.poll_timeout)
                 try:
                     self._apply_until_stopped(store, applier, fetcher, receipts)
                 finally:
@@ -182,9 +185,11 @@ class Replica:
             elif fetcher.empty:
                 applier.settle()
             self._head = applier.confirmed.head
-            if self._rebuilding is not None and self._head.sequence >= self._rebuilding:
-                store.end_rebuild()
-                self._rebuilding = None
+            if self._rebuilding is not None:
+                self._rebuilding = store.rebuilding()  # anew: whoever rebuilds sets the goal after the erase
+                if self._rebuilding is not None and self._head.sequence >= self._rebuilding:
+                    store.end_rebuild()
+                    self._rebuilding = None
         self._head = applier.settle().head
 
     def _apply(self, run: Run, applier: Applier, receipts: Receipts) -> None:

@@ -36,13 +36,14 @@ class SiteWorker:
         self._replicas: dict[str, tuple[Replica, GroupCreated]] = {}
         self._logs: dict[str, Log] = {}
         self._ends: dict[str, int] = {}
+        self.statuses: dict[str, SiteStatus] = {}  # what was last said of each group
         self.unreachable: TidelogError | None = None  # why the last round could not be completed
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
     @property
     def replicas(self) -> dict[str, Replica]:
         """The replicas that run now, by group."""
-        return {name: replica for name, (replica, _) in self._replicas.items()}
+        return {name: replica for name, (replica, _) in tuple(self._replicas.items())}
 
     def stop(self) -> None:
         """Asks `run` to end; returns at once."""
@@ -77,7 +78,7 @@ class SiteWorker:
             self._start_replica(wanted[name])
         offsets = {}
         for name, (replica, record) in self._replicas.items():
-            status = self._status(name, replica)
+            status = self.statuses[name] = self._status(name, replica)
             self._deployment.cluster.control.publish(status)
             offsets[record.topic] = status.offset + 1
         membership.commit(offsets)
