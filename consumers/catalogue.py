@@ -1,0 +1,240 @@
+"""The catalogue: what the control topic says, put together (DESIGN section 7). Pure: a view in, facts out.
+
+A digest that differs between sites under one identity is an alarm, and so are two histories under one sequence. What a
+site last said is kept with its age: who has been silent for `SILENT_AFTER` status intervals is shown as such, whatever
+the state that it last reported.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tidelog.producers.control import ControlView
+from tidelog.schemas.control import CopyFormed, GroupCreated, SiteStatus, status_key
+
+SILENT_AFTER = 5.0
+# States of `tidelog.consumers.replica.State` in which nothing will happen by itself.
+STUCK = frozenset({"HALTED", "NEEDS_REBUILD"})
+
+
+class Answer(StrEnum):
+    """What a site says of a copy."""
+
+    FORMED = "formed"
+    PENDING = "pending"  # it has not come that far, or has never reported
+    MISSING = "missing"  # it has passed the copy's position, and has no receipt
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueCopy:
+    """One copy, by identity, and the receipts for it. ``differs`` is the alarm."""
+
+    group: str
+    sequence: int
+    seal: bytes
+    name: str
+    timestamp_us: int
+    receipts: dict[str, CopyFormed]
+    answers: dict[str, Answer]  # of every site, configured or heard of
+
+    @property
+    def digests(self) -> set[bytes]:
+        """The different ones; one if all is well."""
+        return {receipt.digest for receipt in self.receipts.values()}
+
+    @property
+    def differs(self) -> bool:
+        """Whether two sites have different bytes under this identity."""
+        return len(self.digests) > 1
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Sites with no receipt, whatever the reason."""
+        return tuple(site for site, answer in self.answers.items() if answer is not Answer.FORMED)
+
+    @property
+    def equal(self) -> bool | None:
+        """True if every site answered alike; None while some have not; False for an alarm."""
+        if self.differs:
+            return False
+        return None if self.missing else True
+
+
+@dataclass(frozen=True, slots=True)
+class SiteStanding:
+    """Where a site stands with a group, and how old that news is. ``status`` is None if it never reported.
+
+    ``lag_events`` and ``lag_seconds`` count to the newest event that anybody knows of; ``rpo_seconds`` is the age now
+    of the newest event that the site has applied. None where nothing is known.
+    """
+
+    site: str
+    group: str
+    configured: bool
+    status: SiteStatus | None
+    age_seconds: float | None
+    silent: bool
+    lag_events: int | None
+    lag_seconds: float | None
+    rpo_seconds: float | None
+
+    @property
+    def state(self) -> str:
+        """The state to show: what it last said, ``SILENT`` if that is old, ``UNKNOWN`` if it never spoke.
+
+        One that ended in an orderly way has said so and is ``STOPPED``, not silent.
+        """
+        if self.status is None:
+            return "UNKNOWN"
+        if self.silent and self.status.state not in STUCK and self.status.state != "STOPPED":
+            return "SILENT"
+        return self.status.state
+
+    @property
+    def stuck(self) -> bool:
+        """Whether it waits for an operator."""
+        return self.status is not None and self.status.state in STUCK
+
+    @property
+    def well(self) -> bool:
+        """Whether a worker is there and at work or up to date."""
+        return self.status is not None and not self.silent and self.state in ("STREAMING", "REPLAYING", "STARTING")
+
+
+@dataclass(frozen=True, slots=True)
+class GroupStanding:
+    """A group: its sites, its copies (oldest first) and its alarms, as sentences."""
+
+    record: GroupCreated
+    sites: tuple[SiteStanding, ...]
+    copies: tuple[CatalogueCopy, ...]
+    alarms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest event of a log that a caller has looked at itself."""
+
+    sequence: int
+    timestamp_us: int
+
+
+def catalogue(
+    view: ControlView,
+    sites: Iterable[str],
+    *,
+    now_us: int,
+    status_interval: float,
+    groups: Iterable[str] | None = None,
+    newest: dict[str, Newest] | None = None,
+) -> list[GroupStanding]:
+    """Every group of ``view`` (or those in ``groups``), by name. ``sites`` are the configured ones."""
+    only = None if groups is None else frozenset(groups)
+    records = (record for record in view.values() if isinstance(record, GroupCreated))
+    return [
+        _group(view, record, tuple(sites), now_us, status_interval, (newest or {}).get(record.group))
+        for record in sorted(records, key=lambda record: record.group)
+        if only is None or record.group in only
+    ]
+
+
+def copies_of(view: ControlView, group: str, sites: Iterable[str]) -> list[CatalogueCopy]:
+    """The group's copies for which there is at least one receipt, oldest first."""
+    by_identity: dict[tuple[int, bytes], dict[str, CopyFormed]] = {}
+    for receipt in _receipts(view, group):
+        by_identity.setdefault((receipt.sequence, receipt.seal), {})[receipt.site] = receipt
+    known = _all_sites(view, group, sites)
+    found = []
+    for (sequence, seal), receipts in sorted(by_identity.items()):
+        first = min(receipts.values(), key=lambda receipt: receipt.site)
+        answers = {site: _answer(view, group, site, sequence, receipts) for site in known}
+        ordered = {site: receipts[site] for site in known if site in receipts}
+        found.append(CatalogueCopy(group, sequence, seal, first.name, first.timestamp_us, ordered, answers))
+    return found
+
+
+def alarms_of(copies: Iterable[CatalogueCopy]) -> list[str]:
+    """What must not be passed over, one sentence each."""
+    alarms: list[str] = []
+    seals: dict[int, bytes] = {}
+    for copy in copies:
+        if copy.differs:
+            told = ", ".join(f"{site} {receipt.digest.hex()}" for site, receipt in copy.receipts.items())
+            alarms.append(f"copy {copy.name} of group {copy.group} (sequence {copy.sequence}) differs: {told}")
+        if seals.setdefault(copy.sequence, copy.seal) != copy.seal:
+            where = ", ".join(copy.receipts)
+            alarms.append(f"group {copy.group} has another history at {where}: sequence {copy.sequence} has two seals")
+    return alarms
+
+
+def standing_of(
+    view: ControlView,
+    group: str,
+    site: str,
+    *,
+    configured: bool,
+    now_us: int,
+    status_interval: float,
+    newest: Newest | None = None,
+) -> SiteStanding:
+    """Where one site stands with one group."""
+    status = view.get(status_key(group, site))
+    if not isinstance(status, SiteStatus):
+        return SiteStanding(site, group, configured, None, None, True, None, None, None)
+    age = max(0.0, (now_us - status.reported_us) / 1_000_000)
+    head = newest or Newest(status.sequence, status.timestamp_us)
+    behind = max(0, head.sequence - status.sequence)
+    lag = max(0.0, (head.timestamp_us - status.timestamp_us) / 1_000_000) if behind and status.timestamp_us else 0.0
+    rpo = max(0.0, (now_us - status.timestamp_us) / 1_000_000) if status.timestamp_us else None
+    silent = age > SILENT_AFTER * status_interval
+    return SiteStanding(site, group, configured, status, age, silent, behind, lag, rpo)
+
+
+def _group(
+    view: ControlView,
+    record: GroupCreated,
+    sites: tuple[str, ...],
+    now_us: int,
+    status_interval: float,
+    newest: Newest | None,
+) -> GroupStanding:
+    for status in _statuses(view, record.group):
+        if newest is None or status.sequence > newest.sequence:
+            newest = Newest(status.sequence, status.timestamp_us)
+    standings = tuple(
+        standing_of(
+            view,
+            record.group,
+            site,
+            configured=site in sites,
+            now_us=now_us,
+            status_interval=status_interval,
+            newest=newest,
+        )
+        for site in _all_sites(view, record.group, sites)
+    )
+    copies = tuple(copies_of(view, record.group, sites))
+    return GroupStanding(record, standings, copies, tuple(alarms_of(copies)))
+
+
+def _answer(view: ControlView, group: str, site: str, sequence: int, receipts: dict[str, CopyFormed]) -> Answer:
+    if site in receipts:
+        return Answer.FORMED
+    status = view.get(status_key(group, site))
+    passed = isinstance(status, SiteStatus) and status.sequence >= sequence
+    return Answer.MISSING if passed else Answer.PENDING
+
+
+def _all_sites(view: ControlView, group: str, configured: Iterable[str]) -> list[str]:
+    """The configured sites in their order, then those that were only heard of."""
+    heard = {record.site for record in (*_statuses(view, group), *_receipts(view, group))}
+    configured = list(configured)
+    return configured + sorted(heard.difference(configured))
+
+
+def _statuses(view: ControlView, group: str) -> Iterator[SiteStatus]:
+    return (record for record in view.values() if isinstance(record, SiteStatus) and record.group == group)
+
+
+def _receipts(view: ControlView, group: str) -> Iterator[CopyFormed]:
+    return (record for record in view.values() if isinstance(record, CopyFormed) and record.group == group)

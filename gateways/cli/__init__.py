@@ -1,0 +1,25 @@
+"""The command line: `tidelog`. What each command does and every exit code: docs/cli.md."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tidelog.gateways.cli.invocation import OpenDeployment
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None, open_deployment: "OpenDeployment | None" = None) -> int:
+    """Runs one command line (default: the process's own) and returns its exit code.
+
+    ``open_deployment`` replaces what the configuration would connect to. Imports are inside, so that Ctrl-C while they
+    are under way ends as quietly as later.
+    """
+    try:
+        from tidelog.gateways.cli.running import run
+
+        return run(argv, open_deployment)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED

@@ -1,0 +1,106 @@
+"""`tidelog pitc`: point-in-time copies."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tidelog.gateways.cli import copy_tables
+from tidelog.gateways.cli.copy_create import create_copy
+from tidelog.gateways.cli.copy_export import export_copy
+from tidelog.gateways.cli.copy_verify import verify_copy
+from tidelog.gateways.cli.invocation import of
+from tidelog.gateways.cli.options import AtSite, Group, Json, Length, Offset, TakeOver
+from tidelog.gateways.cli.reading import opened_store, send_copy
+from tidelog.gateways.cli.writers import writing
+
+app = typer.Typer(
+    help="Point-in-time copies (PITC): the same at every site. `#SEQUENCE` names one by its sequence.",
+    no_args_is_help=True,
+)
+
+CopyName = Annotated[str, typer.Argument(help="The copy's name, or #SEQUENCE.")]
+
+
+@app.command()
+def create(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A name that is not in use.")],
+    group: Group,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the sites have formed the copy.")] = False,
+    sites: Annotated[str | None, typer.Option("--sites", help="Whom to wait for: a,b. Default: all sites.")] = None,
+    timeout: Annotated[str, typer.Option("--timeout", help="How long to wait, such as 30s or 2m.")] = "30s",
+    take_over: TakeOver = False,
+    json: Json = False,
+) -> int:
+    """Puts a consistency marker into the group's log: every site cuts a copy exactly there.
+
+    Exit code 3 if --wait is given and not every site has answered in time, or their digests differ.
+    """
+    return create_copy(of(context), name, group, wait, sites, timeout, take_over=take_over, json=json)
+
+
+@app.command("list")
+def list_copies(context: typer.Context, group: Group, json: Json = False) -> int:
+    """Every copy at every site, with its digests; exit code 3 if any differ."""
+    return copy_tables.list_copies(of(context), group, json=json)
+
+
+@app.command()
+def show(context: typer.Context, name: CopyName, group: Group, site: AtSite = None, json: Json = False) -> int:
+    """One copy: its volumes as a site holds them, and what every site has answered."""
+    return copy_tables.show_copy(of(context), name, group, site, json=json)
+
+
+@app.command()
+def read(
+    context: typer.Context,
+    name: CopyName,
+    volume: Annotated[str, typer.Argument(help="The volume.")],
+    group: Group,
+    offset: Offset = "0",
+    length: Length = None,
+    site: AtSite = None,
+) -> None:
+    """Bytes of a volume as they were in the copy, to stdout."""
+    with opened_store(of(context), group, site) as store:
+        send_copy(of(context), store, name, volume, offset, length)
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    name: CopyName,
+    group: Group,
+    to: Annotated[Path, typer.Option("--to", help="The folder to make; must not exist.")],
+    site: AtSite = None,
+    json: Json = False,
+) -> None:
+    """Writes the copy into a new folder: one raw, sparse image per volume, and manifest.json.
+
+    The folder gets its name when everything in it is written, synced to disk and verified.
+    """
+    export_copy(of(context), name, group, site, to, json=json)
+
+
+@app.command()
+def drop(context: typer.Context, name: CopyName, group: Group, take_over: TakeOver = False) -> None:
+    """Drops the copy at every site, by an event in the log."""
+    invocation = of(context)
+    with writing(invocation, group, take_over=take_over) as opened:
+        opened.drop_copy(name)
+    invocation.say(f"copy {name} of group {group} is dropped; each site lets go of it when it gets there")
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    name: CopyName,
+    group: Group,
+    site: Annotated[
+        list[str] | None, typer.Option("--site", "-s", help="Only this site; may be given more than once.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Computes the copy's digest anew from all its blocks, at each site; exit code 3 if any differ."""
+    return verify_copy(of(context), name, group, site or None, json=json)

@@ -1,0 +1,151 @@
+"""`tidelog pitc list` and `show`: the catalogue, and one copy of it."""
+
+from typing import Any
+
+from rich.text import Text
+
+from tidelog.clock import iso
+from tidelog.consumers.catalogue import Answer, CatalogueCopy, alarms_of, copies_of
+from tidelog.errors import NotFound, Unavailable
+from tidelog.gateways.cli.exit_codes import DEGRADED, OK
+from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.cli.output import (
+    emit_facts,
+    emit_json,
+    emit_table,
+    equal_text,
+    short,
+    size_text,
+)
+from tidelog.gateways.cli.reading import opened_store
+from tidelog.gateways.cli.standing import copy_json
+from tidelog.stores.store import Copy
+
+
+def list_copies(invocation: Invocation, group: str, *, json: bool) -> int:
+    """Every copy x every site. 3 if a digest differs."""
+    cluster = invocation.deployment.cluster
+    record = cluster.find_group(group)
+    copies = copies_of(cluster.control.snapshot(), record.group, invocation.config.sites)
+    alarms = alarms_of(copies)
+    if json:
+        document = {"group": group, "copies": [copy_json(copy) for copy in copies], "alarms": alarms}
+        emit_json(invocation, document)
+    else:
+        _print_alarms(invocation, alarms)
+        sites = list(dict.fromkeys(site for copy in copies for site in copy.answers))
+        rows: list[tuple[str | Text, ...]] = [
+            (
+                copy.name,
+                str(copy.sequence),
+                iso(copy.timestamp_us),
+                _changed(copy),
+                *(_digest(copy, site) for site in sites),
+                equal_text(copy.equal),
+            )
+            for copy in copies
+        ]
+        columns = ("pitc", "sequence", "time", "changed blocks", *sites, "")
+        emit_table(invocation, columns, rows, ("sequence", "changed blocks"))
+    return DEGRADED if alarms else OK
+
+
+def show_copy(invocation: Invocation, name: str, group: str, site: str | None, *, json: bool) -> int:
+    """One copy, from the receipts, and its volumes from a site's store. 3 if a digest differs."""
+    cluster = invocation.deployment.cluster
+    cluster.find_group(group)
+    copies = copies_of(cluster.control.snapshot(), group, invocation.config.sites)
+    named = [copy for copy in copies if name in (copy.name, f"#{copy.sequence}")]
+    held, problem = _held(invocation, name, group, site)
+    if not named and held is None:
+        raise problem or NotFound(f"no copy {name}", group=group, hint="see: tidelog pitc list")
+    if held is not None:
+        identities = {(copy.sequence, copy.seal): copy for copy in copies}
+        found = identities.get((held.sequence, held.seal))
+    else:
+        found = named[-1]
+    alarms = alarms_of([found]) if found is not None else []
+    if json:
+        emit_json(invocation, _copy_document(group, found, held) | {"alarms": alarms})
+    else:
+        _print_alarms(invocation, alarms)
+        _print_copy(invocation, group, found, held)
+        if problem is not None:
+            invocation.say(f"volumes are not shown: {problem}")
+    return DEGRADED if alarms else OK
+
+
+def _held(
+    invocation: Invocation, name: str, group: str, site: str | None
+) -> tuple[Copy | None, NotFound | Unavailable | None]:
+    """The copy as a site's store has it; the reason if it has not and no site was asked for by name."""
+    try:
+        with opened_store(invocation, group, site) as store:
+            return store.copy(name), None
+    except (NotFound, Unavailable) as error:
+        if site is not None:
+            raise
+        return None, error
+
+
+def _print_alarms(invocation: Invocation, alarms: list[str]) -> None:
+    for alarm in alarms:
+        invocation.err.print(Text(f"ALARM: {alarm}", style="bold white on red"), soft_wrap=True)
+
+
+def _changed(copy: CatalogueCopy) -> str:
+    counts = sorted({receipt.blocks_changed for receipt in copy.receipts.values()})
+    return "/".join(map(str, counts))
+
+
+def _digest(copy: CatalogueCopy, site: str) -> Text:
+    receipt = copy.receipts.get(site)
+    if receipt is not None:
+        return Text(short(receipt.digest), style="bold red" if copy.differs else "")
+    answer = copy.answers.get(site, Answer.PENDING)
+    return Text(answer.value, style="yellow")
+
+
+def _copy_document(group: str, found: CatalogueCopy | None, held: Copy | None) -> dict[str, Any]:
+    document: dict[str, Any] = {"group": group}
+    if found is not None:
+        document |= copy_json(found)
+    elif held is not None:
+        document |= {
+            "name": held.name,
+            "sequence": held.sequence,
+            "seal": held.seal.hex(),
+            "time": iso(held.timestamp_us),
+            "equal": None,
+            "sites": {},
+        }
+    volumes = held.volumes if held is not None else ()
+    document["volumes"] = [
+        {"id": volume.id, "name": volume.name, "size": volume.size, "block_size": volume.block_size}
+        for volume in volumes
+    ]
+    return document
+
+
+def _print_copy(invocation: Invocation, group: str, found: CatalogueCopy | None, held: Copy | None) -> None:
+    label = found or held
+    assert label is not None  # `show_copy` has one of them
+    facts: list[tuple[str, str | Text]] = [
+        ("pitc", label.name),
+        ("group", group),
+        ("sequence", str(label.sequence)),
+        ("seal", label.seal.hex()),
+        ("time", iso(label.timestamp_us)),
+    ]
+    if found is not None:
+        facts.append(("sites", equal_text(found.equal)))
+        for site, answer in found.answers.items():
+            receipt = found.receipts.get(site)
+            shown = f"digest {receipt.digest.hex()}, formed {iso(receipt.formed_us)}" if receipt else answer.value
+            facts.append((f"  {site}", shown))
+    emit_facts(invocation, facts)
+    if held is not None:
+        rows = [
+            (volume.name, str(volume.id), size_text(volume.size), str(volume.block_size)) for volume in held.volumes
+        ]
+        emit_table(invocation, ("volume", "id", "size", "block size"), rows, ("id", "size", "block size"))

@@ -1,0 +1,99 @@
+"""`tidelog pitc verify`: digests anew from every block, compared with one another and with the receipts."""
+
+from dataclasses import dataclass
+
+from rich.text import Text
+
+from tidelog.consumers.catalogue import copies_of
+from tidelog.errors import CopiesDiffer, NotFound, TidelogError, Unavailable
+from tidelog.gateways.cli.exit_codes import DEGRADED, OK
+from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.cli.output import emit_json, emit_table
+from tidelog.gateways.cli.reading import opened_store
+from tidelog.stores.store import Copy
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What one site's blocks say. ``problem`` is why they say nothing; ``receipt`` what the site has said before."""
+
+    site: str
+    copy: Copy | None
+    digest: bytes | None
+    receipt: bytes | None
+    problem: TidelogError | None
+
+    @property
+    def keeps_its_word(self) -> bool:
+        """Whether the blocks are still what the receipt says; True without a receipt."""
+        return self.digest is None or self.receipt is None or self.digest == self.receipt
+
+
+def verify_copy(invocation: Invocation, name: str, group: str, sites: list[str] | None, *, json: bool) -> int:
+    """0 if every site asked has the copy, all digests are equal, and each is what its receipt says; else 3.
+
+    Raises `NotFound` if no site has it, `CopiesDiffer` if the bytes differ.
+    """
+    found = [_verify_at(invocation, name, group, site) for site in sites or list(invocation.config.sites)]
+    if all(isinstance(one.problem, NotFound) for one in found):
+        raise found[0].problem or NotFound(f"no copy {name}", group=group)
+    identities = {(one.copy.sequence, one.copy.seal) for one in found if one.copy is not None}
+    digests = {one.digest for one in found if one.digest is not None}
+    _show(invocation, name, group, found, equal=len(digests) == 1, json=json)
+    if len(identities) > 1:
+        raise CopiesDiffer(
+            f"{name} names different copies at different sites", group=group, hint="name one by #SEQUENCE"
+        )
+    broken = [one.site for one in found if not one.keeps_its_word]
+    if len(digests) > 1 or broken:
+        where = f"; blocks differ from the receipt at {', '.join(broken)}" if broken else ""
+        raise CopiesDiffer(
+            f"the sites' copies {name} are not all what they were{where}",
+            group=group,
+            hint="rebuild the damaged site from the log: tidelog site rebuild",
+        )
+    return OK if all(one.problem is None for one in found) else DEGRADED
+
+
+def _verify_at(invocation: Invocation, name: str, group: str, site: str) -> Verified:
+    view = invocation.deployment.cluster.control.snapshot()
+    try:
+        with opened_store(invocation, group, site) as store:
+            copy = store.copy(name)
+            with invocation.err.status(f"reading copy {name} at {site}"):
+                digest = store.verify(copy)
+    except (NotFound, Unavailable) as error:
+        if isinstance(error, NotFound) and site not in invocation.config.sites:
+            raise
+        return Verified(site, None, None, None, error)
+    receipts = {(one.sequence, one.seal): one.receipts for one in copies_of(view, group, invocation.config.sites)}.get(
+        (copy.sequence, copy.seal), {}
+    )
+    receipt = receipts[site].digest if site in receipts else None
+    return Verified(site, copy, digest, receipt, None)
+
+
+def _show(invocation: Invocation, name: str, group: str, found: list[Verified], *, equal: bool, json: bool) -> None:
+    if json:
+        sites = {
+            one.site: {
+                "sequence": one.copy.sequence if one.copy else None,
+                "digest": one.digest.hex() if one.digest else None,
+                "receipt": one.receipt.hex() if one.receipt else None,
+                "problem": str(one.problem) if one.problem else None,
+            }
+            for one in found
+        }
+        emit_json(invocation, {"group": group, "name": name, "equal": equal, "sites": sites})
+        return
+    rows: list[tuple[str | Text, ...]] = []
+    for one in found:
+        if one.problem is not None:
+            rows.append((one.site, "-", "-", Text(str(one.problem), style="yellow")))
+            continue
+        assert one.copy is not None and one.digest is not None
+        said = Text("as its receipt says", style="green") if one.receipt else Text("no receipt yet", style="yellow")
+        if not one.keeps_its_word:
+            said = Text(f"DIFFERS from its receipt {one.receipt.hex() if one.receipt else ''}", "bold white on red")
+        rows.append((one.site, str(one.copy.sequence), one.digest.hex(), said))
+    emit_table(invocation, ("site", "sequence", "digest of all blocks", ""), rows, ("sequence",))

@@ -1,0 +1,41 @@
+"""Every exit code of the command line, in one place; docs/cli.md lists the same."""
+
+from tidelog.errors import TidelogError, UsageError
+
+OK = 0
+FAILURE = 1
+USAGE = 2
+DEGRADED = 3
+HALTED = 4
+FENCED = 13
+INTERRUPTED = 130
+
+EXIT_CODES = {
+    OK: "ok",
+    FAILURE: "failure",
+    USAGE: "usage: the command line, or what it names, is wrong",
+    DEGRADED: "degraded or partial: copies differ, a site has not answered in time or is silent",
+    HALTED: "halted: a site or a log stops on doubt",
+    10: "configuration",
+    11: "Kafka unreachable",
+    12: "Redis unreachable, or the wrong store",
+    FENCED: "fenced, or refused because a writer is alive",
+    INTERRUPTED: "interrupted",
+}
+
+
+class WriterAlive(UsageError):
+    """A writer session is at work on the group, and a command would fence it."""
+
+    exit_code = FENCED
+
+
+class Torn(TidelogError):
+    """What was read is not of one point in time, so it was not kept."""
+
+    exit_code = DEGRADED
+
+
+def epilogue() -> str:
+    """The exit codes, for ``--help``."""
+    return "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."

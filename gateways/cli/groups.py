@@ -1,0 +1,85 @@
+"""`tidelog group`: consistency groups."""
+
+from typing import Annotated
+
+import typer
+
+from tidelog.clock import iso
+from tidelog.gateways.cli.invocation import Invocation, of
+from tidelog.gateways.cli.options import Json
+from tidelog.gateways.cli.output import emit_facts, emit_json, emit_table
+from tidelog.names import check_name
+from tidelog.schemas.control import GroupCreated
+
+app = typer.Typer(help="Consistency groups: volumes with one order of writes.", no_args_is_help=True)
+
+
+@app.command()
+def create(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="1 to 63 of a-z, 0-9, '.', '_', '-'.")],
+    keyed: Annotated[
+        bool | None, typer.Option("--keyed/--unkeyed", help="Seal events with the configured key or without.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Makes a group: its topic, its id and its record on the control topic."""
+    invocation = of(context)
+    record = invocation.deployment.cluster.create_group(check_name("group", name), keyed=keyed)
+    _show(invocation, record, json=json)
+
+
+@app.command("list")
+def list_groups(context: typer.Context, json: Json = False) -> None:
+    """Every group."""
+    invocation = of(context)
+    records = invocation.deployment.cluster.list_groups()
+    if json:
+        emit_json(invocation, {"groups": [as_json(record) for record in records]})
+        return
+    rows = [(record.group, record.topic, _keyed(record), iso(record.created_us)) for record in records]
+    emit_table(invocation, ("group", "topic", "seals", "created"), rows)
+
+
+@app.command()
+def show(context: typer.Context, name: Annotated[str, typer.Argument(help="The group.")], json: Json = False) -> None:
+    """One group."""
+    invocation = of(context)
+    _show(invocation, invocation.deployment.cluster.find_group(check_name("group", name)), json=json)
+
+
+def as_json(record: GroupCreated) -> dict[str, object]:
+    """A group for programs."""
+    return {
+        "group": record.group,
+        "group_id": record.group_id,
+        "topic": record.topic,
+        "keyed": record.keyed,
+        "created": iso(record.created_us),
+    }
+
+
+def _show(invocation: Invocation, record: GroupCreated, *, json: bool) -> None:
+    cluster = invocation.deployment.cluster
+    log = cluster.log(record)
+    try:
+        bounds, cluster_id = log.bounds(), log.cluster_id
+    finally:
+        log.close()
+    if json:
+        log_json = {"cluster_id": cluster_id, "start_offset": bounds.start, "end_offset": bounds.end}
+        emit_json(invocation, as_json(record) | {"log": log_json})
+        return
+    facts = [
+        ("group", record.group),
+        ("id", record.group_id),
+        ("topic", record.topic),
+        ("seals", _keyed(record)),
+        ("created", iso(record.created_us)),
+        ("log", f"offsets {bounds.start} to {bounds.end} on cluster {cluster_id}"),
+    ]
+    emit_facts(invocation, facts)
+
+
+def _keyed(record: GroupCreated) -> str:
+    return "keyed" if record.keyed else "not keyed"

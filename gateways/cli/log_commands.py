@@ -1,0 +1,55 @@
+"""`tidelog log`: a group's events, decoded and judged."""
+
+from typing import Annotated
+
+import typer
+
+from tidelog.errors import UsageError
+from tidelog.gateways.cli.invocation import of
+from tidelog.gateways.cli.log_reading import Judged, judged_records
+from tidelog.gateways.cli.log_text import as_json, as_text
+from tidelog.gateways.cli.options import Json
+from tidelog.gateways.cli.output import emit_json_line
+
+app = typer.Typer(help="A group's log, event by event.", no_args_is_help=True)
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    group: Annotated[str, typer.Argument(help="The group.")],
+    from_sequence: Annotated[int | None, typer.Option("--from", help="Begin at this sequence.", min=1)] = None,
+    offset: Annotated[int | None, typer.Option("--offset", help="Begin at this offset.", min=0)] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", help="Show so many records at most.", min=1)] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as records come, until Ctrl-C.")] = False,
+    data: Annotated[bool, typer.Option("--data", help="Show the first bytes of each write, in hexadecimal.")] = False,
+    json: Json = False,
+) -> None:
+    """Every record, decoded, with its verdict: what a site that has applied everything before it does with it.
+
+    counts, void, redelivered, held (an event before it is missing), diverged or undecodable (a site halts there).
+    """
+    if from_sequence is not None and offset is not None:
+        raise UsageError("--from and --offset exclude each other")
+    invocation = of(context)
+    shown = 0
+    for judged in judged_records(invocation.deployment.cluster, group, follow=follow):
+        if not _wanted(judged, from_sequence, offset):
+            continue
+        if json:
+            emit_json_line(invocation, as_json(judged, data=data))
+        else:
+            invocation.out.print(as_text(judged, data=data), soft_wrap=True)
+        shown += 1
+        if shown == limit:
+            return
+
+
+def _wanted(judged: Judged, from_sequence: int | None, offset: int | None) -> bool:
+    if offset is not None:
+        return judged.offset >= offset
+    if from_sequence is None:
+        return True
+    if judged.event is None:
+        return judged.head.sequence >= from_sequence - 1
+    return judged.event.last_sequence >= from_sequence

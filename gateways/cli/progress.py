@@ -1,0 +1,42 @@
+"""Progress bars with rate and time to go: on a terminal only, and on stderr."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from tidelog.gateways.cli.invocation import Invocation
+
+Advance = Callable[[int], None]
+
+
+@contextmanager
+def byte_bar(invocation: Invocation, what: str, total: int) -> Iterator[Advance]:
+    """A bar over ``total`` bytes; call what it gives with the bytes done since the last call."""
+    with progress_bar(invocation) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+def progress_bar(invocation: Invocation) -> Progress:
+    """Empty, for tasks that count bytes; shows nothing where stderr is no terminal."""
+    columns: tuple[ProgressColumn, ...] = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(
+        *columns, console=invocation.err, disable=not invocation.err.is_terminal, transient=True, refresh_per_second=8
+    )

@@ -1,0 +1,77 @@
+"""Reading a site's store: which site, which bytes, and raw bytes to stdout."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tidelog.consumers.deployment import open_store
+from tidelog.errors import ConfigError, NotFound, OutOfBounds
+from tidelog.gateways.cli.invocation import Invocation
+from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.image import Store
+from tidelog.stores.store import Copy
+from tidelog.units import parse_size
+
+PART_BYTES = 4 * 1024 * 1024
+
+
+@contextmanager
+def opened_store(invocation: Invocation, group: str, site: str | None) -> Iterator[Store]:
+    """The group's store at ``site``, by default the primary. Raises what `open_store` does."""
+    chosen = site or invocation.config.primary
+    if chosen is None:
+        raise ConfigError("no site is configured", hint="add [sites.NAME.redis] with its url")
+    store = open_store(invocation.deployment, chosen, group)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def copied_volume(copy: Copy, name: str) -> VolumeInfo:
+    """The volume of that name in the copy. Raises `NotFound`."""
+    found = copy.volume(name)
+    if found is None:
+        there = ", ".join(sorted(volume.name for volume in copy.volumes)) or "none"
+        raise NotFound(f"no volume {name!r} in copy {copy.name} (there are: {there})")
+    return found
+
+
+def extent(volume: VolumeInfo, offset: str, length: str | None) -> tuple[int, int]:
+    """Offset and length in bytes as given on the command line. Raises `OutOfBounds`, `UsageError`."""
+    start = parse_size(offset)
+    count = volume.size - start if length is None else parse_size(length)
+    if start < 0 or count < 0 or start + count > volume.size:
+        raise OutOfBounds(
+            f"{count} bytes at offset {start} of volume {volume.name}, which has {volume.size} bytes",
+            hint="offsets begin at 0",
+        )
+    return start, count
+
+
+def send_copy(
+    invocation: Invocation, store: Store, name: str, volume_name: str, offset: str, length: str | None
+) -> None:
+    """Bytes of a volume in a copy, raw, to stdout."""
+    copy = store.copy(name)
+    volume = copied_volume(copy, volume_name)
+    start, count = extent(volume, offset, length)
+    send(invocation, store.stream(volume, copy, start, count))
+
+
+def send_live(invocation: Invocation, store: Store, volume_name: str, offset: str, length: str | None) -> None:
+    """Bytes of a live volume, raw, to stdout: all at one position, which is said on stderr."""
+    volume = store.volume(volume_name)
+    start, count = extent(volume, offset, length)
+    data, sequence = store.read_live(volume, start, count)
+    send(invocation, iter((data,)))
+    invocation.say(f"{count} bytes of volume {volume.name} at sequence {sequence}, site {store.identity.site}")
+
+
+def send(invocation: Invocation, parts: Iterator[bytes]) -> None:
+    """Raw bytes on stdout."""
+    if invocation.out.is_terminal:
+        invocation.say("raw bytes follow; redirect stdout to keep a terminal from showing them")
+    for part in parts:
+        sys.stdout.buffer.write(part)
+    sys.stdout.buffer.flush()

@@ -1,0 +1,107 @@
+"""`tidelog site run`: a site worker as a process of its own."""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from types import FrameType
+
+from tidelog.clock import iso, wall_us
+from tidelog.config import Config
+from tidelog.consumers.kafka_membership import KafkaMembership
+from tidelog.consumers.membership import Membership, SoleWorker
+from tidelog.consumers.worker import SiteWorker
+from tidelog.gateways.cli.exit_codes import INTERRUPTED, OK
+from tidelog.gateways.cli.invocation import Invocation
+from tidelog.schemas.control import SiteStatus
+
+# kafka-python's I/O thread waits behind decoding with CPython's 5 ms: 0.2 ms doubled what is applied a second
+# (benchmarks/apply). It is a setting of the whole process, so the process owns it and the library leaves it alone.
+SWITCH_INTERVAL = 0.0002
+_LOOK_AGAIN = 0.1
+
+
+def run_worker(invocation: Invocation, site: str, groups: Iterable[str], *, sole: bool) -> int:
+    """Serves until SIGTERM (exit code 0) or SIGINT (130), then ends after the transaction that is on its way."""
+    config = invocation.config
+
+    def membership() -> Membership:
+        return SoleWorker() if sole else _kafka_membership(config, site)
+
+    worker = SiteWorker(invocation.deployment, site, membership, groups)
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    return WorkerProcess(invocation, worker).serve()
+
+
+def _kafka_membership(config: Config, site: str) -> Membership:
+    return KafkaMembership(config, site)
+
+
+class WorkerProcess:
+    """Runs a worker on a thread, so that a signal's handler never meets a lock that it interrupted, and says on stderr
+    what changes: one line a change of state."""
+
+    def __init__(self, invocation: Invocation, worker: SiteWorker) -> None:
+        self._invocation, self._worker = invocation, worker
+        self._signal: int | None = None
+        self._error: BaseException | None = None
+        self._said: dict[str, tuple[str, str]] = {}
+        self._unreachable = ""
+
+    def serve(self) -> int:
+        """The exit code. Raises what ended the worker, if it was not a signal."""
+        self._log(f"worker of site {self._worker.site} starts")
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        thread = threading.Thread(target=self._run, name="tidelog-worker", daemon=True)
+        try:
+            thread.start()
+            while thread.is_alive() and self._signal is None:
+                self._report()
+                time.sleep(_LOOK_AGAIN)
+        finally:
+            # From here on a second signal ends the process at once.
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._worker.stop()
+        if self._signal is not None:
+            self._log(f"{signal.Signals(self._signal).name}: stopping")
+        thread.join()
+        self._report()
+        if self._error is not None:
+            raise self._error
+        self._log(f"worker of site {self._worker.site} has stopped")
+        if self._signal == signal.SIGINT:
+            return INTERRUPTED
+        return OK
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self._signal = number
+
+    def _run(self) -> None:
+        try:
+            self._worker.run()
+        except BaseException as error:  # raised again by `serve`, in the main thread
+            self._error = error
+
+    def _report(self) -> None:
+        for group, status in sorted(self._worker.statuses.items()):
+            now = (status.state, status.reason)
+            if self._said.get(group) != now:
+                self._said[group] = now
+                self._log(_line(status))
+        unreachable = self._worker.unreachable
+        text = f"{unreachable}" if unreachable else ""
+        if text != self._unreachable:
+            self._unreachable = text
+            hint = f" (hint: {unreachable.hint})" if unreachable and unreachable.hint else ""
+            self._log(f"waiting: {text}{hint}" if text else "reachable again")
+
+    def _log(self, text: str) -> None:
+        self._invocation.say(f"{iso(wall_us())} {' '.join(text.split())}")
+
+
+def _line(status: SiteStatus) -> str:
+    why = f": {status.reason}" if status.reason else ""
+    hint = f" (hint: {status.hint})" if status.reason and status.hint else ""
+    return f"{status.group} at {status.site}: {status.state} at sequence {status.sequence}{why}{hint}"

@@ -1,0 +1,77 @@
+"""`tidelog site`: sites, their workers and their stores."""
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from tidelog.consumers.deployment import find_site
+from tidelog.gateways.cli.invocation import of
+from tidelog.gateways.cli.options import Group, Json
+from tidelog.gateways.cli.output import emit_json, emit_table
+from tidelog.gateways.cli.site_rebuild import rebuild_site
+from tidelog.gateways.cli.site_run import run_worker
+from tidelog.gateways.cli.standing import COLUMNS, NUMBERS, exit_code, observe, site_json, site_row
+
+app = typer.Typer(help="Sites: each applies the groups' logs to a Redis of its own.", no_args_is_help=True)
+
+SiteName = Annotated[str, typer.Argument(help="A configured site.")]
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    site: SiteName,
+    group: Annotated[
+        list[str] | None, typer.Option("--group", "-g", help="Serve only this group; may be given more than once.")
+    ] = None,
+    sole: Annotated[
+        bool, typer.Option("--sole", help="Serve every group, without sharing them with other workers of the site.")
+    ] = False,
+) -> int:
+    """Runs a worker of a site until it is told to stop: SIGTERM (exit code 0) or Ctrl-C (130)."""
+    return run_worker(of(context), site, group or [], sole=sole)
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    site: Annotated[str | None, typer.Argument(help="Only this site.")] = None,
+    json: Json = False,
+) -> int:
+    """Where sites stand with each group. Exit code 3 if one is degraded, 4 if one has halted."""
+    invocation = of(context)
+    if site is not None:
+        find_site(invocation.config, site)
+    observed = observe(invocation)
+    standings = [standing for group in observed for standing in group.standing.sites if site in (None, standing.site)]
+    if json:
+        emit_json(invocation, {"sites": [site_json(standing) for standing in standings]})
+    else:
+        rows = [(standing.group, *site_row(standing)) for standing in standings]
+        emit_table(invocation, ("group", *COLUMNS), rows, NUMBERS)
+        for standing in standings:
+            if standing.status is not None and standing.status.reason:
+                where = f"{standing.group} at {standing.site}"
+                invocation.out.print(Text(f"{where}: {standing.status.reason}", style="red"))
+                invocation.out.print(Text(f"  hint: {standing.status.hint}"))
+    return exit_code(standings)
+
+
+@app.command()
+def rebuild(
+    context: typer.Context,
+    site: SiteName,
+    group: Group,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")] = False,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Erase also what an interrupted rebuild has replayed already.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Erases a group's store at a site and replays it from the log; goes on if one was interrupted.
+
+    Copies made along the way are compared with their receipts: exit code 3 if one differs.
+    """
+    return rebuild_site(of(context), site, group, yes=yes, dry_run=dry_run, from_scratch=from_scratch, json=json)

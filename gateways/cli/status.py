@@ -1,0 +1,89 @@
+"""`tidelog status`: everything in one screen."""
+
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from tidelog.clock import iso, wall_us
+from tidelog.gateways.cli.invocation import Invocation, of
+from tidelog.gateways.cli.options import Json
+from tidelog.gateways.cli.output import emit_json, emit_json_line, equal_text, short
+from tidelog.gateways.cli.standing import Observed, exit_code, group_json, observe, site_table, writer_text
+from tidelog.units import parse_duration
+
+ALARM_STYLE = "bold white on red"
+
+
+def show(
+    context: typer.Context,
+    group: Annotated[str | None, typer.Option("--group", "-g", help="Only this group.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew again and again, until Ctrl-C.")] = False,
+    interval: Annotated[str, typer.Option("--interval", help="How often, with --watch.")] = "1s",
+    json: Json = False,
+) -> int:
+    """Every group at every site: state, lag, RPO, newest copy, alarms. Exit code 3 if degraded, 4 if a site halted."""
+    invocation = of(context)
+    pause = parse_duration(interval)
+    if watch:
+        return _watch(invocation, group, pause, json=json)
+    observed = observe(invocation, group)
+    if json:
+        emit_json(invocation, _document(observed))
+    else:
+        invocation.out.print(_screen(observed))
+    sites = [site for found in observed for site in found.standing.sites]
+    return exit_code(sites, [alarm for found in observed for alarm in found.standing.alarms])
+
+
+def _watch(invocation: Invocation, group: str | None, pause: float, *, json: bool) -> int:
+    if json or not invocation.out.is_terminal:
+        while True:
+            observed = observe(invocation, group)
+            if json:
+                emit_json_line(invocation, _document(observed))
+            else:
+                invocation.out.print(_screen(observed))
+            time.sleep(pause)
+    with Live(_screen(observe(invocation, group)), console=invocation.out, screen=False) as live:
+        while True:
+            time.sleep(pause)
+            live.update(_screen(observe(invocation, group)))
+
+
+def _document(observed: list[Observed]) -> dict[str, object]:
+    alarms = [alarm for group in observed for alarm in group.standing.alarms]
+    return {"time": iso(wall_us()), "groups": [group_json(group) for group in observed], "alarms": alarms}
+
+
+def _screen(observed: list[Observed]) -> RenderableType:
+    parts: list[RenderableType] = []
+    for group in observed:
+        parts += [Text(f"ALARM: {alarm}", style=ALARM_STYLE) for alarm in group.standing.alarms]
+    if not observed:
+        parts.append(Text("no group yet; make one with: tidelog group create NAME"))
+    for group in observed:
+        standing = group.standing
+        heading = Text.assemble(("group ", "dim"), (standing.record.group, "bold"), "  ", writer_text(group))
+        parts += [heading, site_table(standing.sites)]
+        for site in standing.sites:
+            if site.status is not None and site.status.reason:
+                parts.append(Text(f"{site.site}: {site.status.reason}", style="red"))
+                if site.status.hint:
+                    parts.append(Text(f"  hint: {site.status.hint}"))
+        parts += [_newest_copy(group), Text()]
+    return Group(*parts)
+
+
+def _newest_copy(group: Observed) -> Text:
+    copies = group.standing.copies
+    if not copies:
+        return Text("no copy yet")
+    copy = copies[-1]
+    digests = ", ".join(short(digest) for digest in sorted(copy.digests))
+    waiting = f" (no answer from {', '.join(copy.missing)})" if copy.missing else ""
+    made = f"{len(copies)} copies, the newest {copy.name} at sequence {copy.sequence}, {iso(copy.timestamp_us)}: "
+    return Text.assemble(made, equal_text(copy.equal), f" {digests}{waiting}")

@@ -1,0 +1,95 @@
+"""Commands that write open a writer session, which fences any other: not unasked, while one is alive."""
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tidelog.clock import wall_us
+from tidelog.consumers.access import open_group
+from tidelog.gateways.cli.exit_codes import WriterAlive
+from tidelog.gateways.cli.invocation import Invocation
+from tidelog.producers.group import Group
+from tidelog.producers.log import Log
+from tidelog.recovery.head import tail
+from tidelog.schemas.events import Event, WriterOpened
+
+# A writer that is alive puts an event into the log at least this often, in heartbeats.
+ALIVE_HEARTBEATS = 3.0
+_ASK_AGAIN = 0.05
+
+
+@contextmanager
+def writing(invocation: Invocation, group: str, *, take_over: bool) -> Iterator[Group]:
+    """The group, open for writing for as long as the context lasts. Raises `WriterAlive`."""
+    if not take_over:
+        refuse_live_writer(invocation, group)
+    opened = open_group(group, deployment=invocation.deployment)
+    try:
+        yield opened
+    except BaseException:
+        opened.abandon()  # a flush could wait for long, and nobody is told that it succeeded
+        raise
+    opened.close()
+
+
+def refuse_live_writer(invocation: Invocation, group: str) -> None:
+    """Raises `WriterAlive` if a session other than an ended one of this machine is at work on the group.
+
+    Whether the log's newest event is young is not enough to tell, as a session may just have ended: the log is watched
+    until the next heartbeat would have come.
+    """
+    cluster = invocation.deployment.cluster
+    record = cluster.find_group(group)
+    codec, log = cluster.codec(record), cluster.log(record)
+    settings = invocation.deployment.config.writer
+    wait = ALIVE_HEARTBEATS * settings.heartbeat
+    try:
+        end = log.bounds().end
+        events = tail(log, codec)
+        newest = max(events, key=lambda event: (event.epoch, event.sequence), default=None)
+        if newest is None or _age(newest) > wait + settings.max_clock_skew or _opener_is_gone(newest, events):
+            return
+        if _moves(log, end, wait):
+            raise WriterAlive(
+                f"a writer session (epoch {newest.epoch}) is alive: its newest event is {_age(newest):.1f} s old",
+                group=group,
+                sequence=newest.last_sequence,
+                hint="this command would fence it, and its unflushed writes may be lost; let the application do it"
+                " (group.mark for a copy), stop it first, or say --take-over",
+            )
+    finally:
+        log.close()
+
+
+def _age(event: Event) -> float:
+    return abs(wall_us() - event.timestamp_us) / 1_000_000
+
+
+def _opener_is_gone(newest: Event, events: list[Event]) -> bool:
+    """Whether the session of the newest event was a process of this machine that has ended."""
+    openings = (event for event in events if isinstance(event, WriterOpened) and event.writer == newest.writer)
+    opening = next(openings, None)
+    if opening is None:
+        return False
+    host, _, pid = opening.opened_by.rpartition(":")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _moves(log: Log, end: int, seconds: float) -> bool:
+    """Whether something comes after ``end`` within ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if log.bounds().end > end:
+            return True
+        time.sleep(_ASK_AGAIN)
+    return False

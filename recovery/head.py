@@ -1,0 +1,92 @@
+"""The newest events of a log: the head that counts, and whether a writer is alive."""
+
+from tidelog.errors import CorruptEvent, Halted
+from tidelog.producers.control import ControlView
+from tidelog.producers.follower import Follower
+from tidelog.producers.log import Log, Record
+from tidelog.schemas.chain import Head, origin
+from tidelog.schemas.codec import Codec
+from tidelog.schemas.control import GroupCreated, SiteStatus
+from tidelog.schemas.events import Event
+
+FOLD_TIMEOUT = 30.0
+# How far back the newest readable record is looked for: what is no event may stand behind it.
+TAIL_RECORDS = 32
+
+
+def find_head(log: Log, codec: Codec, record: GroupCreated, view: ControlView) -> Head:
+    """The last event that counts, by the verdict table, in the log as it ends now.
+
+    The last *record* may be void, so the log is folded: from the newest position that a site has reported and whose
+    record is still in the log, else from the beginning. Raises what `Follower.take` does, `LogUnavailable`.
+    """
+    follower = Follower(log, codec, _reported_head(log, codec, record, view) or origin(record.group_id))
+    end = log.bounds().end
+    reader = log.reader(max(follower.head.next_offset, log.bounds().start))
+    try:
+        restarted = True
+        while restarted:
+            restarted = False
+            for found in reader.records(end, FOLD_TIMEOUT):
+                if follower.leader_changed(found):
+                    reader.seek(follower.head.next_offset)
+                    restarted = True
+                    break
+                follower.take(found)
+    finally:
+        reader.close()
+    return follower.head
+
+
+def tail(log: Log, codec: Codec, count: int = TAIL_RECORDS) -> list[Event]:
+    """The events among the last ``count`` offsets, in log order, counting or not; what is no event is left out."""
+    bounds = log.bounds()
+    reader = log.reader(max(bounds.start, bounds.end - count))
+    try:
+        found = [_decoded(codec, record) for record in reader.records(bounds.end, FOLD_TIMEOUT)]
+    finally:
+        reader.close()
+    return [event for event in found if event is not None]
+
+
+def newest_event(log: Log, codec: Codec) -> Event | None:
+    """The event of the highest epoch and sequence among the last few records; None if there is none."""
+    return max(tail(log, codec), key=lambda event: (event.epoch, event.sequence), default=None)
+
+
+def _reported_head(log: Log, codec: Codec, record: GroupCreated, view: ControlView) -> Head | None:
+    """The newest position that a site has reported, if its record is in the log with the same seal."""
+    reports = [
+        status
+        for status in view.values()
+        if isinstance(status, SiteStatus) and status.group == record.group and status.sequence > 0
+    ]
+    for status in sorted(reports, key=lambda status: status.sequence, reverse=True):
+        found = log.record_at(status.offset)
+        event = _decoded(codec, found) if found is not None else None
+        if event is not None and event.seal == status.seal:
+            return Head(event.last_sequence, event.seal, event.epoch, event.writer, event.timestamp_us, status.offset)
+    return None
+
+
+def _decoded(codec: Codec, record: Record) -> Event | None:
+    try:
+        return codec.decode(record.value)
+    except Halted:
+        return None
+
+
+def first_event(log: Log, codec: Codec) -> Event | None:
+    """The event of the oldest record that is there; None if the log is empty. Raises `CorruptEvent` if it is none."""
+    bounds = log.bounds()
+    reader = log.reader(bounds.start)
+    try:
+        for record in reader.records(bounds.end, FOLD_TIMEOUT):
+            try:
+                return codec.decode(record.value)
+            except CorruptEvent as error:
+                error.offset = record.offset
+                raise
+    finally:
+        reader.close()
+    return None

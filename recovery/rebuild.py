@@ -1,0 +1,206 @@
+"""Rebuilding a site's store from the log: erase, replay from sequence 1, and compare what came out.
+
+Restartable: killed while erasing it erases again, killed while replaying it goes on (a worker of that site does so too,
+by itself). The store is never served as good before it is whole: it is marked before its first key is deleted.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tidelog.consumers.deployment import Deployment, open_store
+from tidelog.consumers.replica import Replica
+from tidelog.errors import CopiesDiffer, TidelogError, Unavailable
+from tidelog.recovery.rebuild_plan import ERASING, RebuildPlan
+from tidelog.schemas.control import CopyFormed
+from tidelog.stores.image import Store
+from tidelog.stores.store import Copy
+
+# A worker that is alive but does not move for so long (seconds) is helped: it may not have seen the erase yet.
+STALL = 3.0
+# Nothing moves and Kafka or Redis is away: after so many seconds the rebuild gives up, to be started again.
+GIVE_UP = 60.0
+STEP = 0.1
+COPIES_VERIFIED = 5
+
+
+class Phase(StrEnum):
+    ERASING = "erasing"
+    REPLAYING = "replaying"
+    VERIFYING = "verifying"
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildProgress:
+    """Where a rebuild is. ``done`` and ``total`` are keys while erasing (the total then is 0: nobody counts them),
+    sequences while replaying, copies while verifying. ``bytes_done`` and ``bytes_total`` are of the log, estimated."""
+
+    phase: Phase
+    done: int
+    total: int
+    bytes_done: int
+    bytes_total: int
+    seconds: float
+    by: str  # who replays: a worker's name, or "this process"
+
+    @property
+    def rate(self) -> float:
+        """``done`` a second, of this phase."""
+        return self.done / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds to go, None while there is nothing to tell it from."""
+        return (self.total - self.done) / self.rate if self.total and self.rate else None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedCopy:
+    """A rebuilt copy beside the receipts for it: the other sites', and this site's own from before."""
+
+    name: str
+    sequence: int
+    digest: bytes
+    receipts: dict[str, bytes]
+
+    @property
+    def equal(self) -> bool:
+        """Whether no receipt says otherwise."""
+        return all(digest == self.digest for digest in self.receipts.values())
+
+
+@dataclass(slots=True)
+class RebuildReport:
+    """What a rebuild has done."""
+
+    site: str
+    group: str
+    keys_erased: int = 0
+    events: int = 0
+    bytes_estimated: int = 0
+    seconds: float = 0.0
+    by: str = "this process"
+    copies: list[VerifiedCopy] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Raises `CopiesDiffer` if a rebuilt copy has another digest than a receipt for it."""
+        differing = [copy for copy in self.copies if not copy.equal]
+        if differing:
+            names = ", ".join(copy.name for copy in differing)
+            raise CopiesDiffer(
+                f"after the rebuild of site {self.site} these copies differ from their receipts: {names}",
+                group=self.group,
+                hint="compare with: tidelog pitc verify; one of the sites, or the log, is damaged",
+            )
+
+
+class Rebuild:
+    """One rebuild. Iterate over it to do it; `report` is complete when the iteration has ended.
+
+    Raises `WrongStore` (before anything is erased), `StoreUnavailable`, `LogUnavailable`, and what a replica halts on.
+    """
+
+    def __init__(self, deployment: Deployment, plan: RebuildPlan) -> None:
+        self.plan = plan
+        self.report = RebuildReport(plan.site, plan.group, by=plan.worker or "this process")
+        self._deployment = deployment
+        self._replica: Replica | None = None
+
+    def __iter__(self) -> Iterator[RebuildProgress]:
+        started = time.monotonic()
+        before = self._receipts()
+        store = open_store(self._deployment, self.plan.site, self.plan.group, create=True)
+        try:
+            if self.plan.erase:
+                yield from self._erase(store)
+            store.begin_rebuild(self.plan.until_sequence)
+            yield from self._replay(store)
+            yield from self._verify(store, before)
+        finally:
+            if self._replica is not None:
+                self._replica.stop()
+            store.close()
+        self.report.seconds = time.monotonic() - started
+
+    def _erase(self, store: Store) -> Iterator[RebuildProgress]:
+        started = time.monotonic()
+        store.begin_rebuild(ERASING)
+        for keys in store.erase():
+            self.report.keys_erased = keys
+            yield RebuildProgress(Phase.ERASING, keys, 0, 0, 0, time.monotonic() - started, self.report.by)
+
+    def _replay(self, store: Store) -> Iterator[RebuildProgress]:
+        if not self.plan.worker:
+            self._start_replica()
+        started = moved = time.monotonic()
+        first = seen = store.position().head.sequence
+        goal = self.plan.until_sequence
+        while store.rebuilding() is not None:
+            sequence = store.position().head.sequence
+            now = time.monotonic()
+            if sequence != seen:
+                seen, moved = sequence, now
+            self._attend(now - moved)
+            yield self._replayed(sequence - first, goal - first, now - started)
+            time.sleep(STEP)
+        seconds = time.monotonic() - started
+        self.report.events = max(0, goal - first)
+        self.report.bytes_estimated = self.plan.bytes_estimated
+        yield self._replayed(goal - first, goal - first, seconds)
+
+    def _attend(self, still_for: float) -> None:
+        """Helps a worker that does not move, and gives up on a replica that cannot."""
+        if self._replica is None:
+            if still_for > STALL:
+                self._start_replica()
+            return
+        error = self._replica.progress(0).error
+        if not self._replica.running:
+            raise error or TidelogError("the replay has stopped", hint="run the rebuild again; it goes on from there")
+        if isinstance(error, Unavailable) and still_for > GIVE_UP:
+            raise error
+
+    def _start_replica(self) -> None:
+        cluster, plan = self._deployment.cluster, self.plan
+        record = cluster.find_group(plan.group)
+        self._replica = Replica(
+            plan.group,
+            cluster.codec(record),
+            lambda: cluster.log(record),
+            lambda: open_store(self._deployment, plan.site, plan.group),
+            cluster.control,
+            self._deployment.config.worker,
+        )
+        self.report.by = "this process"
+        self._replica.start()
+
+    def _replayed(self, done: int, total: int, seconds: float) -> RebuildProgress:
+        done = min(max(done, 0), max(total, 0))
+        size = self.plan.bytes_estimated
+        so_far = round(size * done / total) if total > 0 else size
+        return RebuildProgress(Phase.REPLAYING, done, max(total, 0), so_far, size, seconds, self.report.by)
+
+    def _verify(self, store: Store, before: list[CopyFormed]) -> Iterator[RebuildProgress]:
+        """The newest copies against every receipt: other sites', and this one's own from before it was erased."""
+        newest = store.copies()[-COPIES_VERIFIED:]
+        started = time.monotonic()
+        for count, copy in enumerate(newest, start=1):
+            self.report.copies.append(_verified(copy, store.digest(copy), before))
+            seconds = time.monotonic() - started
+            yield RebuildProgress(Phase.VERIFYING, count, len(newest), 0, 0, seconds, self.report.by)
+
+    def _receipts(self) -> list[CopyFormed]:
+        view = self._deployment.cluster.control.snapshot()
+        return [
+            record for record in view.values() if isinstance(record, CopyFormed) and record.group == self.plan.group
+        ]
+
+
+def _verified(copy: Copy, digest: bytes, receipts: list[CopyFormed]) -> VerifiedCopy:
+    of_this = {
+        receipt.site: receipt.digest
+        for receipt in receipts
+        if (receipt.sequence, receipt.seal) == (copy.sequence, copy.seal)
+    }
+    return VerifiedCopy(copy.name, copy.sequence, digest, of_this)
