@@ -227,7 +227,7 @@ def _answer(view: ControlView, group: str, site: str, sequence: int, receipts: d
 
 def _all_sites(view: ControlView, group: str, configured: Iterable[str]) -> list[str]:
     """The configured sites in their order, then those that were only heard of."""
-    heard = {record.site for record in (*_statuses(view, group), *_receipts(view, group))}
+    heard = {status.site for status in _statuses(view, group)} | {receipt.site for receipt in _receipts(view, group)}
     configured = list(configured)
     return configured + sorted(heard.difference(configured))
 

@@ -182,6 +182,9 @@ class Replica:
             if run is None or time.monotonic() - maintained > MAINTAIN_EVERY:
                 unfinished = applier.maintain()
                 maintained = time.monotonic()
+                # Else an emptied or rewound Redis would show at the next event only, and there may be none for long.
+                if run is None and store.position() != applier.confirmed:
+                    raise PositionMoved("the store was changed while nothing was to apply")
             elif fetcher.empty:
                 applier.settle()
             self._head = applier.confirmed.head

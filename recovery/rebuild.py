@@ -72,7 +72,7 @@ class VerifiedCopy:
 
 @dataclass(slots=True)
 class RebuildReport:
-    """What a rebuild has done."""
+    """What a rebuild has done. ``seconds`` is all of it, ``replay_seconds`` the replay alone."""
 
     site: str
     group: str
@@ -80,6 +80,7 @@ class RebuildReport:
     events: int = 0
     bytes_estimated: int = 0
     seconds: float = 0.0
+    replay_seconds: float = 0.0
     by: str = "this process"
     copies: list[VerifiedCopy] = field(default_factory=list)
 
@@ -117,11 +118,11 @@ class Rebuild:
             store.begin_rebuild(self.plan.until_sequence)
             yield from self._replay(store)
             yield from self._verify(store, before)
+            self.report.seconds = time.monotonic() - started
         finally:
             if self._replica is not None:
                 self._replica.stop()
             store.close()
-        self.report.seconds = time.monotonic() - started
 
     def _erase(self, store: Store) -> Iterator[RebuildProgress]:
         started = time.monotonic()
@@ -134,7 +135,7 @@ class Rebuild:
         if not self.plan.worker:
             self._start_replica()
         started = moved = time.monotonic()
-        first = seen = store.position().head.sequence
+        first = seen = self.plan.from_sequence - 1
         goal = self.plan.until_sequence
         while store.rebuilding() is not None:
             sequence = store.position().head.sequence
@@ -144,10 +145,10 @@ class Rebuild:
             self._attend(now - moved)
             yield self._replayed(sequence - first, goal - first, now - started)
             time.sleep(STEP)
-        seconds = time.monotonic() - started
+        self.report.replay_seconds = time.monotonic() - started
         self.report.events = max(0, goal - first)
         self.report.bytes_estimated = self.plan.bytes_estimated
-        yield self._replayed(goal - first, goal - first, seconds)
+        yield self._replayed(goal - first, goal - first, self.report.replay_seconds)
 
     def _attend(self, still_for: float) -> None:
         """Helps a worker that does not move, and gives up on a replica that cannot."""

@@ -121,16 +121,24 @@ def _show_report(invocation: Invocation, plan: RebuildPlan, report: RebuildRepor
             }
             for copy in report.copies
         ]
-        numbers = {"keys_erased": report.keys_erased, "events": report.events, "seconds": round(report.seconds, 3)}
-        emit_json(invocation, {"plan": plan_json(plan), "report": numbers | {"by": report.by, "copies": copies}})
+        numbers = {
+            "keys_erased": report.keys_erased,
+            "events": report.events,
+            "seconds": round(report.seconds, 3),
+            "replay_seconds": round(report.replay_seconds, 3),
+            "by": report.by,
+            "copies": copies,
+        }
+        emit_json(invocation, {"plan": plan_json(plan), "report": numbers})
         return
-    if report.seconds:
-        rate = f"{report.events / report.seconds:,.0f} writes and events/s"
-        volume = f"{size_text(round(report.bytes_estimated / report.seconds))}/s"
-        invocation.say(
-            f"rebuilt in {seconds_text(report.seconds)} by {report.by}: {report.keys_erased:,} keys erased,"
-            f" {report.events:,} events replayed, {rate}, about {volume}"
-        )
+    rate = ""
+    if report.replay_seconds:
+        events, size = report.events / report.replay_seconds, round(report.bytes_estimated / report.replay_seconds)
+        rate = f" at {events:,.0f} events/s, about {size_text(size)}/s"
+    invocation.say(
+        f"rebuilt in {seconds_text(report.seconds)} by {report.by}: {report.keys_erased:,} keys erased,"
+        f" {report.events:,} events replayed{rate}"
+    )
     if report.copies:
         rows = [
             (
