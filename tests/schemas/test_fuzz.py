@@ -6,6 +6,8 @@
 import os
 import random
 
+import pytest
+
 from tidelog.errors import CorruptEvent, UnsupportedEvent
 from tidelog.schemas.codec import SEAL_SIZE, Codec
 from tidelog.schemas.events import Event
@@ -37,6 +39,7 @@ def mutate(rng: random.Random, body: bytearray) -> None:
             return
 
 
+@pytest.mark.timeout(3600)
 def test_mutated_and_resealed(samples: dict[str, Event]) -> None:
     """No crash, no other error; what decodes encodes to the very bytes that it came from."""
     rng = random.Random(20261123)
