@@ -8,10 +8,10 @@ from io import BytesIO
 
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
-from tidelog.schemas.codec import HEADER_SIZE, Codec, write_record
+from tidelog.schemas.codec import Codec, write_record
 from tidelog.schemas.events import WriteBatch
 from tidelog.schemas.longs import decode_longs, encode_longs
-from tidelog.schemas.registry import schemas
+from tidelog.schemas.registry import HEADER_SIZE, schemas
 
 ARRAY = parse_schema({"type": "array", "items": "long"})
 SCHEMA = schemas()["WriteBatch"]
