@@ -29,7 +29,7 @@ test: jars  ## Every test; servers are containers if a Docker engine answers, el
 	$(BIN)/python -m pytest $(ARGS)
 
 demo: setup  ## The main job on real parts, in under three minutes; needs neither Docker nor redis-server
-	$(BIN)/python -m tidelog.gateways.demo $(ARGS)
+	$(BIN)/python -m examples.demo $(ARGS)
 
 bench: setup  ## The benchmarks, each beside its limit
 	$(BIN)/python -m benchmarks $(ARGS)

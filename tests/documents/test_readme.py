@@ -1,0 +1,129 @@
+"""What README.md says works as it stands: its Python, its configuration, its commands, its links, its make targets."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tidelog.config import Config
+from tidelog.testing.running import RunningDeployment
+from tidelog.testing.stack import stack_toml
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+LONG_RUNNING = ("site run", "status --watch")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    """Every `tidelog ...` line, without its comment."""
+    lines = [line.split("#")[0].split() for block in blocks("sh") for line in block.splitlines()]
+    return [line[1:] for line in lines if line and line[0] == "tidelog"]
+
+
+@pytest.fixture
+def config_file(tidelog_deployment: RunningDeployment, tmp_path: Path) -> Path:
+    """`tidelog.toml` for the test's own servers, where README's code looks for it."""
+    config: Config = tidelog_deployment.deployment.config
+    urls = {name: site.redis.url for name, site in config.sites.items()}
+    path = tmp_path / "tidelog.toml"
+    path.write_text(f'prefix = "{config.prefix}"\n' + stack_toml(",".join(config.kafka.bootstrap_servers), urls))
+    return path
+
+
+@pytest.fixture
+def workers(config_file: Path) -> Iterator[None]:
+    """The long-running commands of README, each in a process, ended as a user would end them."""
+    started = []
+    for arguments in commands():
+        if " ".join(arguments).startswith(LONG_RUNNING):
+            command = [sys.executable, "-m", "tidelog", "-c", str(config_file), *arguments]
+            started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    yield
+    for process in started:
+        process.send_signal(signal.SIGINT)
+    assert {process.wait(60) for process in started} <= {0, 130}
+
+
+def tidelog(config_file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tidelog", "-c", str(config_file), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.servers
+@pytest.mark.timeout(300)
+def test_the_commands_and_the_library(
+    config_file: Path,
+    tidelog_deployment: RunningDeployment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    """`group create`, workers, the ten lines of Python as they stand, then every other command."""
+    short = [arguments for arguments in commands() if not " ".join(arguments).startswith(LONG_RUNNING)]
+    create = short.pop(0)
+    assert create == ["group", "create", "bank"]
+    # The group's name is README's, so each run needs Redis servers that do not hold it yet.
+    _forget_group(tidelog_deployment, "bank")
+    assert tidelog(config_file, *create).returncode == 0
+    request.getfixturevalue("workers")
+    (library,) = blocks("python")
+    monkeypatch.chdir(tmp_path)
+    tidelog_deployment.wait_for_store("london", "bank")
+    checked = library.replace("london.copy(", "assert _until(london) and b'hello' == london.copy(")
+    exec(compile(checked, "README.md", "exec"), {"_until": _copy_is_there})
+    for arguments in short:
+        extra = ["--yes"] if "rebuild" in arguments else []
+        done = tidelog(config_file, *arguments, *extra)
+        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+
+
+def _copy_is_there(site: object) -> bool:
+    deadline = time.monotonic() + 60
+    while not site.copies():  # type: ignore[attr-defined]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return True
+
+
+def _forget_group(running: RunningDeployment, group: str) -> None:
+    for site in running.deployment.config.sites:
+        keyspace = running.deployment.keyspace(site, group)
+        cursor = -1
+        while cursor:
+            cursor, keys = keyspace.scan(max(cursor, 0), b"tidelog:{%b}:" % group.encode())
+            if keys:
+                keyspace.transact([(b"DEL", *keys)])
+        keyspace.close()
+
+
+def test_the_example_configuration_loads(tmp_path: Path) -> None:
+    """README's TOML is a configuration."""
+    (example,) = blocks("toml")
+    path = tmp_path / f"{uuid.uuid4().hex}.toml"
+    path.write_text(example)
+    assert set(Config.load(str(path)).sites) == {"tokyo", "osaka"}
+
+
+def test_every_link_leads_somewhere() -> None:
+    """Relative links of README, ARCHITECTURE and docs name files of this repository."""
+    for page in (ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_make_target_is_there() -> None:
+    """`make NAME` in the documents is a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in (ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        named = set(re.findall(r"`make ([a-z]+)`|^make ([a-z]+)$", page.read_text(), re.MULTILINE))
+        assert {first or second for first, second in named} <= targets
