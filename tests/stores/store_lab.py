@@ -186,8 +186,8 @@ def bitmap_blocks(keyspace: Keyspace, key: bytes) -> set[int]:
 
 
 def check_bitmaps(store: Store, keyspace: Keyspace, state: State) -> None:
-    """The bitmaps are exactly what events named: the same at every site, whatever the batches (unless a drop or an event
-    is half done)."""
+    """The bitmaps are exactly what events named: the same at every site, whatever the batches. Not asked while a drop
+    or an event is half done."""
     copies = store.copies(dropping=True)
     position = store.position()
     if position.step or any(copy.state is CopyState.DROPPING for copy in copies):
