@@ -1,6 +1,7 @@
 """A volume as its writer sees it."""
 
 import time
+from operator import index
 from typing import TYPE_CHECKING, Protocol
 
 from tidelog.errors import NotFound, OutOfBounds, SiteBehind
@@ -63,8 +64,9 @@ class Volume:
         More than ``batch_bytes`` goes as several writes, in order, not atomically. Blocks while the buffer is full.
         Raises `OutOfBounds` (nothing was written), `Fenced`, `LogUnavailable`.
         """
+        offset = index(offset)
         if type(data) is not bytes:
-            data = bytes(data)
+            data = bytes(memoryview(data))  # of a number, bytes() alone would make that many zeros
         session, limit = self._group.session, self._group.batch_bytes
         if len(data) <= limit:
             session.write(self.id, offset, data)
@@ -82,7 +84,7 @@ class Volume:
 
     def discard(self, offset: int, length: int) -> None:
         """Makes an extent read as zeros (trim, write zeroes); ordered like a write."""
-        session = self._group.session
+        session, offset, length = self._group.session, index(offset), index(length)
         with session.order:
             info = self.info
             if offset < 0 or length <= 0 or offset + length > info.size:
