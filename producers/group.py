@@ -1,11 +1,12 @@
 """A consistency group, open for writing."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from tidelog.clock import iso
-from tidelog.errors import AlreadyExists, ConfigError, CopiesDiffer, NotFound, SiteBehind
+from tidelog.errors import AlreadyExists, ConfigError, CopiesDiffer, NotFound, SiteBehind, TidelogError
 from tidelog.names import check_name
 from tidelog.producers.control import Control, ControlView
 from tidelog.producers.session import WriterSession
@@ -86,10 +87,13 @@ class Group:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        # What went wrong inside the block is what its caller must see, not what that does to the flush.
+        with suppress(*([] if error is None else [TidelogError])):
+            self.close()
 
     def close(self) -> None:
-        """Flushes, ends the writer session and lets go of the site. Raises what the flush raises."""
+        """Flushes, ends the writer session and lets go of the site. Raises what the flush raises, and `Fenced` or
+        `LogUnavailable` if the session ended earlier with something unconfirmed."""
         try:
             self.session.close()
         finally:

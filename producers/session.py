@@ -25,6 +25,9 @@ from tidelog.schemas.codec import Codec
 from tidelog.schemas.events import Event, Heartbeat
 from tidelog.schemas.volumes import VolumeInfo
 
+# A long linger keeps neither the fence nor the end of a session waiting for longer than this (seconds).
+_LINGER_SLICE = 0.005
+
 
 class WriterSettings(Protocol):
     """The part of the configuration that a session reads: bytes and seconds."""
@@ -85,6 +88,7 @@ class WriterSession:
         self._error: TidelogError | None = None
         self._closed = False
         self._batch = OpenBatch(opened.sequence + 1)
+        self._promised = opened.sequence  # the last sequence that somebody else than this session cares for
         self._last_send = time.monotonic()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"tidelog-writer-{log.name}", daemon=True)
@@ -156,9 +160,11 @@ class WriterSession:
             return self.overlay.patch(volume, offset, data, after, self._batch)
 
     def close(self) -> None:
-        """Flushes and ends. Closing twice, or a session that failed, does nothing more."""
+        """Flushes and ends. Raises as `flush` does, also of a session that failed earlier with something unconfirmed:
+        who leaves without an error has everything in the log. Closing twice does nothing more."""
         try:
-            if self._error is None and not self._closed:
+            unconfirmed = self._batch.lengths or self._confirmed.sequence < self._promised
+            if not self._closed and (self._error is None or unconfirmed):
                 self.flush()
         finally:
             self.abandon()
@@ -199,6 +205,8 @@ class WriterSession:
             self._sent.append(sent)
             self._unconfirmed_bytes += sent.size
         self._planned = head
+        if not isinstance(event, Heartbeat):
+            self._promised = head.sequence
         self._last_send = time.monotonic()
         try:
             self._appender.send(message, partial(self._acknowledged, sent))
@@ -321,7 +329,8 @@ class WriterSession:
     def _run(self) -> None:
         try:
             while not self._closed and self._error is None:
-                self._wake.wait(self._idle_for())
+                # A heartbeat that is due and could not be sent, since the log is away, is tried again now and then.
+                self._wake.wait(self._idle_for() or self._settings.heartbeat / 10)
                 self._wake.clear()
                 if self._doubt:
                     self._clear_doubt()
@@ -352,9 +361,14 @@ class WriterSession:
         batch = self._batch
         if not batch.lengths:
             return
-        time.sleep(self._settings.linger)
+        until = time.monotonic() + self._settings.linger
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _LINGER_SLICE))
+            if self._closed or self._error is not None or self._doubt or batch is not self._batch:
+                self._wake.set()
+                return
         # Whoever holds the lock may be waiting for room, which only this thread can give while there is doubt.
-        if not self._order.acquire(timeout=self._settings.linger):
+        if not self._order.acquire(timeout=_LINGER_SLICE):
             self._wake.set()
             return
         try:
