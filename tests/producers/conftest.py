@@ -1,0 +1,115 @@
+"""A writer session, or a whole group, on a log in memory, and what that log then says by the independent reference."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from tests.reference import Reference, decode
+from tidelog.clock import HybridClock
+from tidelog.errors import TidelogError
+from tidelog.producers.group import Group
+from tidelog.producers.memory_control import MemoryControl
+from tidelog.producers.memory_log import MemoryLog
+from tidelog.producers.opening import open_session
+from tidelog.producers.session import WriterSession
+from tidelog.schemas.codec import Codec
+from tidelog.schemas.volumes import VolumeInfo
+
+GROUP_ID = "9a0f3c6e-6f3f-4a0c-8d2b-0c8a3c3f9d11"
+DEADLINE = 20.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of a session: bytes and seconds. Nothing happens by itself within a test unless it asks for it."""
+
+    batch_bytes: int = 64 * 1024
+    linger: float = 10.0
+    buffer_bytes: int = 1 << 20
+    write_timeout: float = DEADLINE
+    heartbeat: float = 3600.0
+    max_clock_skew: float = 60.0
+    overlay_bytes: int = 1 << 20
+
+
+def until(condition: Callable[[], object], what: str = "the condition") -> None:
+    """Waits for ``condition``, at most `DEADLINE` seconds."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come about within {DEADLINE:g} s"
+        time.sleep(0.001)
+
+
+class LaggingSite:
+    """A read side that has applied the log up to whatever sequence the test says."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+        self.applied = 0
+        self.extra = 0  # how many sequences newer than it says its data may be
+        self.on_read: Callable[[], None] = lambda: None
+
+    def read(self, volume: VolumeInfo, offset: int, length: int) -> tuple[bytes, int]:
+        self.on_read()
+        reference = folded(self._log, until=self.applied + self.extra)
+        there = reference.volumes.get(volume.id)
+        data = bytes(there.data[offset : offset + length]) if there is not None else b""
+        return data.ljust(length, b"\0"), self.applied
+
+
+def folded(log: MemoryLog, until: int | None = None) -> Reference:
+    """The log as the reference reads it."""
+    return Reference(GROUP_ID).fold([(record.offset, record.value) for record in log._records], until)
+
+
+def events(log: MemoryLog) -> list[dict[str, Any]]:
+    """Every record, decoded."""
+    return [decode(record.value) for record in log._records]
+
+
+class Lab:
+    """Opens sessions and groups on one log, and ends them with the test."""
+
+    def __init__(self) -> None:
+        self.log = MemoryLog()
+        self.codec = Codec()
+        self.control = MemoryControl()
+        self.site = LaggingSite(self.log)
+        self._sessions: list[WriterSession] = []
+
+    def session(self, *, clock: HybridClock | None = None, vouched: Any = None, **settings: Any) -> WriterSession:
+        session = open_session(
+            self.log,
+            self.codec,
+            GROUP_ID,
+            replace(Settings(), **settings),
+            vouched=vouched,
+            clock=clock or HybridClock(),
+        )
+        self._sessions.append(session)
+        return session
+
+    def group(self, **settings: Any) -> Group:
+        session = self.session(**settings)
+        return Group("bank", session, self.site, self.control, replace(Settings(), **settings).batch_bytes, [])
+
+    def reference(self) -> Reference:
+        return folded(self.log)
+
+    def end(self) -> None:
+        for session in self._sessions:
+            session.abandon()
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """See `Lab`."""
+    lab = Lab()
+    yield lab
+    lab.end()
+
+
+__all__ = ["DEADLINE", "GROUP_ID", "Lab", "LaggingSite", "Settings", "TidelogError", "events", "folded", "until"]

@@ -1,0 +1,286 @@
+"""An interpreter of a group's log that owes nothing to tidelog's own code: what every site must hold.
+
+Plain Python: one bytearray a volume, the verdict table written out once more, sealing and decoding by hashlib, fastavro
+and (to check that one) Apache's own Avro. It reads a whole log from its first record, so it never has to ask whether a
+head is still there. Only the ``.avsc`` files are shared with the code under test.
+"""
+
+import json
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from hashlib import blake2b
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import avro.io
+import avro.schema
+import fastavro
+
+_SCHEMAS = Path(__file__).parent.parent / "schemas"
+_HEADER = 10
+_SEAL = 16
+
+
+class Impossible(Exception):
+    """The log holds what no history can: a broken seal, a forked session, a write outside a volume."""
+
+
+@dataclass(frozen=True)
+class _Schema:
+    name: str
+    fast: Any
+    apache: avro.schema.Schema
+
+
+@cache
+def _schemas() -> dict[bytes, _Schema]:
+    """By the ten bytes that open a message. Apache's own fingerprint is of no use: it writes a named type out each time,
+    against the specification."""
+    found = {}
+    for path in sorted(_SCHEMAS.glob("*.avsc")):
+        text = path.read_text()
+        name = path.name.removeprefix("tidelog.v1.").removesuffix(".avsc")
+        canonical = json.dumps(_canonical(json.loads(text)), separators=(",", ":"))
+        header = b"\xc3\x01" + _crc_64_avro(canonical.encode()).to_bytes(8, "little")
+        found[header] = _Schema(name, fastavro.parse_schema(json.loads(text)), avro.schema.parse(text))
+    return found
+
+
+def _canonical(schema: Any) -> Any:
+    """The parsing canonical form, as far as our flat schemas need it."""
+    if isinstance(schema, str):
+        return "tidelog.v1.fixed16" if schema == "fixed16" else schema
+    kind = schema["type"]
+    if kind == "record":
+        fields = [{"name": field["name"], "type": _canonical(field["type"])} for field in schema["fields"]]
+        return {"name": f"tidelog.v1.{schema['name']}", "type": kind, "fields": fields}
+    if kind == "fixed":
+        return {"name": f"tidelog.v1.{schema['name']}", "type": kind, "size": schema["size"]}
+    return {"type": kind, "items": _canonical(schema["items"])}
+
+
+def _crc_64_avro(data: bytes) -> int:
+    """As the Avro specification gives it, bit by bit."""
+    empty = crc = 0xC15D213AA4D7A795
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (empty if crc & 1 else 0)
+    return crc
+
+
+@lru_cache(maxsize=4096)
+def decode(value: bytes, key: bytes = b"") -> dict[str, Any]:
+    """The fields of a record and its ``kind``. Raises `Impossible`."""
+    schema = _checked(value, key)
+    buffer = BytesIO(value[_HEADER:])
+    fields = fastavro.schemaless_reader(buffer, schema.fast, None)
+    if buffer.read():
+        raise Impossible("bytes behind the record")
+    return {"kind": schema.name} | fields
+
+
+def decode_apache(value: bytes, key: bytes = b"") -> dict[str, Any]:
+    """The same by Apache's Avro, a hundred times slower."""
+    schema = _checked(value, key)
+    buffer = BytesIO(value[_HEADER:])
+    fields = avro.io.DatumReader(schema.apache).read(avro.io.BinaryDecoder(buffer))
+    if buffer.read():
+        raise Impossible("bytes behind the record")
+    return {"kind": schema.name} | fields
+
+
+def _checked(value: bytes, key: bytes) -> _Schema:
+    if blake2b(value[:-_SEAL], digest_size=_SEAL, key=key).digest() != value[-_SEAL:]:
+        raise Impossible("wrong seal")
+    schema = _schemas().get(value[:_HEADER])
+    if schema is None:
+        raise Impossible("unknown fingerprint")
+    return schema
+
+
+@dataclass
+class Volume:
+    """A live volume; ``named`` holds the numbers of the blocks that events named since the newest cut."""
+
+    name: str
+    block_size: int
+    data: bytearray
+    named: set[int] = field(default_factory=set)
+
+    def put(self, offset: int, data: bytes) -> None:
+        if offset < 0 or not data or offset + len(data) > len(self.data):
+            raise Impossible(f"{offset} to {offset + len(data)} of volume {self.name}, {len(self.data)} bytes long")
+        self.data[offset : offset + len(data)] = data
+        self.named.update(range(offset // self.block_size, -(-(offset + len(data)) // self.block_size)))
+
+    def resize(self, size: int) -> None:
+        if size < len(self.data):
+            self.put(size, bytes(len(self.data) - size))
+            del self.data[size:]
+        else:
+            self.data.extend(bytes(size - len(self.data)))
+
+
+Frozen = dict[int, tuple[str, int, bytes]]  # volume id -> name, block size, content
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A copy: what the group held at a marker."""
+
+    sequence: int
+    seal: bytes
+    name: str
+    timestamp_us: int
+    volumes: Frozen
+    blocks_changed: int
+
+    @property
+    def digest(self) -> bytes:
+        """As DESIGN section 5 defines it."""
+        rows = b""
+        for number, (_, block_size, content) in sorted(self.volumes.items()):
+            total = 0
+            for block in range(-(-len(content) // block_size)):
+                part = content[block * block_size : (block + 1) * block_size].ljust(block_size, b"\0")
+                if any(part):
+                    message = struct.pack("<QQ", number, block) + part
+                    total += int.from_bytes(blake2b(message, digest_size=16).digest(), "big")
+            rows += struct.pack("<QQQ", number, len(content), block_size) + (total % (1 << 128)).to_bytes(16, "big")
+        return blake2b(rows, digest_size=16).digest()
+
+
+@dataclass(frozen=True)
+class Counted:
+    """An event that counts."""
+
+    kind: str
+    first: int
+    last: int
+    epoch: int
+    writer: bytes
+    seal: bytes
+    offset: int
+
+
+class Reference:
+    """The fold of a log. ``gap`` while an event is missing; ``skipped`` counts records by verdict."""
+
+    def __init__(self, group_id: str, key: bytes = b"") -> None:
+        self._key = key
+        self.sequence, self.epoch, self.writer = 0, 0, b""
+        self.seal = blake2b(group_id.encode(), digest_size=16).digest()
+        self.timestamp_us = 0
+        self.gap = False
+        self.counted: list[Counted] = []
+        self.void_openings: list[int] = []  # their epochs
+        self.skipped = {"void": 0, "redelivered": 0, "held": 0}
+        self.volumes: dict[int, Volume] = {}
+        self.copies: dict[int, Cut] = {}
+
+    def fold(self, records: Iterable[tuple[int, bytes]], until: int | None = None) -> "Reference":
+        """Takes (offset, value) in log order; stops behind the event that ends at sequence ``until``."""
+        for offset, value in records:
+            if until is not None and self.sequence >= until:
+                break
+            event = decode(value, self._key)
+            verdict = self._judge(event)
+            if verdict in ("apply", "accept"):
+                self._count(event, offset)
+            elif verdict == "gap":
+                self.gap = True
+                self.skipped["held"] += 1
+            else:
+                self.skipped[verdict] += 1
+        return self
+
+    def image(self) -> Frozen:
+        """The live volumes."""
+        return {number: (v.name, v.block_size, bytes(v.data)) for number, v in self.volumes.items()}
+
+    def at(self, sequence: int) -> Counted | None:
+        """The event that counts and ends at ``sequence``."""
+        return next((event for event in self.counted if event.last == sequence), None)
+
+    def _judge(self, event: dict[str, Any]) -> str:
+        first, last = event["sequence"], _last(event)
+        follows = first == self.sequence + 1 and event["previous"] == self.seal
+        mine = event["epoch"] == self.epoch and event["writer"] == self.writer
+        newer = event["epoch"] > self.epoch
+        opening = event["kind"] == "WriterOpened"
+        if newer and opening and follows:
+            self._tick(event)
+            return "accept"
+        if mine and follows:
+            self._tick(event)
+            return "held" if self.gap else "apply"
+        if mine:
+            if last <= self.sequence:
+                return "redelivered"
+            if first > self.sequence + 1:
+                return "gap"
+            raise Impossible("a session forked its own history")
+        if not newer:
+            return "void"
+        if opening and first <= self.sequence + 1:
+            self.void_openings.append(event["epoch"])
+            return "void"
+        return "gap"
+
+    def _tick(self, event: dict[str, Any]) -> None:
+        first = event["timestamps_us"][0] if event["kind"] == "WriteBatch" else event["timestamp_us"]
+        if first <= self.timestamp_us:
+            raise Impossible("time goes back")
+
+    def _count(self, event: dict[str, Any], offset: int) -> None:
+        self._apply(event)
+        self.gap = False
+        self.sequence, self.seal = _last(event), event["seal"]
+        self.epoch, self.writer, self.timestamp_us = event["epoch"], event["writer"], event["timestamp_us"]
+        first = event["sequence"]
+        self.counted.append(Counted(event["kind"], first, self.sequence, self.epoch, self.writer, self.seal, offset))
+
+    def _apply(self, event: dict[str, Any]) -> None:
+        kind = event["kind"]
+        if kind == "WriteBatch":
+            at = 0
+            for number, offset, length in zip(event["volumes"], event["offsets"], event["lengths"], strict=True):
+                self._known(number).put(offset, event["data"][at : at + length])
+                at += length
+        elif kind == "Discard":
+            self._known(event["volume"]).put(event["offset"], bytes(event["length"]))
+        elif kind == "VolumeCreated":
+            if any(volume.name == event["name"] for volume in self.volumes.values()):
+                raise Impossible("a volume created twice")
+            self.volumes[event["sequence"]] = Volume(event["name"], event["block_size"], bytearray(event["size"]))
+        elif kind == "VolumeResized":
+            self._known(event["volume"]).resize(event["size"])
+        elif kind == "VolumeDeleted":
+            self._known(event["volume"])
+            del self.volumes[event["volume"]]
+        elif kind == "Marker":
+            changed = sum(len(volume.named) for volume in self.volumes.values())
+            self.copies[event["sequence"]] = Cut(
+                event["sequence"], event["seal"], event["name"], event["timestamp_us"], self.image(), changed
+            )
+            for volume in self.volumes.values():
+                volume.named.clear()
+        elif kind == "CopyDropped":
+            copy = self.copies.get(event["copy_sequence"])
+            if copy is not None and copy.seal == event["copy_seal"]:
+                del self.copies[copy.sequence]
+        elif kind not in ("WriterOpened", "Heartbeat"):
+            raise Impossible(f"{kind} is not interpreted here")
+
+    def _known(self, number: int) -> Volume:
+        if number not in self.volumes:
+            raise Impossible(f"volume {number} does not exist")
+        return self.volumes[number]
+
+
+def _last(event: dict[str, Any]) -> int:
+    return int(event["sequence"]) + (len(event["lengths"]) - 1 if event["kind"] == "WriteBatch" else 0)
