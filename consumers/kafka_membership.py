@@ -6,12 +6,12 @@ are paused. The data is read by each replica's own reader, from the store's posi
 
 from collections.abc import Mapping
 
-from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka import OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 
 from tidelog.config import Config
 from tidelog.errors import LogUnavailable
-from tidelog.producers.kafka_clients import consumer_options
+from tidelog.producers.kafka_clients import close_quietly, open_consumer
 
 
 class KafkaMembership:
@@ -19,19 +19,16 @@ class KafkaMembership:
 
     def __init__(self, config: Config, site: str) -> None:
         worker = config.worker
-        options = consumer_options(config) | {
-            "group_id": f"{config.prefix}-{site}",
-            "group_instance_id": worker.instance_id,
-            "session_timeout_ms": int(worker.session_timeout * 1000),
-            "heartbeat_interval_ms": int(worker.heartbeat_interval * 1000),
-            "max_poll_interval_ms": int(worker.max_poll_interval * 1000),
+        self._consumer = open_consumer(
+            config,
+            group_id=f"{config.prefix}-{site}",
+            group_instance_id=worker.instance_id,
+            session_timeout_ms=int(worker.session_timeout * 1000),
+            heartbeat_interval_ms=int(worker.heartbeat_interval * 1000),
+            max_poll_interval_ms=int(worker.max_poll_interval * 1000),
             # Nothing is fetched here; without a committed offset the subscription must not fail either.
-            "auto_offset_reset": "earliest",
-        }
-        try:
-            self._consumer = KafkaConsumer(**options)
-        except KafkaError as error:
-            raise LogUnavailable(f"Kafka does not answer: {error}", hint="check kafka.bootstrap_servers") from error
+            auto_offset_reset="earliest",
+        )
         self._topics: frozenset[str] = frozenset()
 
     def owned(self, groups: Mapping[str, str]) -> set[str]:
@@ -62,4 +59,4 @@ class KafkaMembership:
 
     def close(self) -> None:
         """See `Membership`."""
-        self._consumer.close(autocommit=False, timeout_ms=3000)
+        close_quietly(self._consumer)
