@@ -49,17 +49,19 @@ class Follower:
 
     def leader_changed(self, record: Record) -> bool:
         """True when this record comes from a newer leader than those before: what was read since the head may have
-        been truncated, so the caller reads again from ``head.next_offset``.
+        been truncated, so the caller reads again from ``head.next_offset``, and a gap is no longer known of.
 
-        Raises `LogDiverged` if the head's own record is gone. The first record only sets the mark.
+        Raises `LogDiverged` if the head's own record is gone; asked of the first record too, since the log may have
+        been truncated after the reader was placed.
         """
         if record.leader_epoch <= self._leader_epoch:
             return False
         first = self._leader_epoch < 0
         self._leader_epoch = record.leader_epoch
+        self.check_head()
         if first:
             return False
-        self.check_head()
+        self.gap = self.superseded_by = None
         return True
 
     def check_head(self) -> None:
