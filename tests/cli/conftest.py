@@ -1,0 +1,108 @@
+"""The command line on a deployment in memory: everything real but the servers."""
+
+import io
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tidelog.config import Config
+from tidelog.consumers.deployment import Deployment, MemoryDeployment
+from tidelog.gateways.cli import main
+from tidelog.producers.cluster import Cluster
+from tidelog.stores.keyspace import Keyspace
+from tidelog.testing.running import RunningDeployment
+
+SITES = ("tokyo", "osaka", "london")
+TOML = """
+[writer]
+heartbeat = "100ms"
+max_clock_skew = "1s"
+[worker]
+status_interval = "100ms"
+""" + "".join(f'[sites.{site}.redis]\nurl = "redis://memory-{site}"\n' for site in SITES)
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out.decode()
+
+
+Cli = Callable[..., Result]
+
+
+class Kept:
+    """A deployment that the end of a command does not close."""
+
+    def __init__(self, deployment: MemoryDeployment) -> None:
+        self._deployment = deployment
+        self.config: Config = deployment.config
+        self.cluster: Cluster = deployment.cluster
+
+    def keyspace(self, site: str, group: str) -> Keyspace:
+        return self._deployment.keyspace(site, group)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tidelog.toml"
+    path.write_text(TOML)
+    return path
+
+
+@pytest.fixture
+def deployment(config_file: Path) -> Deployment:
+    return Kept(MemoryDeployment(Config.load(config_file, {})))
+
+
+@pytest.fixture
+def sites(deployment: Deployment) -> Iterator[RunningDeployment]:
+    """Workers on threads, once asked for: `sites.site("osaka")`."""
+    with RunningDeployment(deployment) as running:
+        yield running
+        for worker, _ in running._workers.values():
+            worker.stop()  # all at once: each takes a second to end
+
+
+@pytest.fixture
+def cli(
+    config_file: Path,
+    deployment: Deployment,
+    capsysbinary: pytest.CaptureFixture[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Cli:
+    """Runs one command line; ``stdin`` is what it can read there."""
+
+    def run(*arguments: str, stdin: bytes = b"") -> Result:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        capsysbinary.readouterr()
+        code = main(["--config", str(config_file), *arguments], lambda _: deployment)
+        captured = capsysbinary.readouterr()
+        result = Result(code, captured.out, captured.err.decode())
+        assert "Traceback" not in result.err
+        return result
+
+    return run
+
+
+@pytest.fixture
+def bank(cli: Cli, sites: RunningDeployment) -> Cli:
+    """The command line, with the group ``bank`` served by all sites, and its volume ``ledger`` of 1 MiB."""
+    assert cli("group", "create", "bank").code == 0
+    for site in SITES:
+        sites.wait_for_store(site, "bank")
+    assert cli("volume", "create", "ledger", "-g", "bank", "--size", "1MiB").code == 0
+    for site in SITES:
+        assert sites.site(site).group("bank").wait_until(2)
+    return cli

@@ -1,0 +1,95 @@
+"""`tidelog log show`: every record with its verdict, behind a bad one too."""
+
+import json
+
+import pytest
+
+from tidelog.producers.opening import open_session
+from tidelog.schemas.chain import Head
+from tidelog.schemas.events import Marker
+
+
+@pytest.fixture
+def log(bank, deployment):  # noqa: ARG001 (makes the group)
+    handle = deployment.cluster.log(deployment.cluster.find_group("bank"))
+    yield handle
+    handle.close()
+
+
+def put(log, value: bytes) -> None:
+    log.appender().send(value, lambda *_: None)
+
+
+def lines(cli, *options):
+    result = cli("log", "show", "bank", "--json", *options)
+    assert result.code == 0
+    return [json.loads(line) for line in result.text.splitlines()]
+
+
+def test_people_see_kind_name_and_size_but_no_data(bank):
+    bank("volume", "write", "ledger", "-g", "bank", stdin=b"secret data")
+    shown = bank("log", "show", "bank")
+    assert "WriteBatch" in shown.text and "11 bytes, to ledger" in shown.text
+    assert b"secret".hex() not in shown.text and "secret" not in shown.text
+    assert b"secret data".hex() in bank("log", "show", "bank", "--data").text
+
+
+def test_programs_see_every_field(bank):
+    bank("volume", "write", "ledger", "-g", "bank", "--offset", "7", stdin=b"abc")
+    found = lines(bank)
+    assert {line["version"] for line in found} == {1} and {line["verdict"] for line in found} == {"counts"}
+    (batch,) = [line for line in found if line["kind"] == "WriteBatch"]
+    (write,) = batch["writes"]
+    assert (write["name"], write["offset"], write["length"]) == ("ledger", 7, 3)
+    assert "data" not in write
+    assert [line["previous"] for line in found[1:]] == [line["seal"] for line in found[:-1]]
+
+
+def test_from_offset_and_limit(bank):
+    bank("pitc", "create", "one", "-g", "bank")
+    assert [line["sequence"] for line in lines(bank, "--from", "3")] == [3, 4]
+    assert [line["offset"] for line in lines(bank, "--offset", "1", "--limit", "2")] == [1, 2]
+    assert bank("log", "show", "bank", "--from", "1", "--offset", "1").code == 2
+
+
+def test_a_bad_record_does_not_end_the_reading(bank, log, deployment):
+    put(log, b"this is no event")
+    record = deployment.cluster.find_group("bank")
+    codec = deployment.cluster.codec(record)
+    good = log.record_at(1)
+    put(log, good.value[:-1] + bytes([good.value[-1] ^ 1]))
+    put(log, good.value)
+    found = lines(bank)
+    assert [line["verdict"] for line in found[2:]] == ["undecodable", "undecodable", "redelivered"]
+    assert "seal" in found[3]["reason"]
+    assert codec.decode(good.value).kind == found[4]["kind"]
+
+
+def test_void_and_held_events_are_told_apart(bank, log, deployment):
+    record = deployment.cluster.find_group("bank")
+    codec = deployment.cluster.codec(record)
+    old = codec.decode(log.record_at(1).value)
+    session = open_session(log, codec, record.group_id, deployment.config.writer)
+    head = session.confirmed
+    session.close()
+    void = Marker(
+        epoch=old.epoch,
+        writer=old.writer,
+        sequence=head.sequence + 1,
+        timestamp_us=head.timestamp_us + 1,
+        previous=old.seal,
+        name="late",
+    )
+    put(log, codec.encode(void)[0])
+    held = Marker(
+        epoch=head.epoch,
+        writer=head.writer,
+        sequence=head.sequence + 5,
+        timestamp_us=head.timestamp_us + 2,
+        previous=old.seal,
+        name="gap",
+    )
+    put(log, codec.encode(held)[0])
+    assert isinstance(head, Head)
+    by_name = {line["name"]: line["verdict"] for line in lines(bank) if line["kind"] == "Marker"}
+    assert by_name == {"late": "void", "gap": "held"}
