@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
 from tidelog.errors import StoreDamaged, StoreUnavailable, TidelogError
+from tidelog.stores.wire import Argument as Argument
+from tidelog.stores.wire import Command as Command
+from tidelog.stores.wire import unpack
 
-# A command as Redis takes it: name, then arguments. Block data goes in as memoryviews of the event, never copied.
-Argument: TypeAlias = bytes | memoryview
-Command: TypeAlias = tuple[Argument, ...]
 Reply: TypeAlias = "int | bytes | list[Reply] | None"
 
 
@@ -82,13 +82,15 @@ def check_results(commands: Sequence[Command], results: Sequence[object]) -> Non
 
     EXEC does not roll back (L10): the other commands of the transaction took effect, so nothing may go on from here.
     """
-    for command, result in zip(commands, results, strict=True):
+    if not any(isinstance(result, Exception) for result in results):
+        return
+    for command, result in zip(unpack(commands), results, strict=True):
         if isinstance(result, Exception):
-            name = bytes(command[0]).decode()
+            name = command[0].decode()
             if name == "RENAME" and "no such key" in str(result):
                 continue
             raise StoreDamaged(
-                f"{name} {bytes(command[1]).decode(errors='replace')} failed inside a transaction: {result}",
+                f"{name} {command[1].decode(errors='replace')} failed inside a transaction: {result}",
                 hint="a key was changed by hand or by another program; rebuild the site with: tidelog site rebuild",
             )
 

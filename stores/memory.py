@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias, cast
 
 from tidelog.errors import StoreUnavailable
-from tidelog.stores.keyspace import Command, CommandError, PositionMoved, Reply, check_results, refused
+from tidelog.stores.keyspace import CommandError, PositionMoved, Reply, check_results, refused
+from tidelog.stores.wire import Command, unpack
 
 Value: TypeAlias = bytes | dict[bytes, bytes]
 _WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
@@ -88,12 +89,12 @@ class MemoryKeyspace:
         self._fault = (self.transactions + nth, applied)
 
     def _execute(self, commands: Sequence[Command]) -> list[object]:
-        if self.out_of_memory and any(bytes(command[0]) in _GROWING for command in commands):
+        single = unpack(commands)
+        if self.out_of_memory and any(command[0] in _GROWING for command in single):
             raise refused("OOM command not allowed when used memory > 'maxmemory'")
-        return [self._run(command) for command in commands]
+        return [self._run(*command) for command in single]
 
-    def _run(self, command: Command) -> object:
-        name, *arguments = map(bytes, command)
+    def _run(self, name: bytes, *arguments: bytes) -> object:
         try:
             return _COMMANDS[name](self, *arguments)
         except CommandError as error:

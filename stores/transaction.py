@@ -12,7 +12,7 @@ from typing import TypeAlias
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import BIT_MASKS, ChangeBitmap, byte_range
 from tidelog.stores.keys import Keys
-from tidelog.stores.keyspace import Argument, Command
+from tidelog.stores.wire import START, Argument, Command, Packed, VolumeFormats, mset
 
 _ZEROS = memoryview(bytes(65536))
 # Bytes of SETRANGE that cost Redis and the wire as much as one more BITFIELD operation.
@@ -46,27 +46,30 @@ class Patches:
         self.spans = apart
 
 
-# A block's new content: all of it (memoryview, or bytearray that later writes patch), None for gone, or parts of it:
-# (start, data) for one, Patches for more.
-Entry: TypeAlias = "memoryview | bytearray | tuple[int, memoryview] | Patches | None"
+# A block's new content: all of it (a view of the event, or a bytearray that later writes patch), None for gone, or
+# parts of it: (start, data) for one, Patches for more.
+Entry: TypeAlias = memoryview | bytearray | tuple[int, Argument] | Patches | None
 
 
 class Commands:
     """The commands of a transaction, in the order that they are sent in: each block's before-image, then its change."""
 
     def __init__(self) -> None:
-        self.before: list[Command] = []
-        self.whole: list[Argument] = [b"MSET"]
-        self.parts: list[Command] = []
+        self.before: list[Argument] = []
+        self.whole: list[Argument] = []
+        self.parts: list[Argument] = []
         self.gone: list[Argument] = [b"DEL"]
         self.bitmaps: list[Command] = []
 
     def all(self) -> list[Command]:
         """Every command."""
-        commands = self.before
-        if len(self.whole) > 1:
-            commands.append(tuple(self.whole))
-        commands += self.parts
+        commands: list[Command] = []
+        if self.before:
+            commands.append(Packed(len(self.before), self.before))
+        if self.whole:
+            commands.append(mset(self.whole))
+        if self.parts:
+            commands.append(Packed(len(self.parts), self.parts))
         if len(self.gone) > 1:
             commands.append(tuple(self.gone))
         return commands + self.bitmaps
@@ -103,7 +106,7 @@ class BlockChanges:
             offset += count
             index += count
 
-    def patch(self, block: int, start: int, data: memoryview) -> None:
+    def patch(self, block: int, start: int, data: Argument) -> None:
         """Writes a part of a block."""
         entries = self.entries
         if block not in entries:
@@ -120,7 +123,7 @@ class BlockChanges:
             entry.extend(bytes(end - len(entry)))
         entry[start:end] = data
 
-    def _merged(self, entry: "tuple[int, memoryview] | Patches", start: int, data: memoryview) -> Entry:
+    def _merged(self, entry: tuple[int, Argument] | Patches, start: int, data: Argument) -> Entry:
         if isinstance(entry, tuple):
             patches = Patches(self.volume.block_size)
             patches.write(*entry)
@@ -162,7 +165,8 @@ class BlockChanges:
     def emit(self, commands: Commands, keys: Keys, generation: int) -> None:
         """Adds the commands, and sets the bits in memory as they will be set in Redis."""
         changed, named, entries = self._changed, self._named, self.entries
-        key_of, before_of = keys.block_format(self.volume.id), keys.before_format(generation, self.volume.id)
+        formats = VolumeFormats(keys, self.volume.id, generation)
+        set_range, whole_of = formats.set_range, formats.whole
         if entries:
             top = max(entries)
             changed.reserve(top)
@@ -172,7 +176,6 @@ class BlockChanges:
         fresh: list[int] = []
         new = 0
         for block, entry in entries.items():
-            key = key_of % block
             index, mask = block >> 3, BIT_MASKS[block & 7]
             partial = isinstance(entry, (tuple, Patches))
             present = True
@@ -184,21 +187,23 @@ class BlockChanges:
                     new += 1
                     present = False
                 elif partial:
-                    before.append((b"COPY", key, before_of % block, b"REPLACE"))
+                    before.append(formats.copy % (block, block))
                 else:
-                    before.append((b"RENAME", key, before_of % block))
+                    before.append(formats.rename % (block, block))
                     present = False
             if isinstance(entry, tuple):
-                parts.append((b"SETRANGE", key, b"%d" % entry[0], entry[1]))
+                start, data = entry
+                parts.append(set_range % (block, START[start], len(data), data))
             elif isinstance(entry, memoryview):
-                whole += (key, entry)
+                whole += (whole_of % (block, len(entry)), entry)
             elif isinstance(entry, Patches):
                 view = memoryview(entry.content)
-                parts += ((b"SETRANGE", key, b"%d" % low, view[low:high]) for low, high in entry.spans)
+                for low, high in entry.spans:
+                    parts.append(set_range % (block, START[low], high - low, view[low:high]))
             elif entry is not None:
-                whole += (key, memoryview(entry))
+                whole += (whole_of % (block, len(entry)), memoryview(entry))
             elif present:
-                commands.gone.append(key)
+                commands.gone.append(formats.block % block)
         changed.count += len(fresh)
         named.count += new
         self._emit_bits(commands, keys.bitmap(generation, self.volume.id), fresh)
