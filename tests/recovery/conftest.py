@@ -1,0 +1,91 @@
+"""A deployment in memory with a group, its writer, and what the log has done to it."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tidelog.clock import wall_us
+from tidelog.config import Config
+from tidelog.consumers.access import open_group
+from tidelog.consumers.deployment import MemoryDeployment, open_store
+from tidelog.consumers.membership import SoleWorker
+from tidelog.consumers.worker import SiteWorker
+from tidelog.producers.group import Group
+from tidelog.schemas.control import SiteStatus
+from tidelog.stores.image import Store
+from tidelog.testing.running import RunningDeployment
+
+SITES = ("tokyo", "osaka")
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def deployment() -> MemoryDeployment:
+    sites = {site: {"redis": {"url": f"redis://memory-{site}"}} for site in SITES}
+    return MemoryDeployment(Config(sites=sites, worker={"status_interval": 0.1}, writer={"heartbeat": 60}))
+
+
+@pytest.fixture
+def group(deployment: MemoryDeployment) -> Iterator[Group]:
+    """Open for writing, with copies ``one`` and ``two`` of a volume that changed in between."""
+    deployment.cluster.create_group("bank")
+    with open_group("bank", deployment=deployment) as opened:
+        ledger = opened.create_volume("ledger", MIB)
+        ledger.write(0, b"first" * 10_000)
+        opened.mark("one")
+        ledger.write(4096, b"second" * 5_000)
+        opened.mark("two")
+        yield opened
+
+
+@pytest.fixture
+def replicate(deployment: MemoryDeployment, group: Group) -> Callable[..., None]:
+    """Brings sites to the log's end, with receipts, and stops their workers."""
+
+    def run(*names: str) -> None:
+        with RunningDeployment(_Kept(deployment)) as running:
+            for site in names or SITES:
+                running.wait_for_store(site, "bank")
+                assert running.site(site).group("bank").wait_until(group.session.confirmed.sequence)
+            sequence = open_store(deployment, SITES[0], "bank").copies()[-1].sequence
+            done = {f"copy/bank/{sequence}/{site}" for site in names or SITES}
+            assert deployment.cluster.control.wait_for(lambda view: done <= view.keys(), 10)
+
+    return run
+
+
+class _Kept:
+    """The deployment, not closed by who uses it."""
+
+    def __init__(self, deployment: MemoryDeployment) -> None:
+        self.config, self.cluster, self.keyspace = deployment.config, deployment.cluster, deployment.keyspace
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def worker(deployment: MemoryDeployment) -> Callable[[str], SiteWorker]:
+    return lambda site: SiteWorker(deployment, site, SoleWorker)
+
+
+def status(store: Store, state: str = "STREAMING", **changes: object) -> SiteStatus:
+    """What a worker of the store's site would say now."""
+    head = store.position().head
+    found = SiteStatus(
+        site=store.identity.site,
+        group=store.identity.group,
+        state=state,
+        sequence=head.sequence,
+        seal=head.seal,
+        epoch=head.epoch,
+        timestamp_us=head.timestamp_us,
+        offset=head.offset,
+        end_offset=head.offset + 1,
+        events_applied=1,
+        redelivered=0,
+        void=0,
+        reported_us=wall_us(),
+        worker="somewhere:1",
+    )
+    return found.model_copy(update=changes)

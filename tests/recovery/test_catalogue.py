@@ -1,0 +1,116 @@
+"""The catalogue: facts from records, and nothing passed over."""
+
+import pytest
+
+from tidelog.consumers.catalogue import Answer, Newest, alarms_of, catalogue, copies_of
+from tidelog.schemas.control import CopyFormed, GroupCreated, SiteStatus
+
+SITES = ("tokyo", "osaka", "london")
+NOW = 1_000_000_000_000
+
+
+def view(*records):
+    group = GroupCreated(group="bank", group_id="id", topic="tidelog.bank", keyed=False, created_us=1)
+    return {record.key: record for record in (group, *records)}
+
+
+def receipt(site, sequence=5, seal=b"s" * 16, digest=b"d" * 16):
+    return CopyFormed(
+        site=site,
+        group="bank",
+        sequence=sequence,
+        seal=seal,
+        name=f"copy-{sequence}",
+        timestamp_us=NOW - 10,
+        digest=digest,
+        blocks_changed=3,
+        formed_us=NOW,
+    )
+
+
+def said(site, sequence=10, state="STREAMING", age_s=0.5, behind_s=1.0):
+    return SiteStatus(
+        site=site,
+        group="bank",
+        state=state,
+        sequence=sequence,
+        seal=b"s" * 16,
+        epoch=1,
+        timestamp_us=NOW - int(behind_s * 1e6),
+        offset=sequence - 1,
+        end_offset=sequence,
+        events_applied=1,
+        redelivered=0,
+        void=0,
+        reported_us=NOW - int(age_s * 1e6),
+        worker="host:1",
+    )
+
+
+def standing(*records, **options):
+    (group,) = catalogue(view(*records), SITES, now_us=NOW, status_interval=1.0, **options)
+    return group
+
+
+def test_equal_only_when_every_site_has_answered_alike():
+    (copy,) = copies_of(view(receipt("tokyo"), receipt("osaka")), "bank", SITES)
+    assert copy.equal is None and copy.missing == ("london",)
+    (copy,) = copies_of(view(*map(receipt, SITES)), "bank", SITES)
+    assert copy.equal is True and not copy.missing
+
+
+def test_a_digest_that_differs_is_an_alarm_even_while_others_are_missing():
+    (copy,) = copies_of(view(receipt("tokyo"), receipt("osaka", digest=b"x" * 16)), "bank", SITES)
+    assert copy.equal is False and copy.differs
+    (alarm,) = alarms_of([copy])
+    assert "tokyo" in alarm and (b"x" * 16).hex() in alarm
+
+
+def test_two_histories_under_one_sequence_are_an_alarm():
+    copies = copies_of(view(receipt("tokyo"), receipt("osaka", seal=b"t" * 16)), "bank", SITES)
+    assert len(copies) == 2 and not any(copy.differs for copy in copies)
+    assert any("two seals" in alarm for alarm in alarms_of(copies))
+
+
+def test_pending_and_missing_are_told_apart():
+    (copy,) = copies_of(view(receipt("tokyo"), said("osaka", sequence=4), said("london", sequence=5)), "bank", SITES)
+    assert copy.answers == {"tokyo": Answer.FORMED, "osaka": Answer.PENDING, "london": Answer.MISSING}
+
+
+def test_a_site_that_is_not_configured_is_shown_too():
+    group = standing(said("paris"), receipt("paris"))
+    assert [(site.site, site.configured) for site in group.sites][-1] == ("paris", False)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "state", "shown", "well"),
+    [
+        (0.5, "STREAMING", "STREAMING", True),
+        (4.9, "STREAMING", "STREAMING", True),
+        (5.1, "STREAMING", "SILENT", False),
+        (0.5, "HALTED", "HALTED", False),
+        (500, "HALTED", "HALTED", False),
+        (500, "STOPPED", "STOPPED", False),
+        (0.5, "REBUILDING", "REBUILDING", False),
+    ],
+)
+def test_states_and_their_age(age_s, state, shown, well):
+    site = standing(said("tokyo", state=state, age_s=age_s)).sites[0]
+    assert (site.state, site.well) == (shown, well)
+
+
+def test_a_site_that_never_spoke_is_unknown():
+    assert [site.state for site in standing().sites] == ["UNKNOWN"] * 3
+
+
+def test_lag_counts_to_the_newest_event_that_anybody_knows():
+    tokyo, osaka, _ = standing(said("tokyo", 10, behind_s=1), said("osaka", 7, behind_s=4)).sites
+    assert (tokyo.lag_events, tokyo.lag_seconds) == (0, 0.0)
+    assert (osaka.lag_events, osaka.lag_seconds, osaka.rpo_seconds) == (3, 3.0, 4.0)
+    tokyo, *_ = standing(said("tokyo", 10), newest={"bank": Newest(12, NOW)}).sites
+    assert (tokyo.lag_events, tokyo.lag_seconds) == (2, 1.0)
+
+
+def test_a_site_that_is_up_to_date_lags_nothing_however_long_nobody_wrote():
+    tokyo, *_ = standing(said("tokyo", behind_s=3600)).sites
+    assert (tokyo.lag_seconds, tokyo.rpo_seconds) == (0.0, 3600.0)
