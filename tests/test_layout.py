@@ -111,3 +111,23 @@ def test_the_wheel_works(wheel: Path, tmp_path: Path) -> None:
         text=True,
     )
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.servers
+def test_an_application_tests_itself_with_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    """examples/inventory, copied into a project of its own: the installed plugin gives its tests their fixtures."""
+    target, project = tmp_path / "installed", tmp_path / "inventory"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, wheel], check=True
+    )
+    shutil.copytree(ROOT / "examples" / "inventory", project)
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": str(target)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "3 passed" in run.stdout and "tidelog servers: Kafka" in run.stdout, run.stdout
