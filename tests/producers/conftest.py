@@ -92,8 +92,8 @@ class Lab:
         self._sessions.append(session)
         return session
 
-    def group(self, **settings: Any) -> Group:
-        session = self.session(**settings)
+    def group(self, *, clock: HybridClock | None = None, **settings: Any) -> Group:
+        session = self.session(clock=clock, **settings)
         return Group("bank", session, self.site, self.control, replace(Settings(), **settings).batch_bytes, [])
 
     def reference(self) -> Reference:
