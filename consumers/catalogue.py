@@ -184,10 +184,11 @@ def standing_of(
     age = max(0.0, (now_us - status.reported_us) / 1_000_000)
     head = newest or Newest(status.sequence, status.timestamp_us)
     behind = max(0, head.sequence - status.sequence)
-    lag = max(0.0, (head.timestamp_us - status.timestamp_us) / 1_000_000) if behind and status.timestamp_us else 0.0
-    rpo = max(0.0, (now_us - status.timestamp_us) / 1_000_000) if status.timestamp_us else None
+    known = status.timestamp_us > 0
+    lag = max(0.0, (head.timestamp_us - status.timestamp_us) / 1_000_000) if known else None
+    rpo = max(0.0, (now_us - status.timestamp_us) / 1_000_000) if known else None
     silent = age > SILENT_AFTER * status_interval
-    return SiteStanding(site, group, configured, status, age, silent, behind, lag, rpo)
+    return SiteStanding(site, group, configured, status, age, silent, behind, lag if behind else 0.0, rpo)
 
 
 def _group(

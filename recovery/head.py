@@ -49,9 +49,18 @@ def tail(log: Log, codec: Codec, count: int = TAIL_RECORDS) -> list[Event]:
     return [event for event in found if event is not None]
 
 
-def newest_event(log: Log, codec: Codec) -> Event | None:
-    """The event of the highest epoch and sequence among the last few records; None if there is none."""
-    return max(tail(log, codec), key=lambda event: (event.epoch, event.sequence), default=None)
+def newest_event(log: Log, codec: Codec, epoch: int = 0) -> Event | None:
+    """The last event of the log that is of ``epoch`` or a later one, among the last few offsets; None if there is none.
+
+    One look-up as a rule. With an epoch that a site has reported, what a fenced writer still sends is passed over.
+    """
+    bounds = log.bounds()
+    for offset in range(bounds.end - 1, max(bounds.start, bounds.end - TAIL_RECORDS) - 1, -1):
+        record = log.record_at(offset)
+        event = _decoded(codec, record) if record is not None else None
+        if event is not None and event.epoch >= epoch:
+            return event
+    return None
 
 
 def _reported_head(log: Log, codec: Codec, record: GroupCreated, view: ControlView) -> Head | None:

@@ -44,10 +44,8 @@ def export_copy(invocation: Invocation, name: str, group: str, site: str | None,
     if json:
         emit_json(invocation, {"folder": str(place), "manifest": manifest})
     else:
-        count = len(copy.volumes)
-        invocation.say(
-            f"exported copy {copy.name} of group {group} to {place}: {count} images, {size_text(size)}, verified"
-        )
+        images = "1 image" if len(copy.volumes) == 1 else f"{len(copy.volumes)} images"
+        invocation.say(f"exported copy {copy.name} of group {group} to {place}: {images}, {size_text(size)}, verified")
 
 
 def image_digest(path: Path, volume: VolumeInfo, advance: Advance) -> bytes:

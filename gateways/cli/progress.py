@@ -8,15 +8,24 @@ from rich.progress import (
     DownloadColumn,
     Progress,
     ProgressColumn,
+    Task,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
 from tidelog.gateways.cli.invocation import Invocation
 
 Advance = Callable[[int], None]
+
+
+class _Bytes(DownloadColumn):
+    """Nothing for a task that counts something else, and has no total."""
+
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.total is not None else Text()
 
 
 @contextmanager
@@ -33,7 +42,7 @@ def progress_bar(invocation: Invocation) -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
-        DownloadColumn(binary_units=True),
+        _Bytes(binary_units=True),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )

@@ -11,7 +11,7 @@ from tidelog.gateways.cli.options import Group, Json
 from tidelog.gateways.cli.output import emit_json, emit_table
 from tidelog.gateways.cli.site_rebuild import rebuild_site
 from tidelog.gateways.cli.site_run import run_worker
-from tidelog.gateways.cli.standing import COLUMNS, NUMBERS, exit_code, observe, site_json, site_row
+from tidelog.gateways.cli.standing import COLUMNS, NUMBERS, Observer, exit_code, site_json, site_row
 
 app = typer.Typer(help="Sites: each applies the groups' logs to a Redis of its own.", no_args_is_help=True)
 
@@ -43,7 +43,8 @@ def status(
     invocation = of(context)
     if site is not None:
         find_site(invocation.config, site)
-    observed = observe(invocation)
+    with Observer(invocation) as observer:
+        observed = observer.observe()
     standings = [standing for group in observed for standing in group.standing.sites if site in (None, standing.site)]
     if json:
         emit_json(invocation, {"sites": [site_json(standing) for standing in standings]})

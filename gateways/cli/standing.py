@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from rich.table import Table
 from rich.text import Text
@@ -13,8 +13,10 @@ from tidelog.gateways.cli.exit_codes import DEGRADED, HALTED, OK
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import make_table, seconds_text, state_text, time_or_none
 from tidelog.gateways.cli.writers import ALIVE_HEARTBEATS
+from tidelog.producers.control import ControlView
+from tidelog.producers.log import Log
 from tidelog.recovery.head import newest_event
-from tidelog.schemas.control import GroupCreated
+from tidelog.schemas.control import GroupCreated, SiteStatus
 from tidelog.schemas.events import Event
 
 COLUMNS = ("site", "state", "applied", "behind", "lag", "RPO now", "reported", "worker")
@@ -31,31 +33,51 @@ class Observed:
     observed_us: int
 
 
-def observe(invocation: Invocation, only: str | None = None) -> list[Observed]:
-    """Every group, or one. Raises `NotFound`, `LogUnavailable`."""
-    cluster, config = invocation.deployment.cluster, invocation.deployment.config
-    records = cluster.list_groups() if only is None else [cluster.find_group(only)]
-    events = {record.group: _newest(invocation, record) for record in records}
-    view, now_us = cluster.control.snapshot(), wall_us()
-    standings = catalogue(
-        view,
-        config.sites,
-        now_us=now_us,
-        status_interval=config.worker.status_interval,
-        groups=events,
-        newest={
-            group: Newest(event.last_sequence, event.timestamp_us)
-            for group, event in events.items()
-            if event is not None
-        },
-    )
-    alive_us = ALIVE_HEARTBEATS * config.writer.heartbeat * 1_000_000
-    observed = []
-    for standing in standings:
-        event = events[standing.record.group]
-        alive = event is not None and now_us - event.timestamp_us < alive_us
-        observed.append(Observed(standing, event, alive, now_us))
-    return observed
+class Observer:
+    """Looks at groups, again and again if need be, on connections that it keeps."""
+
+    def __init__(self, invocation: Invocation, only: str | None = None) -> None:
+        self._config = invocation.deployment.config
+        self._cluster = invocation.deployment.cluster
+        self._only = only
+        self._logs: dict[str, Log] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for log in self._logs.values():
+            log.close()
+
+    def observe(self) -> list[Observed]:
+        """Every group, or the one asked for. Raises `NotFound`, `LogUnavailable`."""
+        records = self._cluster.list_groups() if self._only is None else [self._cluster.find_group(self._only)]
+        view = self._cluster.control.snapshot()
+        events = {record.group: self._newest(record, view) for record in records}
+        now_us, config = wall_us(), self._config
+        newest = {name: Newest(event.last_sequence, event.timestamp_us) for name, event in events.items() if event}
+        standings = catalogue(
+            view,
+            config.sites,
+            now_us=now_us,
+            status_interval=config.worker.status_interval,
+            groups=events,
+            newest=newest,
+        )
+        alive_us = ALIVE_HEARTBEATS * config.writer.heartbeat * 1_000_000
+        return [_observed(standing, events[standing.record.group], now_us, alive_us) for standing in standings]
+
+    def _newest(self, record: GroupCreated, view: ControlView) -> Event | None:
+        if record.group not in self._logs:
+            self._logs[record.group] = self._cluster.log(record)
+        reports = (status for status in view.values() if isinstance(status, SiteStatus))
+        epoch = max((status.epoch for status in reports if status.group == record.group), default=0)
+        return newest_event(self._logs[record.group], self._cluster.codec(record), epoch)
+
+
+def _observed(standing: GroupStanding, event: Event | None, now_us: int, alive_us: float) -> Observed:
+    alive = event is not None and now_us - event.timestamp_us < alive_us
+    return Observed(standing, event, alive, now_us)
 
 
 def exit_code(sites: Iterable[SiteStanding], alarms: Iterable[str] = ()) -> int:
@@ -171,12 +193,3 @@ def copy_json(copy: CatalogueCopy) -> dict[str, Any]:
             for site, answer in copy.answers.items()
         },
     }
-
-
-def _newest(invocation: Invocation, record: GroupCreated) -> Event | None:
-    cluster = invocation.deployment.cluster
-    codec, log = cluster.codec(record), cluster.log(record)
-    try:
-        return newest_event(log, codec)
-    finally:
-        log.close()

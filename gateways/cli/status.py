@@ -1,7 +1,7 @@
 """`tidelog status`: everything in one screen."""
 
 import time
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Group, RenderableType
@@ -12,7 +12,7 @@ from tidelog.clock import iso, wall_us
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Json
 from tidelog.gateways.cli.output import emit_json, emit_json_line, equal_text, short
-from tidelog.gateways.cli.standing import Observed, exit_code, group_json, observe, site_table, writer_text
+from tidelog.gateways.cli.standing import Observed, Observer, exit_code, group_json, site_table, writer_text
 from tidelog.units import parse_duration
 
 ALARM_STYLE = "bold white on red"
@@ -28,9 +28,10 @@ def show(
     """Every group at every site: state, lag, RPO, newest copy, alarms. Exit code 3 if degraded, 4 if a site halted."""
     invocation = of(context)
     pause = parse_duration(interval)
-    if watch:
-        return _watch(invocation, group, pause, json=json)
-    observed = observe(invocation, group)
+    with Observer(invocation, group) as observer:
+        if watch:
+            _watch(invocation, observer, pause, json=json)
+        observed = observer.observe()
     if json:
         emit_json(invocation, _document(observed))
     else:
@@ -39,19 +40,19 @@ def show(
     return exit_code(sites, [alarm for found in observed for alarm in found.standing.alarms])
 
 
-def _watch(invocation: Invocation, group: str | None, pause: float, *, json: bool) -> int:
+def _watch(invocation: Invocation, observer: Observer, pause: float, *, json: bool) -> NoReturn:
     if json or not invocation.out.is_terminal:
         while True:
-            observed = observe(invocation, group)
+            observed = observer.observe()
             if json:
                 emit_json_line(invocation, _document(observed))
             else:
                 invocation.out.print(_screen(observed))
             time.sleep(pause)
-    with Live(_screen(observe(invocation, group)), console=invocation.out, screen=False) as live:
+    with Live(_screen(observer.observe()), console=invocation.out, screen=False) as live:
         while True:
             time.sleep(pause)
-            live.update(_screen(observe(invocation, group)))
+            live.update(_screen(observer.observe()))
 
 
 def _document(observed: list[Observed]) -> dict[str, object]:

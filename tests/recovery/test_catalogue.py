@@ -111,6 +111,11 @@ def test_lag_counts_to_the_newest_event_that_anybody_knows():
     assert (tokyo.lag_events, tokyo.lag_seconds) == (2, 1.0)
 
 
+def test_a_site_that_has_applied_nothing_has_no_lag_in_seconds():
+    tokyo, *_ = standing(said("tokyo", 0).model_copy(update={"timestamp_us": 0}), said("osaka", 7)).sites
+    assert (tokyo.lag_events, tokyo.lag_seconds, tokyo.rpo_seconds) == (7, None, None)
+
+
 def test_a_site_that_is_up_to_date_lags_nothing_however_long_nobody_wrote():
     tokyo, *_ = standing(said("tokyo", behind_s=3600)).sites
     assert (tokyo.lag_seconds, tokyo.rpo_seconds) == (0.0, 3600.0)

@@ -1,0 +1,119 @@
+"""The command line as an operator runs it: processes, a real Kafka, a real Redis for each site."""
+
+import json
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from kafka import KafkaAdminClient
+
+from tidelog.testing.child import ChildProcess
+from tidelog.testing.readiness import wait_until
+
+pytestmark = pytest.mark.servers
+SITES = ("tokyo", "osaka")
+MIB = 1024 * 1024
+
+
+class Operator:
+    """One configuration, and commands in processes of their own."""
+
+    def __init__(self, folder: Path, kafka: str, urls: dict[str, str]) -> None:
+        self.folder, self.kafka, self.urls = folder, kafka, urls
+        self.prefix = f"cli-{uuid.uuid4().hex[:8]}"
+        self.config = folder / "tidelog.toml"
+        tables = "".join(f'[sites.{site}.redis]\nurl = "{url}"\n' for site, url in urls.items())
+        self.config.write_text(f'prefix = "{self.prefix}"\n[kafka]\nbootstrap_servers = "{kafka}"\n{tables}')
+        self.workers: dict[str, ChildProcess] = {}
+
+    def __call__(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "tidelog", "-c", str(self.config), *arguments]
+        done = subprocess.run(command, input=stdin, capture_output=True, timeout=90, check=False)
+        assert b"Traceback" not in done.stderr, done.stderr.decode()
+        return done
+
+    def ok(self, *arguments: str, stdin: bytes = b"") -> bytes:
+        done = self(*arguments, stdin=stdin)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    def work(self, site: str) -> None:
+        command = [sys.executable, "-m", "tidelog", "-c", str(self.config), "site", "run", site]
+        self.workers[site] = ChildProcess(f"worker of {site}", command, self.folder / f"{site}.log")
+
+    def said(self, site: str) -> str:
+        return (self.folder / f"{site}.log").read_text()
+
+
+@pytest.fixture
+def operator(tmp_path, tidelog_kafka, tidelog_site_redis) -> Iterator[Operator]:
+    urls = {site: tidelog_site_redis(site).url for site in SITES}
+    made = Operator(tmp_path, tidelog_kafka.bootstrap_servers, urls)
+    yield made
+    for worker in made.workers.values():
+        worker.kill()
+
+
+def test_a_day_of_an_operator(operator: Operator, tmp_path: Path) -> None:
+    """A worker is killed, a site emptied and rebuilt, and all along it is the same bytes and digests."""
+    operator.ok("group", "create", "bank")
+    for site in SITES:
+        operator.work(site)
+    image = tmp_path / "image"
+    image.write_bytes(b"\xa5" * (3 * MIB) + bytes(4 * MIB) + b"\x5a" * MIB)
+    operator.ok("volume", "import", str(image), "disk", "-g", "bank", "--create")
+    operator.ok("pitc", "create", "one", "-g", "bank", "--wait", "--timeout", "60s")
+    operator.workers.pop("osaka").kill()
+    operator.ok("volume", "write", "disk", "-g", "bank", "--offset", "4MiB", stdin=b"later")
+    late = operator("pitc", "create", "two", "-g", "bank", "--wait", "--timeout", "3s")
+    assert late.returncode == 3 and b"osaka" in late.stderr
+    operator.work("osaka")
+    assert wait_until(lambda: operator("pitc", "verify", "two", "-g", "bank").returncode == 0, timeout_s=60)
+
+    assert operator.ok("pitc", "read", "one", "disk", "-g", "bank", "--site", "osaka") == image.read_bytes()
+    operator.ok("pitc", "export", "one", "-g", "bank", "--site", "osaka", "--to", str(tmp_path / "export"))
+    assert (tmp_path / "export" / "disk.img").read_bytes() == image.read_bytes()
+
+    with redis.Redis.from_url(operator.urls["osaka"]) as server:
+        for key in server.scan_iter("tidelog:{bank}:*", count=10_000):
+            server.delete(key)
+    assert wait_until(lambda: operator("site", "status", "osaka").returncode == 4, timeout_s=30)
+    rebuilt = json.loads(operator.ok("site", "rebuild", "osaka", "--group", "bank", "--yes", "--json"))
+    assert [copy["equal"] for copy in rebuilt["report"]["copies"]] == [True, True]
+    operator.ok("pitc", "verify", "one", "-g", "bank")
+    assert wait_until(lambda: operator("status").returncode == 0, timeout_s=30)
+
+    worker = operator.workers.pop("tokyo")
+    worker._popen.send_signal(signal.SIGTERM)
+    assert worker._popen.wait(30) == 0
+    assert "SIGTERM: stopping" in operator.said("tokyo") and "STREAMING" in operator.said("tokyo")
+    stopped = json.loads(operator("site", "status", "tokyo", "--json").stdout)
+    assert stopped["sites"][0]["state"] == "STOPPED"
+
+
+def test_a_topic_that_breaks_a_rule_is_refused(operator: Operator) -> None:
+    operator.ok("group", "create", "bank")
+    admin = KafkaAdminClient(bootstrap_servers=operator.kafka)
+    try:
+        admin.create_partitions({f"{operator.prefix}.bank": 2})
+    finally:
+        admin.close()
+    assert wait_until(lambda: operator("group", "show", "bank").returncode == 10, timeout_s=30)
+    refused = operator("volume", "create", "v", "-g", "bank", "--size", "1MiB")
+    assert refused.returncode == 10 and b"2 partitions" in refused.stderr
+
+
+def test_a_wrong_password_is_the_stores_matter(operator: Operator) -> None:
+    operator.ok("group", "create", "bank")
+    operator.config.write_text(
+        operator.config.read_text().replace(
+            f'url = "{operator.urls["tokyo"]}"', f'url = "{operator.urls["tokyo"]}"\npassword = "wrong"'
+        )
+    )
+    refused = operator("volume", "list", "-g", "bank")
+    assert refused.returncode == 12 and refused.stderr.startswith(b"error: ")
