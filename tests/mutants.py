@@ -44,8 +44,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "before-image-after-the-write",
         "stores/transaction.py",
-        "        commands = self.before\n",
-        "        commands: list[Command] = []\n        self.bitmaps = self.before + self.bitmaps\n",
+        "            commands.append(Packed(len(self.before), self.before))\n",
+        "            self.bitmaps.append(Packed(len(self.before), self.before))\n",
         STORES,
     ),
     Mutant(
