@@ -15,7 +15,7 @@ from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import ChangeBitmap, byte_range
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command, Keyspace
-from tidelog.stores.reading import CopyReader
+from tidelog.stores.reading import CopyReader, check_formed
 from tidelog.stores.state import READ_TRIES
 from tidelog.stores.store import Copy
 
@@ -73,7 +73,7 @@ class Digests:
     def all(self, volume: VolumeInfo, copy: Copy) -> bytes:
         """The digest from all blocks ever named before the cut, whatever is known."""
         reader = CopyReader(self._keyspace, self._keys, volume, copy, while_rebuilding=True)
-        return self._keep(volume, copy, sum(self._sums(reader, self._named(volume, 0, copy.generation))))
+        return self._keep(volume, copy, sum(self._sums(reader, self._named(volume, None, copy))))
 
     def known(self, volume: VolumeInfo, copy: Copy) -> bytes | None:
         """The digest if it was computed before."""
@@ -81,7 +81,7 @@ class Digests:
         return cast("bytes | None", value)
 
     def _difference(self, volume: VolumeInfo, copy: Copy, elder: Copy) -> int:
-        named = self._named(volume, elder.generation, copy.generation)
+        named = self._named(volume, elder, copy)
         newer = CopyReader(self._keyspace, self._keys, volume, copy, while_rebuilding=True)
         older = CopyReader(self._keyspace, self._keys, volume, elder, while_rebuilding=True)
         return sum(self._sums(newer, named)) - sum(self._sums(older, named))
@@ -102,16 +102,24 @@ class Digests:
                 for block, content in reader.blocks(base, part).items():
                     yield block_digest(volume.id, block, content, size)
 
-    def _named(self, volume: VolumeInfo, first: int, end: int) -> ChangeBitmap:
-        """The blocks named in generations ``first`` to ``end`` - 1. Drops in between hand bits on within that span, so
-        the union stays what it is; only the list of generations must be that of the same moment."""
+    def _named(self, volume: VolumeInfo, elder: Copy | None, copy: Copy) -> ChangeBitmap:
+        """The blocks named between ``elder`` (None: the beginning) and ``copy``.
+
+        Drops in between hand bits on within that span, so the union stays what it is; but a drop of the elder hands
+        its bits out of it, so that both are still formed is seen in the same MULTI. Raises `NotFound` if not.
+        """
+        first = elder.generation if elder else 0
         generations: list[int] = []
         for _ in range(READ_TRIES):
             commands: list[Command] = [(b"HKEYS", self._keys.copies)]
+            commands += [(b"HGET", self._keys.copies, b"%d" % generation) for generation in (first, copy.generation)]
             commands += [(b"GET", self._keys.bitmap(generation, volume.id)) for generation in generations]
-            names, *bitmaps = self._keyspace.transact(commands)
+            names, from_record, to_record, *bitmaps = self._keyspace.transact(commands)
+            if elder:
+                check_formed(from_record, elder)
+            check_formed(to_record, copy)
             now = sorted({0, *map(int, cast("list[bytes]", names))})
-            now = [generation for generation in now if first <= generation < end]
+            now = [generation for generation in now if first <= generation < copy.generation]
             if now == generations:
                 union = ChangeBitmap()
                 for bitmap in bitmaps:

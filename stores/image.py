@@ -188,6 +188,7 @@ class Store:
     def verify(self, copy: Copy) -> bytes:
         """The copy's digest from all its blocks as they are now, whatever was computed before; kept in its place."""
 
+        self._elders(copy)
         return copy_digest([(volume, self._digests.all(volume, copy)) for volume in copy.volumes])
 
     def begin_rebuild(self, until_sequence: int) -> None:
@@ -215,7 +216,11 @@ class Store:
         return erase(self._keyspace, self._keys, encode_position(start))
 
     def _elders(self, copy: Copy) -> list[Copy]:
-        return [elder for elder in self.copies() if elder.generation < copy.generation]
+        """The formed copies before ``copy``, oldest first. Raises `NotFound` if it is not formed itself."""
+        copies = self.copies()
+        if not any((found.sequence, found.seal) == (copy.sequence, copy.seal) for found in copies):
+            raise NotFound(f"copy {copy.name} (sequence {copy.sequence}) is not here any more")
+        return [elder for elder in copies if elder.generation < copy.generation]
 
 
 def _check_policy(keyspace: Keyspace, identity: Identity) -> None:

@@ -168,11 +168,16 @@ class CopyReader:
     def _check(self, record: Reply, rebuild: Reply) -> None:
         if not self._while_rebuilding:
             check_good(rebuild)
-        now = decode_copy(record) if isinstance(record, bytes) else None
-        if now is None or (now.sequence, now.seal) != (self._copy.sequence, self._copy.seal):
-            raise NotFound(f"copy {self._copy.name} (sequence {self._copy.sequence}) is not here any more")
-        if now.state is not CopyState.FORMED:
-            raise NotFound(f"copy {self._copy.name} (sequence {self._copy.sequence}) is being dropped")
+        check_formed(record, self._copy)
+
+
+def check_formed(record: Reply, copy: Copy) -> None:
+    """Raises `NotFound` unless ``record``, as stored for its generation, is ``copy`` and is not being dropped."""
+    now = decode_copy(record) if isinstance(record, bytes) else None
+    if now is None or (now.sequence, now.seal) != (copy.sequence, copy.seal):
+        raise NotFound(f"copy {copy.name} (sequence {copy.sequence}) is not here any more")
+    if now.state is not CopyState.FORMED:
+        raise NotFound(f"copy {copy.name} (sequence {copy.sequence}) is being dropped")
 
 
 def check_good(rebuild: Reply) -> None:

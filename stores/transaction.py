@@ -217,6 +217,7 @@ class BlockChanges:
         for first, end in self._ranges:
             low, high = byte_range(first, end)
             commands.bitmaps.append((b"SETRANGE", key, b"%d" % low, bytes(bits[low:high])))
+            dirty = [place for place in dirty if not low <= place < high]
         if not dirty:
             return
         places = sorted(set(dirty))

@@ -31,6 +31,13 @@ from tidelog.testing.processes import RedisServer
 
 BLOCK = 512
 BLOCKS_MAX = 7
+# Many steps on small volumes, and bits by BITFIELD (the exhaustive programs send them by SETRANGE).
+SMALL = {
+    "plan.STEP_BLOCKS": 2,
+    "plan.STEP_SPAN_BLOCKS": 5,
+    "drop.STEP_BLOCKS": 2,
+    "transaction._BITFIELD_OPERATION_BYTES": 0,
+}
 LIMITS = [Limits(1, 1), Limits(2000, 3), Limits(1 << 20, 1 << 20)]
 # Shrinking takes minutes: a developer with a failure in hand asks for it.
 PHASES = [phase for phase in Phase if phase is not Phase.shrink or "TIDELOG_SHRINK" in os.environ]
@@ -43,7 +50,7 @@ class StoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patches = pytest.MonkeyPatch()
-        for name, value in {"plan.STEP_BLOCKS": 2, "plan.STEP_SPAN_BLOCKS": 5, "drop.STEP_BLOCKS": 2}.items():
+        for name, value in SMALL.items():
             self.patches.setattr(f"tidelog.stores.{name}", value)
         self.keyspace = self.new_keyspace()
         self.store = Store.create(self.keyspace, IDENTITY)

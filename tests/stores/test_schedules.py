@@ -245,6 +245,37 @@ def test_l6_a_drop_from_another_process_is_noticed(lab: Lab) -> None:
     lab.check(dropped=[newest.sequence])
 
 
+@pytest.mark.parametrize("point", ["watch", "get"])
+@pytest.mark.parametrize("change", ["mark", "drop step"])
+def test_l6_a_layout_that_changes_between_exec_and_watch_is_noticed(memory_lab: Lab, point: str, change: str) -> None:
+    """WATCH does not see it, so the position that GET reads must tell: every change of the copies raises the layout."""
+    lab, keyspace = memory_lab, memory_lab.keyspace
+    assert isinstance(keyspace, MemoryKeyspace)
+    lab.author.write((lab.volume, 0, A))
+    first = lab.author.mark("c1")
+    lab.author.mark("c2")
+    lab.apply()
+    dropped = lab.store.copies()[0]
+    if change == "drop step":
+        lab.author.drop(first)
+        lab.apply()
+
+    def between(at: str) -> None:
+        if at == point:
+            keyspace.between = lambda _point: None
+            if change == "mark":
+                assert lab.store.mark_dropping(dropped)
+            else:
+                assert lab.store.applier(CLUSTER).maintain()
+
+    keyspace.between = between
+    lab.author.write((lab.volume, 0, B))
+    with pytest.raises(PositionMoved):
+        lab.apply()
+    lab.apply(lab.store.applier(CLUSTER))
+    lab.check(dropped=[dropped.sequence])
+
+
 def test_l10_a_command_that_fails_inside_exec_halts(lab: Lab) -> None:
     """EXEC does not roll back: an error of any command means that the store is damaged."""
     lab.author.write((lab.volume, 0, A))
