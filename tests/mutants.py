@@ -159,7 +159,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "failed-send-goes-on",
         "producers/session.py",
         "            if self._error is None:\n                self._error = error\n",
-        "            if self._error is None and not isinstance(error, LogUnavailable):\n                self._error = error\n",
+        "            if self._error is None and not isinstance(error, LogUnavailable):\n"
+        "                self._error = error\n",
         "tests/simulation tests/producers",
     ),
     Mutant(
