@@ -66,7 +66,7 @@ class WorkerProcess:
             self._worker.stop()
         if self._signal is not None:
             self._log(f"{signal.Signals(self._signal).name}: stopping")
-        thread.join()
+        self._await_end(thread)
         self._report()
         if self._error is not None:
             raise self._error
@@ -74,6 +74,13 @@ class WorkerProcess:
         if self._signal == signal.SIGINT:
             return INTERRUPTED
         return OK
+
+    def _await_end(self, thread: threading.Thread) -> None:
+        """Until the worker has ended, or only waits for Kafka with nothing under way: a connection takes its time."""
+        while thread.is_alive():
+            thread.join(_LOOK_AGAIN)
+            if self._worker.unreachable is not None and not self._worker.replicas:
+                return
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self._signal = number
