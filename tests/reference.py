@@ -37,8 +37,8 @@ class _Schema:
 
 @cache
 def _schemas() -> dict[bytes, _Schema]:
-    """By the ten bytes that open a message. Apache's own fingerprint is of no use: it writes a named type out each time,
-    against the specification."""
+    """By the ten bytes that open a message. Apache's own fingerprint is of no use: it writes a named type out at each
+    use, against the specification."""
     found = {}
     for path in sorted(_SCHEMAS.glob("*.avsc")):
         text = path.read_text()
