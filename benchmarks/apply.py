@@ -56,7 +56,7 @@ def apply_4k(bench: Bench) -> list[Row]:
 
 def apply_128(bench: Bench) -> list[Row]:
     """128-byte writes beside one record a write, both exactly once."""
-    many, few = Load(128, bench.sized(1_000_000, 200_000)), Load(128, bench.sized(200_000, 50_000))
+    many, few = Load(128, bench.sized(600_000, 200_000)), Load(128, bench.sized(120_000, 50_000))
     group, hand_topic = bench.new_group(), bench.new_topic()
     _, last = in_child(ours.publish, bench.servers, group, many)
     in_child(by_hand.publish, bench.servers, hand_topic, few, 5, 256 * 1024, 0.005)

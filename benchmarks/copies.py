@@ -67,12 +67,11 @@ def held(bench: Bench) -> list[Row]:
     since the newest cut, and in the phase before, when each write is a block's first since then."""
     first_touch: dict[bool, list[float]] = {True: [], False: []}
     steady: dict[bool, list[float]] = {True: [], False: []}
-    for turn in range(bench.pairs + 1):
+    for turn in range(bench.pairs):
         for with_copies in (True, False) if turn % 2 else (False, True):
             touching, going_on = _phases(bench, with_copies)
-            if turn:
-                first_touch[with_copies].append(touching)
-                steady[with_copies].append(going_on)
+            first_touch[with_copies].append(touching)
+            steady[with_copies].append(going_on)
     name = f"apply, 4 KiB, {HELD} copies held / none"
     note = f"volume of {_volume(bench) // MIB} MiB; each phase writes it once, or twice over when steady"
     return [

@@ -72,7 +72,7 @@ def _latencies(action: Callable[[int], None], count: int) -> list[float]:
 def visible(bench: Bench) -> list[Row]:
     """From the moment a write was due to the moment a secondary's Redis shows it, at a fixed rate: a write that has to
     wait behind a slow one is late too (open loop, safe from coordinated omission)."""
-    load = Load(4096, _WARM + RATE * bench.sized(8, 2))
+    load = Load(4096, _WARM + RATE * bench.sized(6, 2))
     medians: dict[str, list[float]] = {"ours": [], "hand": []}
 
     def measured(side: str, run: Callable[[Bench, Load], list[float]]) -> float:

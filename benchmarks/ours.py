@@ -1,6 +1,5 @@
 """Our side, each function for a process of its own: the public API to write, the real site worker to apply."""
 
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -13,12 +12,11 @@ from benchmarks.load import Load, Writes
 from benchmarks.servers import PRIMARY, Servers
 from tidelog.consumers.deployment import RealDeployment, open_store
 from tidelog.consumers.membership import SoleWorker
+from tidelog.consumers.process_settings import set_for_worker
 from tidelog.consumers.replica import Replica
 from tidelog.consumers.worker import SiteWorker
 from tidelog.schemas.control import CopyFormed
 
-# As `tidelog site run` sets it: kafka-python's I/O thread waits behind decoding and packing otherwise.
-WORKER_SWITCH_INTERVAL = 0.0002
 VOLUME = "data"
 _SAMPLE_EVERY = 0.002
 
@@ -59,7 +57,7 @@ def publish_stages(servers: Servers, group: str, volume_bytes: int, stages: Sequ
 
 def apply(servers: Servers, group: str, until: int, copies: int = 0, site: str = PRIMARY) -> Samples:
     """Runs the site's worker until ``until`` is applied and the receipts of so many copies are out."""
-    sys.setswitchinterval(WORKER_SWITCH_INTERVAL)
+    set_for_worker()
     deployment = RealDeployment(servers.config())
     # A store made beforehand: a worker makes none where its site has reported progress before, as it has here.
     open_store(deployment, site, group, create=True).close()
@@ -74,13 +72,13 @@ def apply(servers: Servers, group: str, until: int, copies: int = 0, site: str =
     return samples
 
 
-def serve(servers: Servers, group: str, site: str, until: int = 1) -> None:
-    """Runs the site's worker until the parent gives the word; tells when it has applied sequence ``until``."""
-    sys.setswitchinterval(WORKER_SWITCH_INTERVAL)
+def serve(servers: Servers, group: str, site: str) -> None:
+    """Runs the site's worker until the parent gives the word; tells when it has applied the first event."""
+    set_for_worker()
     deployment = RealDeployment(servers.config())
     open_store(deployment, site, group, create=True).close()
     with _working(deployment, group, site) as worker:
-        _sample(_replica(worker, group), until)
+        _sample(_replica(worker, group), 1)
         tell()
         await_word()
     deployment.close()

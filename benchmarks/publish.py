@@ -34,7 +34,7 @@ def publish_4k(bench: Bench) -> list[Row]:
 
 def publish_128(bench: Bench) -> list[Row]:
     """128-byte writes through the public API beside one record a write."""
-    many, few = Load(128, bench.sized(1_000_000, 200_000)), Load(128, bench.sized(200_000, 50_000))
+    many, few = Load(128, bench.sized(600_000, 200_000)), Load(128, bench.sized(120_000, 50_000))
 
     def hand(linger_ms: int, batch: int, switch: float) -> float:
         topic = bench.new_topic()

@@ -1,12 +1,20 @@
 """Bytes in the log, and bytes in the worker."""
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 from benchmarks import ours
 from benchmarks.arithmetic import MIB, Row, at_most, bounded
-from benchmarks.child import Child, in_child
+from benchmarks.child import in_child
+from benchmarks.limits import SILENCE
 from benchmarks.load import Load
-from benchmarks.servers import PRIMARY, Bench
+from benchmarks.servers import PRIMARY, Bench, Servers
+from tidelog.stores.keys import Keys
+from tidelog.stores.records import decode_position
+from tidelog.testing.child import DIE_WITH_PARENT
 
 RSS_MAX_MIB = 150
 _SMALL_ROUND = Load(4096, 2560, 64 * MIB)  # 10 MiB
@@ -33,7 +41,7 @@ def worker_memory(bench: Bench) -> list[Row]:
     small = _peak_mib(bench, _SMALL_ROUND, 1)
     large = _peak_mib(bench, _LARGE_ROUND, rounds)
     backlog = rounds * _LARGE_ROUND.payload / 1e9
-    note = f"peak resident memory of the worker's process; {small:.0f} MiB with a backlog of 10 MB; one run each"
+    note = f"peak resident memory of `tidelog site run`; {small:.0f} MiB with a backlog of 10 MB; one run each"
     name = f"worker, memory with a backlog of {backlog:.1f} GB"
     return [bounded(name, "MiB", [large], RSS_MAX_MIB, at_most(1), note)]
 
@@ -42,13 +50,44 @@ def _peak_mib(bench: Bench, load: Load, rounds: int) -> float:
     bench.empty_redis()
     group = bench.new_group()
     _, last = in_child(ours.publish, bench.servers, group, load, rounds)
-    with Child(ours.serve, bench.servers, group, PRIMARY, last) as worker:
-        worker.hear()
-        peak = _peak_rss(worker.pid)
-        worker.say()
-        worker.result()
+    peak = _catch_up(bench.servers, group, last)
     bench.drop(bench.topic_of(group))
     return peak / MIB
+
+
+def _catch_up(servers: Servers, group: str, last: int) -> int:
+    """The peak of a ``tidelog site run`` that has applied sequence ``last``."""
+    arguments = ["--bootstrap-servers", servers.kafka, "site", "run", PRIMARY, "--sole", "--group", group]
+    url = {f"TIDELOG_SITES__{PRIMARY.upper()}__REDIS__URL": servers.redis_urls[PRIMARY]}
+    launcher = [sys.executable, "-I", "-S", str(DIE_WITH_PARENT), str(os.getpid())]
+    with subprocess.Popen(
+        [*launcher, sys.executable, "-m", "tidelog", *arguments],
+        env=os.environ | url,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as worker:
+        try:
+            _await_applied(servers, group, last, worker)
+            return _peak_rss(worker.pid)
+        finally:
+            worker.terminate()
+            worker.communicate(timeout=60)
+
+
+def _await_applied(servers: Servers, group: str, last: int, worker: "subprocess.Popen[str]") -> None:
+    """Raises `TimeoutError` if nothing is applied for a while, `RuntimeError` if the worker has ended."""
+    client, reached, deadline = servers.client(), -1, 0.0
+    while reached < last:
+        value = client.get(Keys(group).position)
+        sequence = decode_position(value).head.sequence if isinstance(value, bytes) else 0
+        if sequence > reached:
+            reached, deadline = sequence, time.monotonic() + SILENCE
+        elif time.monotonic() > deadline:
+            raise TimeoutError(f"the worker stopped short of sequence {last}, at {reached}")
+        if worker.poll() is not None:
+            assert worker.stderr is not None
+            raise RuntimeError(f"the worker ended: {worker.stderr.read()}")
+        time.sleep(0.1)
 
 
 def _peak_rss(pid: int) -> int:

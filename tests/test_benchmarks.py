@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from benchmarks.arithmetic import (
 from benchmarks.child import Child, ChildError, await_word, in_child, tell
 from benchmarks.load import Load
 from benchmarks.report import print_rows, write_json
+from tidelog.consumers.process_settings import SWITCH_INTERVAL, set_for_worker
 
 
 def test_the_ratio_is_the_median_over_pairs_not_the_ratio_of_medians() -> None:
@@ -117,6 +119,11 @@ def _double(value: int) -> int:
     return 2 * value
 
 
+def _as_worker() -> float:
+    set_for_worker()
+    return sys.getswitchinterval()
+
+
 def _converse() -> str:
     tell("ready")
     await_word()
@@ -136,6 +143,12 @@ def test_a_child_answers_speaks_and_fails_aloud() -> None:
         assert child.result() == "done"
     with pytest.raises(ChildError, match="on purpose"):
         in_child(_fail)
+
+
+def test_the_worker_whose_rate_is_measured_has_a_workers_settings() -> None:
+    before = sys.getswitchinterval()
+    assert in_child(_as_worker) == pytest.approx(SWITCH_INTERVAL)
+    assert sys.getswitchinterval() == before
 
 
 def test_a_child_that_is_left_early_is_gone() -> None:
