@@ -70,10 +70,6 @@ class ChangeBitmap:
         theirs = int.from_bytes(other.bits[:size].ljust(size, b"\0"))
         return ChangeBitmap((int.from_bytes(self.bits) & ~theirs).to_bytes(size))
 
-    def count_range(self, first: int, end: int) -> int:
-        """How many bits of blocks ``first`` to ``end`` - 1 are set."""
-        return int.from_bytes(self._slice(first, end)).bit_count()
-
     def blocks(self, first: int = 0, end: int | None = None) -> Iterator[int]:
         """The set blocks from ``first`` to ``end`` - 1, in order; the bitmap must not change meanwhile."""
         if end is None:

@@ -23,7 +23,6 @@ class Tables:
     volumes: VolumeTable
     deleted: dict[int, VolumeInfo]
     copies: dict[int, Copy]
-    rebuilding: int | None
 
     @property
     def generations(self) -> list[int]:
@@ -46,13 +45,12 @@ class Image:
 
 def read_tables(keyspace: Keyspace, keys: Keys) -> Tables:
     """Raises `NeedsRebuild` if there is no position."""
-    position, volumes, deleted, copies, rebuild = keyspace.transact(
+    position, volumes, deleted, copies = keyspace.transact(
         [
             (b"GET", keys.position),
             (b"HGETALL", keys.volumes),
             (b"HGETALL", keys.deleted),
             (b"HGETALL", keys.copies),
-            (b"GET", keys.rebuild),
         ]
     )
     found = sorted(map(decode_copy, _values(copies)), key=lambda copy: copy.generation)
@@ -61,7 +59,6 @@ def read_tables(keyspace: Keyspace, keys: Keys) -> Tables:
         VolumeTable(sorted(map(decode_volume, _values(volumes)), key=lambda volume: volume.id)),
         {volume.id: volume for volume in map(decode_volume, _values(deleted))},
         {copy.generation: copy for copy in found},
-        int(cast("bytes", rebuild)) if rebuild is not None else None,
     )
 
 

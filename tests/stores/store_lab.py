@@ -22,6 +22,7 @@ from tidelog.schemas.events import (
     WriterOpened,
 )
 from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.applier import Applier
 from tidelog.stores.image import Store
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace
@@ -210,3 +211,34 @@ def all_keys(keyspace: Keyspace) -> set[bytes]:
         found.update(key[len(prefix) :] for key in keys)
         if not cursor:
             return found
+
+
+class Lab:
+    """A store, a log with one volume of three blocks, and the model of both."""
+
+    BLOCK = 512
+
+    def __init__(self, keyspace: Keyspace) -> None:
+        self.keyspace = keyspace
+        self.store = Store.create(keyspace, IDENTITY)
+        self.author = Author()
+        self.volume = self.author.create("v", 3 * self.BLOCK)
+        self.applier = self.store.applier(CLUSTER)
+
+    def apply(self, applier: Applier | None = None) -> None:
+        applier = applier or self.applier
+        applier.submit(self.author.after(applier.position.head.sequence))
+        applier.settle()
+
+    def finish_drops(self) -> int:
+        """Does all maintenance, checking everything after each step; the number of steps."""
+        steps = 0
+        while self.applier.maintain():
+            steps += 1
+            self.check()
+        return steps
+
+    def check(self, **options: object) -> None:
+        model = Model()
+        model.fold(self.author.log)
+        check(self.store, self.keyspace, model, **options)  # type: ignore[arg-type]

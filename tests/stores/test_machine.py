@@ -1,6 +1,5 @@
 """Random programs against the model: every kind of event, drops in any order, crashes, rewinds, two appliers racing."""
 
-import contextlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -287,8 +286,7 @@ def test_redis(kind: str, redis_server: Callable[[str], RedisServer]) -> None:
 
         def teardown(self) -> None:
             super().teardown()
-            with contextlib.suppress(StoreUnavailable):
-                self.keyspace.close()
+            self.keyspace.close()
 
     run_state_machine_as_test(
         RedisMachine,

@@ -1,47 +1,16 @@
 """The shortest schedules that broke earlier rules (protocol-schedules.md): one test each, named after them."""
 
 import pytest
-from store_lab import CLUSTER, IDENTITY, Author, Model, check
+from store_lab import CLUSTER, IDENTITY, Lab
 
 from tidelog.errors import StoreDamaged
 from tidelog.schemas.events import VolumeDeleted, VolumeResized
-from tidelog.stores.applier import Applier
-from tidelog.stores.image import Store
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace, PositionMoved
 from tidelog.stores.memory import MemoryKeyspace
 
-BLOCK = 512
+BLOCK = Lab.BLOCK
 A, B, C = (bytes([letter]) * BLOCK for letter in b"ABC")
-
-
-class Lab:
-    """A store, a log with one volume of three blocks, and the model of both."""
-
-    def __init__(self, keyspace: Keyspace) -> None:
-        self.keyspace = keyspace
-        self.store = Store.create(keyspace, IDENTITY)
-        self.author = Author()
-        self.volume = self.author.create("v", 3 * BLOCK)
-        self.applier = self.store.applier(CLUSTER)
-
-    def apply(self, applier: Applier | None = None) -> None:
-        applier = applier or self.applier
-        applier.submit(self.author.after(applier.position.head.sequence))
-        applier.settle()
-
-    def finish_drops(self) -> int:
-        """Does all maintenance, checking everything after each step; the number of steps."""
-        steps = 0
-        while self.applier.maintain():
-            steps += 1
-            self.check()
-        return steps
-
-    def check(self, **options: object) -> None:
-        model = Model()
-        model.fold(self.author.log)
-        check(self.store, self.keyspace, model, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import pytest
-from store_lab import CLUSTER, IDENTITY, Author, Model, all_keys, check
+from store_lab import CLUSTER, IDENTITY, Author
 
-from tidelog.errors import NeedsRebuild, NotFound, OutOfBounds, SiteBehind, StoreDamaged, StoreUnavailable, WrongStore
+from tidelog.errors import NotFound, OutOfBounds, SiteBehind, StoreDamaged, StoreUnavailable, WrongStore
 from tidelog.schemas.events import Discard, VolumeDeleted, VolumeResized
 from tidelog.stores import reading
 from tidelog.stores.image import Store
@@ -180,54 +180,6 @@ def test_a_live_read_does_not_see_half_an_event(author: Author, monkeypatch: pyt
     assert store.read(store.volume("v"), 0, 8 * BLOCK) == bytes(8 * BLOCK)
 
 
-def test_a_rebuild(store: Store, keyspace: Keyspace, author: Author) -> None:
-    """Erased and replayed, a store is what it was; meanwhile it is not read as good, and appliers notice."""
-    number = author.create("v", 4 * BLOCK)
-    for index in range(3):
-        author.write((number, index * BLOCK, b"%d" % index * BLOCK))
-        author.mark(f"m{index}")
-    apply(store, author)
-    digests = [store.digest(copy) for copy in store.copies()]
-    before = all_keys(keyspace)
-    applier = store.applier(CLUSTER)
-    volume = store.volume("v")
-    store.begin_rebuild(author.head.sequence)
-    erased = list(store.erase())
-    assert erased[-1] == len(before) - 2 and all_keys(keyspace) == {b"identity", b"position", b"rebuild"}
-    assert store.rebuilding() == author.head.sequence and store.position().head.sequence == 0
-    author.mark("late")
-    applier.submit(author.after(applier.position.head.sequence))
-    with pytest.raises(PositionMoved):
-        applier.settle()
-    with pytest.raises(StoreDamaged):
-        store.end_rebuild()
-    apply(store, author)
-    copy = store.copies()[0]
-    for where in (None, copy):
-        with pytest.raises(SiteBehind):
-            store.read(volume, 0, 1, where)
-    assert [store.digest(copy) for copy in store.copies()][:3] == digests
-    store.end_rebuild()
-    model = Model()
-    model.fold(author.log)
-    check(store, keyspace, model, digests=True)
-
-
-def test_an_erase_that_was_cut_short_is_no_store(store: Store, keyspace: Keyspace, author: Author) -> None:
-    """Without a position nothing is read or applied; erasing again ends it."""
-    number = author.create("v", 300 * BLOCK)
-    author.write((number, 0, b"x" * 300 * BLOCK))
-    apply(store, author)
-    next(store.erase())
-    for use in (store.position, store.volumes, store.copies, lambda: store.applier(CLUSTER)):
-        with pytest.raises(NeedsRebuild):
-            use()
-    list(store.erase())
-    assert all_keys(keyspace) == {b"identity", b"position"}
-    apply(store, author)
-    assert store.read(store.volume("v"), 0, 300 * BLOCK) == b"x" * 300 * BLOCK
-
-
 def test_damaged_records_are_named(store: Store, keyspace: Keyspace, author: Author) -> None:
     """What tidelog did not write is never taken for something."""
     author.create("v", BLOCK)
@@ -259,66 +211,3 @@ def test_an_applier_reports_what_is_confirmed(store: Store, author: Author) -> N
     assert (position.cluster_id, position.generation, position.layout) == (CLUSTER, 1, 1)
     with pytest.raises(PositionMoved):
         applier.settle()
-
-
-def test_digests_are_independent_of_the_way(store: Store, author: Author) -> None:
-    """From scratch, from an elder, after a drop of the elder: one and the same; zeros written count as absent."""
-    number = author.create("v", 10 * BLOCK)
-    first = author.mark("empty")
-    author.write((number, 0, bytes(BLOCK)), (number, BLOCK, b"short"))
-    author.mark("one")
-    author.write((number, BLOCK, bytes(5)), (number, 2 * BLOCK, b"x" * BLOCK))
-    author.mark("two")
-    author.add(Discard, volume=number, offset=0, length=10 * BLOCK)
-    author.mark("again empty")
-    apply(store, author)
-    empty, one, two, again = store.copies()
-    assert store.digest(two) == store.verify(two)
-    digests = [store.digest(copy) for copy in (empty, one, two, again)]
-    assert digests == [store.verify(copy) for copy in (empty, one, two, again)]
-    assert digests[0] == digests[3] and len(set(digests)) == 3
-    assert store.volume_digest(empty.volumes[0], empty) == bytes(16)
-    author.drop(first)
-    apply(store, author)
-    assert [store.verify(copy) for copy in (one, two, again)] == digests[1:]
-
-
-@pytest.mark.parametrize("gone", [False, True])
-def test_an_elder_that_is_dropped_meanwhile_is_no_base(author: Author, gone: bool) -> None:
-    """A drop hands the elder's bits down, out of the span that the difference is taken over."""
-    store = Store.create(MemoryKeyspace(), IDENTITY)
-    number = author.create("v", BLOCK)
-    author.mark("base")
-    author.mark("elder")
-    author.write((number, 0, b"x"))
-    author.mark("newer")
-    apply(store, author)
-    _, elder, newer = store.copies()
-    store.digest(elder)
-    store.mark_dropping(elder)
-    if gone:
-        apply(store, author)
-    digest = store._digests.volume(newer.volumes[0], newer, [elder])
-    assert digest == store._digests.all(newer.volumes[0], newer) != bytes(16)
-
-
-def test_a_digest_left_by_a_rewind_is_of_another_copy(author: Author) -> None:
-    """Digests stand outside the position; they name a copy by its identity, so a rewind leaves none that is wrong."""
-    keyspace = MemoryKeyspace()
-    store = Store.create(keyspace, IDENTITY)
-    number = author.create("v", BLOCK)
-    apply(store, author)
-    before = keyspace.snapshot()
-    other = Author()
-    other.create("v", BLOCK)
-    for log, content in ((author, b"x"), (other, b"y")):
-        log.write((number, 0, content))
-        log.mark("m")
-    apply(store, author)
-    store.digest(store.copy("m"))
-    (left,) = keyspace.transact([(b"HGETALL", KEYS.digests)])
-    keyspace.restore(before)
-    keyspace.transact([(b"HSET", KEYS.digests, *left)])  # type: ignore[misc]
-    apply(store, other)
-    copy = store.copy("m")
-    assert store.digest(copy) == store.verify(copy)
