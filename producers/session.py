@@ -1,22 +1,19 @@
 """A writer session: the one that may extend a group's log, and knows which of its events stand in it.
 
-Order, sequence, time and chain are decided under one lock, in the thread that calls; the log's own thread confirms.
-What is confirmed follows DESIGN section 3, "Fence": an acknowledged record at the expected offset is confirmed at no
-cost; any other acknowledgement makes the session read from its last confirmed record to its own and judge each.
+Order, sequence, time and chain are decided under one lock, in the thread that calls; the log's own thread confirms
+(`tidelog.producers.confirmation`).
 """
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
 from tidelog.clock import HybridClock
-from tidelog.errors import Fenced, LogDiverged, LogUnavailable, OutOfBounds, SessionClosed, TidelogError
+from tidelog.errors import OutOfBounds, SessionClosed, TidelogError
 from tidelog.producers.batch import MAX_WRITES, OpenBatch
-from tidelog.producers.follower import Follower
+from tidelog.producers.confirmation import Confirmations
 from tidelog.producers.group_state import GroupState
 from tidelog.producers.log import UNKNOWN_OFFSET, Appender, Log
 from tidelog.producers.overlay import Overlay
@@ -48,15 +45,6 @@ class WriterSettings(Protocol):
     def overlay_bytes(self) -> int: ...
 
 
-@dataclass(slots=True)
-class _Sent:
-    """An event handed to the log. ``offset`` is what the log acknowledged, None before it did."""
-
-    head: Head  # with the offset unknown
-    size: int
-    offset: int | None = None
-
-
 class WriterSession:
     """Appends events to one group's log. Thread-safe; order is the order in which calls take the lock.
 
@@ -79,25 +67,20 @@ class WriterSession:
         self.epoch, self.writer, self.state = opened.epoch, opened.writer, state
         self.overlay = Overlay(opened.sequence, settings.overlay_bytes)
         self._order = threading.RLock()  # sequence, time, chain and the order of sends
-        self._state = threading.Condition(threading.Lock())  # what follows; also taken by the log's thread
+        self._wake = threading.Event()  # something for the session's own thread to do
+        self._confirmations = Confirmations(log, codec, opened, settings.write_timeout, self._wake.set)
         self._planned = opened  # the last event handed to the log
-        self._confirmed = opened  # the last event that certainly counts
-        self._sent: deque[_Sent] = deque()
-        self._unconfirmed_bytes = 0
-        self._doubt = False  # an acknowledgement came from an unexpected offset
-        self._error: TidelogError | None = None
         self._closed = False
         self._batch = OpenBatch(opened.sequence + 1)
         self._promised = opened.sequence  # the last sequence that somebody else than this session cares for
         self._last_send = time.monotonic()
-        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"tidelog-writer-{log.name}", daemon=True)
         self._thread.start()
 
     @property
     def confirmed(self) -> Head:
         """The last event that certainly stands in the log and counts."""
-        return self._confirmed
+        return self._confirmations.confirmed
 
     @property
     def order(self) -> threading.RLock:
@@ -111,12 +94,12 @@ class WriterSession:
         `OutOfBounds`: a write outside its volume never enters the log.
         """
         with self._order:
-            if self._error is not None or self._closed:
+            if self._confirmations.error is not None or self._closed:
                 self._raise()
             info = self.state.volumes.get(volume)
             if info is None or offset < 0 or not data or offset + len(data) > info.size:
                 raise out_of_bounds(info, "write", offset, len(data))
-            if self._unconfirmed_bytes > self._settings.buffer_bytes:
+            if self._confirmations.unconfirmed_bytes > self._settings.buffer_bytes:
                 self._await_room()
             batch = self._batch
             batch.volumes.append(volume)
@@ -133,7 +116,7 @@ class WriterSession:
     def emit(self, kind: type[Event], **fields: Any) -> Event:
         """Closes the open batch and sends one event behind it, with the group's state following; not confirmed yet."""
         with self._order:
-            if self._error is not None or self._closed:
+            if self._confirmations.error is not None or self._closed:
                 self._raise()
             self._close_batch()
             event = self._send(kind, timestamp_us=self._clock.stamp(), **fields)
@@ -147,12 +130,14 @@ class WriterSession:
         may or may not be in the log, and the session has ended.
         """
         with self._order:
-            if self._error is not None or self._closed:
+            if self._confirmations.error is not None or self._closed:
                 self._raise()
             self._close_batch()
             target = self._planned.sequence
-        self._await(lambda: self._confirmed.sequence >= target)
-        return self._confirmed
+        confirmations = self._confirmations
+        if not confirmations.wait(lambda: confirmations.confirmed.sequence >= target):
+            self._raise()
+        return confirmations.confirmed
 
     def patch(self, volume: int, offset: int, data: bytearray, after: int) -> bool:
         """Lays every own write after sequence ``after`` over a site's ``data``; False if some of them are forgotten."""
@@ -163,8 +148,8 @@ class WriterSession:
         """Flushes and ends. Raises as `flush` does, also of a session that failed earlier with something unconfirmed:
         who leaves without an error has everything in the log. Closing twice does nothing more."""
         try:
-            unconfirmed = self._batch.lengths or self._confirmed.sequence < self._promised
-            if not self._closed and (self._error is None or unconfirmed):
+            unconfirmed = self._batch.lengths or self.confirmed.sequence < self._promised
+            if not self._closed and (self._confirmations.error is None or unconfirmed):
                 self.flush()
         finally:
             self.abandon()
@@ -200,125 +185,27 @@ class WriterSession:
     def _append(self, event: Event) -> bytes:
         message, seal = self._codec.encode(event)
         head = Head(event.last_sequence, seal, self.epoch, self.writer, event.timestamp_us, UNKNOWN_OFFSET)
-        sent = _Sent(head, len(message))
-        with self._state:
-            self._sent.append(sent)
-            self._unconfirmed_bytes += sent.size
+        confirmations = self._confirmations
+        sent = confirmations.sending(head, len(message))
         self._planned = head
         if not isinstance(event, Heartbeat):
             self._promised = head.sequence
         self._last_send = time.monotonic()
         try:
-            self._appender.send(message, partial(self._acknowledged, sent))
+            self._appender.send(message, partial(confirmations.acknowledged, sent))
         except TidelogError as error:
-            self._fail(error)
+            confirmations.fail(error)
             self._raise()
         return seal
 
     def _await_room(self) -> None:
-        self._await(lambda: self._unconfirmed_bytes <= self._settings.buffer_bytes)
-
-    # ---- confirming
-
-    def _acknowledged(self, sent: _Sent, offset: int, error: Exception | None) -> None:
-        """Called by the log's thread: must not block."""
-        if error is not None:
-            self._fail(error if isinstance(error, TidelogError) else LogUnavailable(str(error)))
-            return
-        with self._state:
-            sent.offset = offset
-            if not self._doubt:
-                self._confirm_expected()
-            self._state.notify_all()
-        if self._doubt:
-            self._wake.set()
-
-    def _confirm_expected(self) -> None:
-        while self._sent and self._sent[0].offset is not None:
-            if self._sent[0].offset != self._confirmed.next_offset:
-                self._doubt = True
-                return
-            self._confirm(self._confirmed.next_offset)
-
-    def _confirm(self, offset: int) -> None:
-        sent = self._sent.popleft()
-        self._unconfirmed_bytes -= sent.size
-        head = sent.head
-        self._confirmed = Head(head.sequence, head.seal, head.epoch, head.writer, head.timestamp_us, offset)
-
-    def _settle_doubt(self) -> None:
-        """Reads from the last confirmed record to the acknowledged one of our own, and judges each (the fence)."""
-        with self._state:
-            doubtful = self._sent[0]
-            follower = Follower(self._log, self._codec, self._confirmed)
-        follower.check_head()
-        offset = doubtful.offset if doubtful.offset is not None else UNKNOWN_OFFSET
-        if UNKNOWN_OFFSET < offset < follower.head.next_offset:
-            raise LogDiverged(f"a send was acknowledged at offset {offset}, below the head's {follower.head.offset}")
-        reader = self._log.reader(follower.head.next_offset)
-        try:
-            until = offset + 1 if offset > UNKNOWN_OFFSET else self._log.bounds().end
-            for record in reader.records(until, self._settings.write_timeout):
-                event = follower.take(record)
-                if event is None:
-                    continue
-                if event.writer != self.writer:
-                    raise self._fenced(getattr(event, "opened_by", "another session"), event.epoch)
-                with self._state:
-                    if not self._sent or event.seal != self._sent[0].head.seal:
-                        raise LogDiverged("the log holds an event of this session that it did not send")
-                    self._confirm(record.offset)
-        finally:
-            reader.close()
-        if follower.gap is not None or (self._sent and self._sent[0] is doubtful):
-            raise self._fenced("an earlier loss: its own record does not count", self.epoch)
-        if follower.superseded_by is not None:
-            by = follower.superseded_by
-            raise self._fenced(f"{by.opened_by}, which is opening", by.epoch)
-
-    def _fenced(self, by: str, epoch: int) -> Fenced:
-        return Fenced(
-            f"writer session of epoch {self.epoch} was fenced by {by} (epoch {epoch})",
-            hint="another process opened this group for writing; unflushed writes may or may not be in the log",
-            sequence=self._confirmed.sequence,
-        )
-
-    # ---- waiting and ending
-
-    def _await(self, done: Callable[[], bool]) -> None:
-        """Waits for ``done``; ends the session when nothing was confirmed for ``write_timeout`` seconds."""
-        timeout = self._settings.write_timeout
-        with self._state:
-            confirmed, deadline = self._confirmed.sequence, time.monotonic() + timeout
-            while not done() and self._error is None:
-                if self._confirmed.sequence != confirmed:
-                    confirmed, deadline = self._confirmed.sequence, time.monotonic() + timeout
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    break
-                self._state.wait(left)
-            if done():
-                return
-        if self._error is None:
-            self._fail(
-                LogUnavailable(
-                    f"the log confirmed nothing for {timeout:g} s",
-                    sequence=self._confirmed.sequence,
-                    hint="is Kafka up, with enough in-sync replicas? Unflushed writes may or may not be in the log",
-                )
-            )
-        self._raise()
-
-    def _fail(self, error: TidelogError) -> None:
-        with self._state:
-            if self._error is None:
-                self._error = error
-            self._state.notify_all()
-        self._wake.set()  # the session's thread abandons the appender; this may be the appender's own
+        confirmations, most = self._confirmations, self._settings.buffer_bytes
+        if not confirmations.wait(lambda: confirmations.unconfirmed_bytes <= most):
+            self._raise()
 
     def _raise(self) -> None:
-        if self._error is not None:
-            first = self._error
+        first = self._confirmations.error
+        if first is not None:
             raise type(first)(
                 first.message, hint=first.hint, group=first.group, sequence=first.sequence, offset=first.offset
             ) from first
@@ -328,18 +215,18 @@ class WriterSession:
 
     def _run(self) -> None:
         try:
-            while not self._closed and self._error is None:
+            while not self._closed and self._confirmations.error is None:
                 # A heartbeat that is due and could not be sent, since the log is away, is tried again now and then.
                 self._wake.wait(self._idle_for() or self._settings.heartbeat / 10)
                 self._wake.clear()
-                if self._doubt:
-                    self._clear_doubt()
+                if self._confirmations.doubt:
+                    self._confirmations.settle_doubt()
                 self._linger()
                 self._beat()
         except TidelogError as error:
-            self._fail(error)
+            self._confirmations.fail(error)
         except Exception as error:  # a thread that dies silently would let writes pile up
-            self._fail(TidelogError(f"writer session failed: {error!r}", hint="this is a bug in tidelog"))
+            self._confirmations.fail(TidelogError(f"writer session failed: {error!r}", hint="this is a bug in tidelog"))
         finally:
             self._appender.abandon()
 
@@ -347,24 +234,14 @@ class WriterSession:
         """Seconds until a heartbeat is due."""
         return max(0.0, self._settings.heartbeat - (time.monotonic() - self._last_send))
 
-    def _clear_doubt(self) -> None:
-        self._settle_doubt()
-        with self._state:
-            self._doubt = False
-            self._confirm_expected()
-            again = self._doubt
-            self._state.notify_all()
-        if again:
-            self._wake.set()
-
     def _linger(self) -> None:
-        batch = self._batch
+        batch, confirmations = self._batch, self._confirmations
         if not batch.lengths:
             return
         until = time.monotonic() + self._settings.linger
         while (left := until - time.monotonic()) > 0:
             time.sleep(min(left, _LINGER_SLICE))
-            if self._closed or self._error is not None or self._doubt or batch is not self._batch:
+            if self._closed or confirmations.error is not None or confirmations.doubt or batch is not self._batch:
                 self._wake.set()
                 return
         # Whoever holds the lock may be waiting for room, which only this thread can give while there is doubt.
@@ -372,17 +249,18 @@ class WriterSession:
             self._wake.set()
             return
         try:
-            if batch is self._batch and self._error is None and not self._closed:
+            if batch is self._batch and confirmations.error is None and not self._closed:
                 self._close_batch()
         finally:
             self._order.release()
 
     def _beat(self) -> None:
         # With something unconfirmed a heartbeat would say nothing new, and pile up while the log is away.
-        if self._idle_for() > 0 or self._sent or not self._order.acquire(blocking=False):
+        if self._idle_for() > 0 or self._confirmations.pending or not self._order.acquire(blocking=False):
             return
         try:
-            if not self._closed and self._error is None and self._idle_for() <= 0 and not self._batch.lengths:
+            ended = self._closed or self._confirmations.error is not None
+            if not ended and self._idle_for() <= 0 and not self._batch.lengths:
                 self._send(Heartbeat, timestamp_us=self._clock.stamp())
         finally:
             self._order.release()

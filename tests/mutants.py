@@ -150,17 +150,17 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "any-acknowledgement-confirms",
-        "producers/session.py",
-        "            if self._sent[0].offset != self._confirmed.next_offset:\n",
+        "producers/confirmation.py",
+        "            if self._sent[0].offset != self.confirmed.next_offset:\n",
         "            if False:\n",
         "tests/simulation tests/producers",
     ),
     Mutant(
         "failed-send-goes-on",
-        "producers/session.py",
-        "            if self._error is None:\n                self._error = error\n",
-        "            if self._error is None and not isinstance(error, LogUnavailable):\n"
-        "                self._error = error\n",
+        "producers/confirmation.py",
+        "            if self.error is None:\n                self.error = error\n",
+        "            if self.error is None and not isinstance(error, LogUnavailable):\n"
+        "                self.error = error\n",
         "tests/simulation tests/producers",
     ),
     Mutant(

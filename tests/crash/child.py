@@ -17,6 +17,7 @@ from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import RealDeployment
 from tidelog.consumers.membership import SoleWorker
 from tidelog.consumers.receipts import Receipts
+from tidelog.producers.confirmation import Confirmations
 from tidelog.producers.kafka_appender import KafkaAppender
 from tidelog.producers.session import WriterSession
 from tidelog.schemas.codec import Codec
@@ -31,7 +32,7 @@ BLOCKS = 64
 POINTS: dict[str, tuple[type, str]] = {
     "encode": (Codec, "encode"),
     "send": (KafkaAppender, "send"),
-    "acknowledged": (WriterSession, "_acknowledged"),
+    "acknowledged": (Confirmations, "acknowledged"),
     "flush": (WriterSession, "flush"),
     "emit": (WriterSession, "emit"),  # volume events, markers, drops
     "decode": (Codec, "decode"),

@@ -9,7 +9,6 @@ import pytest
 
 from tests.reference import Reference, decode
 from tidelog.clock import HybridClock
-from tidelog.errors import TidelogError
 from tidelog.producers.group import Group
 from tidelog.producers.memory_control import MemoryControl
 from tidelog.producers.memory_log import MemoryLog
@@ -110,6 +109,3 @@ def lab() -> Iterator[Lab]:
     lab = Lab()
     yield lab
     lab.end()
-
-
-__all__ = ["DEADLINE", "GROUP_ID", "Lab", "LaggingSite", "Settings", "TidelogError", "events", "folded", "until"]

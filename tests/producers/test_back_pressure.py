@@ -35,7 +35,7 @@ def filled(lab: Lab, **settings: Any) -> Group:
     group = lab.group(batch_bytes=4 * KIB, buffer_bytes=16 * KIB, **settings)
     volume = group.create_volume("v", 64 * KIB)
     lab.log.hold()
-    while group.session._unconfirmed_bytes <= 16 * KIB:
+    while group.session._confirmations.unconfirmed_bytes <= 16 * KIB:
         volume.write(0, b"x" * 4 * KIB)
     return group
 
@@ -44,7 +44,7 @@ def test_a_full_buffer_makes_a_write_wait_for_room(lab: Lab) -> None:
     """It goes on as soon as enough is confirmed, and everything is in the log, in order."""
     group = filled(lab)
     writer, outcome = in_thread(lambda: group.volume("v").write(0, b"last" * KIB))
-    until(lambda: group.session._state._waiters, "a writer that waits")
+    until(lambda: group.session._confirmations._changed._waiters, "a writer that waits")
     assert writer.is_alive() and not outcome
     lab.log.deliver(1)
     writer.join()
@@ -59,8 +59,8 @@ def test_memory_is_bounded_however_many_write(lab: Lab) -> None:
     group = filled(lab)
     volume = group.volume("v")
     running = [in_thread(lambda: volume.write(0, b"y" * 4 * KIB))[0] for _ in range(6)]
-    until(lambda: group.session._state._waiters, "a writer that waits")
-    assert group.session._unconfirmed_bytes < 16 * KIB + 2 * (4 * KIB + 500)
+    until(lambda: group.session._confirmations._changed._waiters, "a writer that waits")
+    assert group.session._confirmations.unconfirmed_bytes < 16 * KIB + 2 * (4 * KIB + 500)
     lab.log.release()
     for thread in running:
         thread.join()
@@ -104,7 +104,7 @@ def test_everyone_who_waits_is_told(lab: Lab) -> None:
     group = filled(lab)
     volume = group.volume("v")
     waiting = [in_thread(group.flush) for _ in range(3)] + [in_thread(lambda: volume.write(0, b"w"))]
-    until(lambda: len(group.session._state._waiters) >= 3, "threads that wait")
+    until(lambda: len(group.session._confirmations._changed._waiters) >= 3, "threads that wait")
     lab.log.pending[0].fail()
     for thread, _ in waiting:
         thread.join()
@@ -115,7 +115,7 @@ def test_an_abandoned_group_leaves_nobody_waiting(lab: Lab) -> None:
     """A flush in another thread ends with an error, not never."""
     group = filled(lab)
     flushing, outcome = in_thread(group.flush)
-    until(lambda: group.session._state._waiters, "a flush that waits")
+    until(lambda: group.session._confirmations._changed._waiters, "a flush that waits")
     group.abandon()
     flushing.join()
     assert isinstance(outcome[0], LogUnavailable)
@@ -152,7 +152,7 @@ def test_a_cluster_that_comes_back_in_time_is_no_error(lab: Lab) -> None:
     lab.log.cut_off()
     volume.write(0, b"x")
     flushing, outcome = in_thread(group.flush)
-    until(lambda: group.session._state._waiters, "a flush that waits")
+    until(lambda: group.session._confirmations._changed._waiters, "a flush that waits")
     lab.log.restore()
     flushing.join()
     assert outcome == [None] and lab.reference().sequence == 3

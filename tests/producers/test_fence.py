@@ -9,9 +9,9 @@ from tests.producers.author import following, opening, put
 from tests.producers.conftest import Lab, until
 from tests.producers.test_back_pressure import in_thread
 from tidelog.errors import Fenced, LogDiverged
+from tidelog.producers.confirmation import Confirmations
 from tidelog.producers.group import Group
 from tidelog.producers.log import UNKNOWN_OFFSET
-from tidelog.producers.session import WriterSession
 from tidelog.schemas.chain import Head
 from tidelog.schemas.events import Heartbeat
 
@@ -31,13 +31,13 @@ def group(lab: Lab) -> Group:
 def settled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One item for each time that a session took the slow path."""
     calls: list[int] = []
-    real = WriterSession._settle_doubt
+    real = Confirmations.settle_doubt
 
-    def counted(session: WriterSession) -> None:
+    def counted(session: Confirmations) -> None:
         calls.append(1)
         real(session)
 
-    monkeypatch.setattr(WriterSession, "_settle_doubt", counted)
+    monkeypatch.setattr(Confirmations, "settle_doubt", counted)
     return calls
 
 
@@ -161,7 +161,7 @@ def test_a_void_opening_of_a_higher_epoch_makes_it_step_down(lab: Lab, group: Gr
     put(lab.log, opening(before))  # it read the log before our write, and lost the race
     group.volume("v").write(1, b"b")
     group.flush()  # ours counts: the opening behind our head is void
-    until(lambda: group.session._error is not None, "stepping down")
+    until(lambda: group.session._confirmations.error is not None, "stepping down")
     with pytest.raises(Fenced, match="elsewhere:1, which is opening"):
         group.flush()
     assert lab.reference().volumes[group.volume("v").id].data[:2] == b"ab"

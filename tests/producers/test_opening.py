@@ -94,7 +94,7 @@ def test_two_lost_races_at_most_against_a_busy_writer(lab: Lab) -> None:
             volume.write(0, b"x")
             busy.flush()
         if len(tries) > 1:
-            until(lambda: busy.session._error is not None, "stepping down")
+            until(lambda: busy.session._confirmations.error is not None, "stepping down")
         return real()
 
     lab.log.appender = appender  # type: ignore[method-assign,assignment]

@@ -83,7 +83,7 @@ def test_a_lost_heartbeat_alone_is_no_lost_write(lab: Lab) -> None:
     with lab.group(heartbeat=0.01) as group:
         group.create_volume("v", KIB)
         lab.log.plan(Outcome.LOST)
-        until(lambda: group.session._error is not None, "a heartbeat that fails")
+        until(lambda: group.session._confirmations.error is not None, "a heartbeat that fails")
 
 
 def test_what_is_in_flight_behind_a_failed_send_is_not_confirmed(lab: Lab) -> None:

@@ -13,8 +13,8 @@ import pytest
 from tidelog.errors import LogGap
 from tidelog.producers import follower as follower_module
 from tidelog.producers import opening as opening_module
+from tidelog.producers.confirmation import Confirmations
 from tidelog.producers.follower import Follower
-from tidelog.producers.session import WriterSession
 from tidelog.schemas.chain import Head, Verdict
 from tidelog.schemas.events import WriterOpened
 from tidelog.stores.applier import Applier
@@ -90,20 +90,20 @@ def applies_what_lies_in_a_gap(patch: pytest.MonkeyPatch) -> None:
 def takes_every_stranger_for_a_fence(patch: pytest.MonkeyPatch) -> None:
     """L3: any record between our last and our next one means that another session has taken over."""
 
-    def settle_doubt(self: WriterSession) -> None:
-        raise self._fenced("a foreign record", self.epoch)
+    def settle_doubt(self: Confirmations) -> None:
+        raise self._fenced("a foreign record", self.confirmed.epoch)
 
-    patch.setattr(WriterSession, "_settle_doubt", settle_doubt)
+    patch.setattr(Confirmations, "settle_doubt", settle_doubt)
 
 
 def believes_every_acknowledgement(patch: pytest.MonkeyPatch) -> None:
     """No fence: what the log has acknowledged is confirmed, wherever it landed."""
 
-    def confirm_expected(self: WriterSession) -> None:
+    def confirm_expected(self: Confirmations) -> None:
         while self._sent and self._sent[0].offset is not None:
             self._confirm(self._sent[0].offset)
 
-    patch.setattr(WriterSession, "_confirm_expected", confirm_expected)
+    patch.setattr(Confirmations, "_confirm_expected", confirm_expected)
 
 
 def never_looks_at_its_own_head(patch: pytest.MonkeyPatch) -> None:

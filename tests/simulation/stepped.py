@@ -20,7 +20,7 @@ from tests.simulation.coroutine import pause
 from tidelog.consumers import fetcher as fetcher_module
 from tidelog.consumers.fetcher import Fetcher
 from tidelog.consumers.replica import check_history
-from tidelog.errors import LogUnavailable, TidelogError, Unavailable
+from tidelog.errors import TidelogError, Unavailable
 from tidelog.producers import opening as opening_module
 from tidelog.producers import session as session_module
 from tidelog.producers.follower import Follower, carries_head
@@ -128,11 +128,11 @@ class SteppedLog(MemoryLog):
 def step(session: WriterSession) -> None:
     """One turn of the session's thread."""
     try:
-        if session._doubt and session._error is None:
-            session._clear_doubt()
+        if session._confirmations.doubt and session._confirmations.error is None:
+            session._confirmations.settle_doubt()
     except TidelogError as error:
-        session._fail(error)
-    if session._error is not None:
+        session._confirmations.fail(error)
+    if session._confirmations.error is not None:
         session._appender.abandon()
 
 
@@ -247,6 +247,3 @@ class SiteWorker:
 def give_up(wanted: bool) -> None:
     """Whether what waits for an acknowledgement gives up."""
     SteppedEvent.given_up = wanted
-
-
-__all__ = ["LogUnavailable", "Settings", "SiteWorker", "SteppedLog", "give_up", "step", "without_threads"]

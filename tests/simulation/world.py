@@ -78,7 +78,7 @@ class Writer:
     @property
     def live(self) -> WriterSession | None:
         """The session, if it has not ended."""
-        if self.session is None or self.session.real._error is not None or self.session.real._closed:
+        if self.session is None or self.session.real._confirmations.error is not None or self.session.real._closed:
             return None
         return self.session.real
 
@@ -444,7 +444,7 @@ class World:
 
     def _judge_sessions(self) -> None:
         for session in self.sessions:
-            error = session.real._error
+            error = session.real._confirmations.error
             if session.judged or error is None:
                 continue
             session.judged = True
@@ -458,7 +458,8 @@ class World:
             there = {value[-SEAL_SIZE:] for _, value in self.log.values()}
             lost = reference.epoch > epoch or reference.gap
             asked = any(opened > epoch for opened in reference.void_openings)
-            if not (lost or asked or any(sent.head.seal in there - count for sent in session.real._sent)):
+            unconfirmed = {sent.head.seal for sent in session.real._confirmations._sent}
+            if not (lost or asked or unconfirmed & (there - count)):
                 raise Violation(f"session {epoch} of {writer.hex()[:6]} was fenced by nobody: {error}")
 
     def _check_confirmed(self, reference: Reference) -> None:
