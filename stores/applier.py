@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Self
 
-from tidelog.errors import Halted, StoreUnavailable, TidelogError
+from tidelog.errors import Halted, StoreUnavailable
 from tidelog.schemas.events import Event
 from tidelog.stores.drop import Maintenance
 from tidelog.stores.keys import Keys
@@ -67,6 +67,7 @@ class Applier:
         transaction (a discard or shrink of many blocks) is applied in steps that ``position.step`` counts. An applier
         opened in the midst of one takes the same event again and goes on from there.
         """
+        self._check()
         try:
             for transaction in self._planner.plan(run):
                 self._send(transaction)
@@ -78,16 +79,15 @@ class Applier:
 
     def settle(self) -> Position:
         """Waits until everything submitted is confirmed: `confirmed`."""
+        self._check()
         transaction, self._on_its_way = self._on_its_way, None
-        if self._failed:
-            raise PositionMoved("this applier has failed before: open a new one")
         if transaction is not None:
             try:
                 value = self._session.settle()
                 # The only thing that lets the next MULTI go out (L5, L6): the store is where this applier left it.
                 if value != transaction.value:
                     raise PositionMoved("another worker or command changed the position")
-            except TidelogError:
+            except BaseException:
                 self._fail()
                 raise
             self._confirmed = transaction.position
@@ -97,12 +97,15 @@ class Applier:
         """One bounded step (some ms) of dropping copies or collecting deleted volumes' blocks, confirmed; False if none
         was due. Settles first. Call it when there is nothing to apply, and now and then when there is."""
         self.settle()
-        transaction = self._maintenance.step()
-        if transaction is None:
-            return False
-        self._send(transaction)
+        try:
+            transaction = self._maintenance.step()
+            if transaction is not None:
+                self._send(transaction)
+        except BaseException:
+            self._fail()
+            raise
         self.settle()
-        return True
+        return transaction is not None
 
     def close(self) -> None:
         """Ends its connection at once, without settling."""
@@ -112,12 +115,17 @@ class Applier:
         try:
             self.settle()
             self._session.submit(transaction.commands)
-        except TidelogError:
+        except BaseException:
             self._fail()
             raise
         self._on_its_way = transaction
 
+    def _check(self) -> None:
+        if self._failed:
+            raise PositionMoved("this applier has failed before: open a new one")
+
     def _fail(self) -> None:
-        """What this applier has in memory may be wrong from now on."""
+        """What this applier has planned may not be what the store holds: even an interrupt (Ctrl-C) ends it, since the
+        next transaction, conditional only on a position that nobody moved, would go over a hole."""
         self._failed = True
         self._session.close()

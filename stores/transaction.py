@@ -186,6 +186,10 @@ class BlockChanges:
                     named_bits[index] |= mask
                     new += 1
                     present = False
+                    if partial:
+                        # In its full length at once: strings that SETRANGE lets grow take up to twice their size
+                        # (measured with random writes of 128 bytes: 1.82 bytes of memory a byte, instead of 1.27).
+                        parts.append(set_range % (block, START[self.mask], 1, b"\0"))
                 elif partial:
                     before.append(formats.copy % (block, block))
                 else:

@@ -35,7 +35,10 @@ def _log(rounds: int) -> tuple[Author, int]:
     return author, volume
 
 
-def _write(store: Store, author: Author, done: threading.Event, failures: list[BaseException]) -> None:
+def _write(
+    store: Store, author: Author, looks: threading.Semaphore, done: threading.Event, failures: list[BaseException]
+) -> None:
+    """Applies the log; every few events it lets the reader catch up, however slow the machine."""
     try:
         while True:
             applier = store.applier(CLUSTER, Limits(1, 1))
@@ -43,6 +46,8 @@ def _write(store: Store, author: Author, done: threading.Event, failures: list[B
                 for event in author.after(applier.position.head.sequence):
                     applier.submit([event])
                     applier.maintain()
+                    if event[0].sequence % 5 == 0:
+                        looks.acquire(timeout=10)
                 return
             except PositionMoved:
                 continue
@@ -59,13 +64,14 @@ def test_a_reader_sees_no_mixture(keyspace: Keyspace, read: str) -> None:
     author, _ = _log(60)
     model = Model()
     model.fold(author.log)
-    done, failures = threading.Event(), []
-    writer = threading.Thread(target=_write, args=(store, author, done, failures))
+    looks, done, failures = threading.Semaphore(), threading.Event(), []
+    writer = threading.Thread(target=_write, args=(store, author, looks, done, failures))
     writer.start()
     look: Callable[[Store, Model], int] = _look_at_copies if read == "copies" else _look_at_live
     reads = 0
     while not done.is_set():
         reads += look(store, model)
+        looks.release()
     writer.join()
     assert not failures
     assert reads > 20

@@ -81,7 +81,9 @@ def test_writes_to_one_block_become_one(bench: Bench) -> None:
     joined = b"".join(bytes([index + 1]) * 64 for index in range(4))
     assert bench.one() == [
         (b"MSET", block(0), b"a" * 5 + b"yy" + b"a" * (BLOCK - 7), block(3), b"full" * 128),
+        (b"SETRANGE", block(1), b"511", b"\0"),
         (b"SETRANGE", block(1), b"0", joined),
+        (b"SETRANGE", block(2), b"511", b"\0"),
         (b"SETRANGE", block(2), b"90", b"before"),
         (b"SETRANGE", block(2), b"100", b"later"),
         (b"SETRANGE", block(2), b"300", b"apart"),
@@ -100,6 +102,7 @@ def test_before_images_come_first_and_once(bench: Bench) -> None:
         (b"COPY", block(1), b"g:1:2:00000001", b"REPLACE"),
         (b"MSET", block(0), b"b" * BLOCK, block(2), b"d" * BLOCK),
         (b"SETRANGE", block(1), b"0", b"c"),
+        (b"SETRANGE", block(3), b"511", b"\0"),
         (b"SETRANGE", block(3), b"0", b"e"),
         (b"SETRANGE", b"m:1:2", b"0", b"\xf0"),
     ]

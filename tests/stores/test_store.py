@@ -211,3 +211,28 @@ def test_an_applier_reports_what_is_confirmed(store: Store, author: Author) -> N
     assert (position.cluster_id, position.generation, position.layout) == (CLUSTER, 1, 1)
     with pytest.raises(PositionMoved):
         applier.settle()
+
+
+@pytest.mark.parametrize("at", ["plan", "submit", "settle"])
+def test_an_interrupted_applier_is_over(author: Author, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    """Ctrl-C between planning and sending would leave a hole that no WATCH sees; so it ends the applier."""
+    keyspace = MemoryKeyspace()
+    store = Store.create(keyspace, IDENTITY)
+    author.write((author.create("v", BLOCK), 0, b"x"))
+    applier = store.applier(CLUSTER)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    owner = applier._planner if at == "plan" else applier._session
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, {"plan": "close"}.get(at, at), interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            applier.submit(author.after(0))
+        if at != "settle":
+            assert store.position().head.sequence == 0
+    author.write((2, 0, b"y"))
+    with pytest.raises(PositionMoved):
+        applier.submit(author.after(0)[-1:])
+    apply(store, author)
+    assert store.read(store.volume("v"), 0, 1) == b"y"
