@@ -46,7 +46,7 @@ def _write(
                 for event in author.after(applier.position.head.sequence):
                     applier.submit([event])
                     applier.maintain()
-                    if event[0].sequence % 5 == 0:
+                    if event[1] // 2 % 4 == 0:
                         looks.acquire(timeout=10)
                 return
             except PositionMoved:
@@ -61,7 +61,7 @@ def _write(
 def test_a_reader_sees_no_mixture(keyspace: Keyspace, read: str) -> None:
     """Each copy always reads as it was cut, until it is dropped; each live read is the state at its sequence."""
     store = Store.create(keyspace, IDENTITY)
-    author, _ = _log(60)
+    author, _ = _log(100)
     model = Model()
     model.fold(author.log)
     looks, done, failures = threading.Semaphore(), threading.Event(), []
