@@ -37,6 +37,7 @@ class Fetcher:
         self._size = 0
         self._error: BaseException | None = None
         self._closed = False
+        self.judged = reader.next_offset  # all below was judged, and what counts of it was put into the queue
         self._thread = threading.Thread(target=self._run, name="tidelog-fetch", daemon=True)
         self._thread.start()
 
@@ -96,6 +97,7 @@ class Fetcher:
                         run = Run()
         finally:
             self._put(run)
+        self.judged = self._reader.next_offset
 
     def _put(self, run: Run) -> None:
         if not run.events:

@@ -4,6 +4,7 @@ Digesting reads blocks, so it runs beside the applying, on a thread of its own.
 """
 
 import threading
+from collections.abc import Callable
 
 from tidelog.clock import wall_us
 from tidelog.errors import NotFound, TidelogError, Unavailable
@@ -41,22 +42,32 @@ class Receipts:
         self._wake.set()
         self._thread.join()
 
+    def finish(self, stopping: Callable[[], bool]) -> None:
+        """Ends, and answers for what is left unless ``stopping``: a site that halts still has the copies it formed."""
+        self.close()
+        self._try_round(stopping)
+
     def _run(self) -> None:
         while not self._closed:
             self._wake.wait(RETRY if self.error is not None else None)
             self._wake.clear()
-            try:
-                self._round()
-                self.error = None
-            except Unavailable as error:
-                self.error = error  # tried again after RETRY seconds
-            except TidelogError as error:
-                self.error = error  # the applying thread meets the same damage and halts
+            self._try_round(lambda: self._closed)
 
-    def _round(self) -> None:
+    def _try_round(self, ended: Callable[[], bool]) -> None:
+        try:
+            self._round(ended)
+            self.error = None
+        except Unavailable as error:
+            self.error = error  # tried again after RETRY seconds
+        except TidelogError as error:
+            self.error = error  # the applying thread meets the same damage and halts
+        except Exception as error:  # a thread must not die unseen
+            self.error = TidelogError(f"receipts failed: {error!r}", hint="this is a bug in tidelog")
+
+    def _round(self, ended: Callable[[], bool]) -> None:
         copies = self._store.copies()
         for copy in copies:
-            if self._closed:
+            if ended():
                 return
             identity = (copy.sequence, copy.seal)
             if identity not in self._sent and self._answer(copy):

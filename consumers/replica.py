@@ -7,13 +7,14 @@ halt: position, data and copies stay as they are, and nothing is skipped.
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from tidelog.consumers.fetcher import Fetcher, Run
 from tidelog.consumers.receipts import Receipts
-from tidelog.errors import LogDiverged, NeedsRebuild, TidelogError, Unavailable
+from tidelog.errors import Halted, LogDiverged, NeedsRebuild, TidelogError, Unavailable
 from tidelog.producers.control import Control
 from tidelog.producers.follower import Follower, Skipped
 from tidelog.producers.log import Log
@@ -92,6 +93,8 @@ class Replica:
         self._head = Head(0, bytes(16), 0, bytes(16), 0, -1)
         self._events_applied = 0
         self._follower: Follower | None = None
+        self._receipts: Receipts | None = None
+        self._reached = 0  # all records below this offset were judged, and what counts of them is in the store
         self._rebuilding: int | None = None
         self._thread = threading.Thread(target=self._run, name=f"tidelog-replica-{group}", daemon=True)
 
@@ -111,12 +114,15 @@ class Replica:
         return self._thread.is_alive()
 
     def progress(self, end_offset: int) -> Progress:
-        """Where it stands now. ``end_offset`` is an end of the log seen a moment ago: who is past it is `STREAMING`."""
-        follower, state, error, head = self._follower, self._state, self._error, self._head
+        """Where it stands now. ``end_offset`` is an end of the log seen a moment ago: who is past it is `STREAMING`,
+        whether the last records count or not."""
+        follower, receipts, state, head = self._follower, self._receipts, self._state, self._head
+        error = self._error or (receipts.error if receipts is not None else None)
         if follower is not None and follower.gap is not None:
             state, error = State.HALTED, follower.gap
         elif state is _RUNNING:
-            state = State.STREAMING if head.next_offset >= end_offset else State.REPLAYING
+            reached = max(head.next_offset, self._reached)
+            state = State.STREAMING if reached >= end_offset else State.REPLAYING
             if self._rebuilding is not None:
                 state = State.REBUILDING
         skipped = follower.skipped if follower is not None else Skipped()
@@ -148,27 +154,26 @@ class Replica:
         self._state = State.NEEDS_REBUILD if isinstance(error, NeedsRebuild) else State.HALTED
 
     def _connect_and_apply(self) -> None:
-        store = self._open_store()
-        log = self._open_log()
-        try:
-            applier = store.applier(log.cluster_id)
+        with ExitStack() as closing:
+            store = self._open_store()
+            closing.callback(store.close)
+            log = self._open_log()
+            closing.callback(log.close)
+            applier = closing.enter_context(store.applier(log.cluster_id))
+            self._head, self._reached = applier.position.head, 0
+            follower = Follower(log, self._codec, applier.position.head)
+            check_history(log, follower, applier.position.cluster_id)
+            self._follower = follower
+            reader, settings = log.reader(follower.head.next_offset), self._settings
+            receipts = self._receipts = Receipts(store, self._control)
+            closing.callback(receipts.close)
+            fetcher = Fetcher(reader, follower, settings.queue_bytes, settings.poll_timeout)
+            closing.callback(fetcher.close)
             try:
-                self._head = applier.position.head
-                follower = Follower(log, self._codec, applier.position.head)
-                check_history(log, follower, applier.position.cluster_id)
-                self._follower = follower
-                receipts = Receipts(store, self._control)
-                reader, settings = log.reader(follower.head.next_offset), self._settings
-                fetcher = Fetcher(reader, follower, settings.queue_bytes, settings.poll_timeout)
-                try:
-                    self._apply_until_stopped(store, applier, fetcher, receipts)
-                finally:
-                    fetcher.close()
-                    receipts.close()
-            finally:
-                applier.close()
-        finally:
-            log.close()
+                self._apply_until_stopped(store, applier, fetcher, receipts)
+            except Halted:
+                receipts.finish(self._stopping.is_set)
+                raise
 
     def _apply_until_stopped(self, store: Store, applier: Applier, fetcher: Fetcher, receipts: Receipts) -> None:
         self._rebuilding = store.rebuilding()
@@ -176,6 +181,7 @@ class Replica:
         receipts.wake()
         maintained, unfinished = time.monotonic(), True
         while not self._stopping.is_set():
+            judged = fetcher.judged  # before the runs are taken that it speaks of
             run = fetcher.take(0 if unfinished else IDLE)
             if run is not None:
                 self._apply(run, applier, receipts)
@@ -188,6 +194,8 @@ class Replica:
             elif fetcher.empty:
                 applier.settle()
             self._head = applier.confirmed.head
+            if fetcher.empty:
+                self._reached = judged
             if self._rebuilding is not None:
                 self._rebuilding = store.rebuilding()  # anew: whoever rebuilds sets the goal after the erase
                 if self._rebuilding is not None and self._head.sequence >= self._rebuilding:
@@ -196,7 +204,12 @@ class Replica:
         self._head = applier.settle().head
 
     def _apply(self, run: Run, applier: Applier, receipts: Receipts) -> None:
-        applier.submit(run.events)
+        try:
+            applier.submit(run.events)
+        except Halted as error:
+            if error.offset is None:  # the store knows events, and where they stand only in passing
+                error.offset = next((offset for event, offset in run.events if event.sequence == error.sequence), None)
+            raise
         self._events_applied += len(run.events)
         if any(isinstance(event, Marker | CopyDropped) for event, _ in run.events):
             applier.settle()
