@@ -1,9 +1,11 @@
 """Where a writer reads from: the live image at one site."""
 
 from tidelog.consumers.deployment import Deployment, open_store
-from tidelog.errors import NotFound, OutOfBounds
+from tidelog.errors import NotFound, OutOfBounds, StoreUnavailable
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.image import Store
+
+READ_TRIES = 100
 
 
 class SiteReadSide:
@@ -20,21 +22,28 @@ class SiteReadSide:
         store = self._opened()
         if store is None:
             return bytes(length), volume.id - 1  # before its VolumeCreated a volume holds zeros, whatever the site
-        known = self._known.get(volume.id)
-        if known is not None and offset + length <= known.size:
+        for _ in range(READ_TRIES):
             try:
-                return store.read_live(known, offset, length)
+                return self._read(store, volume.id, offset, length)
             except (NotFound, OutOfBounds):
-                del self._known[volume.id]  # deleted or shrunk since
+                self._known.pop(volume.id, None)  # deleted or shrunk since
+        raise StoreUnavailable(f"volume {volume.name} changes its size faster than it can be read", hint="try again")
+
+    def _read(self, store: Store, volume: int, offset: int, length: int) -> tuple[bytes, int]:
+        known = self._known.get(volume)
+        if known is not None and offset + length <= known.size:
+            return store.read_live(known, offset, length)
         # The position is asked first: the table and the bytes are then at least as new as it says.
         sequence = store.position().head.sequence
-        there = next((info for info in store.volumes() if info.id == volume.id), None)
+        there = next((info for info in store.volumes() if info.id == volume), None)
         if there is None:
-            return bytes(length), volume.id - 1
-        self._known[volume.id] = there
+            return bytes(length), volume - 1
+        self._known[volume] = there
         inside = max(0, min(length, there.size - offset))
-        data = store.read_live(there, offset, inside)[0] if inside else b""
-        return data + bytes(length - inside), sequence
+        if not inside:
+            return bytes(length), sequence
+        data, stood_at = store.read_live(there, offset, inside)
+        return data + bytes(length - inside), min(sequence, stood_at)  # a site may go back in between
 
     def close(self) -> None:
         """Lets go of the store."""
