@@ -11,6 +11,7 @@ from tidelog.consumers.membership import Membership
 from tidelog.consumers.replica import Replica, State
 from tidelog.errors import NeedsRebuild, NotFound, TidelogError, Unavailable
 from tidelog.producers.log import Log
+from tidelog.schemas.codec import Codec
 from tidelog.schemas.control import GroupCreated, SiteStatus, status_key
 from tidelog.stores.image import Store
 
@@ -85,10 +86,21 @@ class SiteWorker:
 
     def _start_replica(self, record: GroupCreated) -> None:
         cluster = self._deployment.cluster
+        codec, refusal = Codec(), None
+        try:
+            codec = cluster.codec(record)
+        except TidelogError as error:
+            refusal = error
+
+        def open_log() -> Log:
+            if refusal is not None:  # a key that is missing here stops this group, not the worker
+                raise refusal
+            return cluster.log(record)
+
         replica = Replica(
             record.group,
-            cluster.codec(record),
-            lambda: cluster.log(record),
+            codec,
+            open_log,
             lambda: self._open_store(record.group),
             cluster.control,
             self._deployment.config.worker,
@@ -135,9 +147,9 @@ class SiteWorker:
             log.close()
 
     def _status(self, name: str, replica: Replica) -> SiteStatus:
-        before = self._ends.get(name, 0)
-        end = self._ends[name] = self._end_offset(name)
-        progress = replica.progress(before)
+        before, end = self._ends.get(name), self._end_offset(name)
+        self._ends[name] = end
+        progress = replica.progress(end if before is None else before)
         head, error = progress.head, progress.error
         return SiteStatus(
             site=self.site,
@@ -159,14 +171,12 @@ class SiteWorker:
         )
 
     def _end_offset(self, name: str) -> int:
-        if name not in self._logs:
-            try:
+        try:
+            if name not in self._logs:
                 self._logs[name] = self._deployment.cluster.log(self._replicas[name][1])
-            except Unavailable:
-                raise
-            except TidelogError:
-                return 0  # the replica meets the same broken rule and says so
-        return self._logs[name].bounds().end
+            return self._logs[name].bounds().end
+        except TidelogError:
+            return self._ends.get(name, 0)  # the replica meets the same, and says so
 
     def _leave(self, membership: Membership | None) -> None:
         replicas = dict(self._replicas)
