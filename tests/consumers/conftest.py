@@ -119,7 +119,7 @@ class Lab:
 
         def there() -> bool:
             try:
-                return self.store(site).position().head.sequence == wanted
+                return self.store(site).position().head.sequence >= wanted
             except TidelogError:
                 return False
 
