@@ -13,7 +13,7 @@ from tidelog.producers.session import WriterSession
 from tidelog.producers.volume import ReadSide, Volume
 from tidelog.schemas.control import CopyFormed, copy_key
 from tidelog.schemas.events import CopyDropped, Event, Marker, VolumeCreated, VolumeDeleted
-from tidelog.schemas.volumes import DEFAULT_BLOCK_SIZE, MAX_VOLUME_SIZE, valid_block_size
+from tidelog.schemas.volumes import DEFAULT_BLOCK_SIZE, MAX_BLOCKS, valid_block_size, valid_size
 from tidelog.units import parse_size
 
 
@@ -114,10 +114,12 @@ class Group:
         """
         check_name("volume", name)
         size = parse_size(size)
-        if not 0 < size <= MAX_VOLUME_SIZE:
-            raise ConfigError(f"size {size} of volume {name} is not between 1 and {MAX_VOLUME_SIZE} bytes")
         if not valid_block_size(block_size):
             raise ConfigError(f"block size {block_size} of volume {name} is no power of two from 512 to 65536")
+        if not valid_size(size, block_size):
+            raise ConfigError(
+                f"size {size} of volume {name} is not between 1 byte and {MAX_BLOCKS} blocks of {block_size}"
+            )
         with self.session.order:
             there = self.session.state.volumes.named(name)
             if there is not None:

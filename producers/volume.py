@@ -8,7 +8,7 @@ from tidelog.errors import NotFound, OutOfBounds, SiteBehind
 from tidelog.producers.session import out_of_bounds
 from tidelog.producers.volume_file import VolumeFile
 from tidelog.schemas.events import Discard, VolumeResized
-from tidelog.schemas.volumes import MAX_VOLUME_SIZE, VolumeInfo
+from tidelog.schemas.volumes import MAX_BLOCKS, VolumeInfo, valid_size
 from tidelog.units import parse_size
 
 if TYPE_CHECKING:
@@ -96,8 +96,9 @@ class Volume:
         """Sets the size in bytes (or ``"2GiB"``); durable when this returns. What a smaller one cuts off reads as
         zeros if the volume grows again."""
         size = parse_size(size)
-        if not 0 < size <= MAX_VOLUME_SIZE:
-            raise OutOfBounds(f"size {size} is not between 1 and {MAX_VOLUME_SIZE} bytes", group=self._group.name)
+        if not valid_size(size, self.block_size):
+            limits = f"1 byte and {MAX_BLOCKS} blocks of {self.block_size}"
+            raise OutOfBounds(f"size {size} of volume {self.name} is not between {limits}", group=self._group.name)
         session = self._group.session
         with session.order:
             before = self.info.size

@@ -9,7 +9,7 @@ from tidelog.schemas.events import Event, VolumeCreated, VolumeDeleted, VolumeRe
 DEFAULT_BLOCK_SIZE = 4096
 MIN_BLOCK_SIZE = 512
 MAX_BLOCK_SIZE = 65536
-MAX_VOLUME_SIZE = 1 << 50  # 1 PiB, so that no offset comes near the 64 bits of an Avro long
+MAX_BLOCKS = 1 << 32  # the bits of the largest Redis string: a change bitmap is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,11 @@ class VolumeInfo:
 def valid_block_size(block_size: int) -> bool:
     """A power of two from 512 to 65,536 bytes."""
     return MIN_BLOCK_SIZE <= block_size <= MAX_BLOCK_SIZE and block_size & (block_size - 1) == 0
+
+
+def valid_size(size: int, block_size: int) -> bool:
+    """From 1 byte to 2^32 blocks: 16 TiB in blocks of 4 KiB."""
+    return 0 < size <= MAX_BLOCKS * block_size
 
 
 class VolumeTable:
@@ -58,13 +63,14 @@ class VolumeTable:
         if isinstance(event, VolumeCreated):
             if event.name in self._by_name:
                 raise _corrupt(event, f"creates volume {event.name!r}, which exists")
-            if not valid_block_size(event.block_size) or not 0 < event.size <= MAX_VOLUME_SIZE:
+            if not valid_block_size(event.block_size) or not valid_size(event.size, event.block_size):
                 raise _corrupt(event, f"has size {event.size}, block size {event.block_size}")
             self._put(VolumeInfo(event.sequence, event.name, event.size, event.block_size))
         elif isinstance(event, VolumeResized):
-            if not 0 < event.size <= MAX_VOLUME_SIZE:
+            before = self._known(event, event.volume)
+            if not valid_size(event.size, before.block_size):
                 raise _corrupt(event, f"has size {event.size}")
-            self._put(replace(self._known(event, event.volume), size=event.size))
+            self._put(replace(before, size=event.size))
         elif isinstance(event, VolumeDeleted):
             volume = self._known(event, event.volume)
             del self._by_id[volume.id], self._by_name[volume.name]

@@ -16,9 +16,6 @@ from tidelog.schemas.events import (
 from tidelog.schemas.volumes import VolumeInfo, VolumeTable
 from tidelog.stores.state import Image
 
-# Redis strings end at 512 MiB, so a bitmap has this many bits.
-VOLUME_BLOCKS_MAX = 1 << 32
-
 
 def validate(event: Event, offset: int, head: Head, image: Image) -> None:
     """Raises `CorruptEvent` for an event that cannot be true of ``image``, `UnsupportedEvent` for one that this version
@@ -45,7 +42,7 @@ def validate(event: Event, offset: int, head: Head, image: Image) -> None:
         if event.offset < 0 or event.length < 1 or end > volume.size:
             raise _corrupt(event, f"discards {event.offset} to {end} of volume {volume.id}, {volume.size} bytes long")
     elif isinstance(event, VolumeCreated | VolumeDeleted | VolumeResized):
-        _validate_table(event, image.volumes)
+        VolumeTable(image.volumes).fold(event)  # on a copy: it raises for what cannot be
     elif isinstance(event, VolumeCopied):
         raise UnsupportedEvent(
             f"{event.kind} cannot be applied by this version",
@@ -67,20 +64,6 @@ def _validate_batch(batch: WriteBatch, table: VolumeTable) -> None:
             raise _corrupt(
                 batch, f"writes {offset} to {offset + length} of volume {volume}, {sizes[volume]} bytes long"
             )
-
-
-def _validate_table(event: VolumeCreated | VolumeDeleted | VolumeResized, table: VolumeTable) -> None:
-    after = VolumeTable(table)
-    after.fold(event)
-    if isinstance(event, VolumeDeleted):
-        return
-    number = event.sequence if isinstance(event, VolumeCreated) else event.volume
-    if _known(event, number, after).blocks > VOLUME_BLOCKS_MAX:
-        raise UnsupportedEvent(
-            f"{event.kind} makes volume {number} larger than {VOLUME_BLOCKS_MAX} blocks",
-            sequence=event.sequence,
-            hint="a volume of that size needs a larger block size",
-        )
 
 
 def _known(event: Event, volume: int, table: VolumeTable) -> VolumeInfo:
