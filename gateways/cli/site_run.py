@@ -1,7 +1,6 @@
 """`tidelog site run`: a site worker as a process of its own."""
 
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -11,14 +10,12 @@ from tidelog.clock import iso, wall_us
 from tidelog.config import Config
 from tidelog.consumers.kafka_membership import KafkaMembership
 from tidelog.consumers.membership import Membership, SoleWorker
+from tidelog.consumers.process_settings import set_for_worker
 from tidelog.consumers.worker import SiteWorker
 from tidelog.gateways.cli.exit_codes import INTERRUPTED, OK
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.schemas.control import SiteStatus
 
-# kafka-python's I/O thread waits behind decoding with CPython's 5 ms: 0.2 ms doubled what is applied a second
-# (benchmarks/apply). It is a setting of the whole process, so the process owns it and the library leaves it alone.
-SWITCH_INTERVAL = 0.0002
 _LOOK_AGAIN = 0.1
 
 
@@ -30,7 +27,7 @@ def run_worker(invocation: Invocation, site: str, groups: Iterable[str], *, sole
         return SoleWorker() if sole else _kafka_membership(config, site)
 
     worker = SiteWorker(invocation.deployment, site, membership, groups)
-    sys.setswitchinterval(SWITCH_INTERVAL)
+    set_for_worker()
     return WorkerProcess(invocation, worker).serve()
 
 
