@@ -62,14 +62,14 @@ class VolumeTable:
         """Applies a volume event; leaves every other kind alone. Raises `CorruptEvent` for one that cannot be."""
         if isinstance(event, VolumeCreated):
             if event.name in self._by_name:
-                raise _corrupt(event, f"creates volume {event.name!r}, which exists")
+                raise impossible_event(event, f"creates volume {event.name!r}, which exists")
             if not valid_block_size(event.block_size) or not valid_size(event.size, event.block_size):
-                raise _corrupt(event, f"has size {event.size}, block size {event.block_size}")
+                raise impossible_event(event, f"has size {event.size}, block size {event.block_size}")
             self._put(VolumeInfo(event.sequence, event.name, event.size, event.block_size))
         elif isinstance(event, VolumeResized):
             before = self._known(event, event.volume)
             if not valid_size(event.size, before.block_size):
-                raise _corrupt(event, f"has size {event.size}")
+                raise impossible_event(event, f"has size {event.size}")
             self._put(replace(before, size=event.size))
         elif isinstance(event, VolumeDeleted):
             volume = self._known(event, event.volume)
@@ -82,11 +82,12 @@ class VolumeTable:
     def _known(self, event: Event, volume: int) -> VolumeInfo:
         found = self._by_id.get(volume)
         if found is None:
-            raise _corrupt(event, f"names volume {volume}, which does not exist")
+            raise impossible_event(event, f"names volume {volume}, which does not exist")
         return found
 
 
-def _corrupt(event: Event, what: str) -> CorruptEvent:
+def impossible_event(event: Event, what: str) -> CorruptEvent:
+    """The error for an event that is well formed and cannot be, such as a write outside its volume."""
     return CorruptEvent(
         f"{event.kind} {what}",
         sequence=event.sequence,

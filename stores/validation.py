@@ -2,7 +2,7 @@
 
 from operator import add
 
-from tidelog.errors import CorruptEvent, LogDiverged, LogGap, UnsupportedEvent
+from tidelog.errors import LogDiverged, LogGap, UnsupportedEvent
 from tidelog.schemas.chain import Head
 from tidelog.schemas.events import (
     Discard,
@@ -13,7 +13,7 @@ from tidelog.schemas.events import (
     VolumeResized,
     WriteBatch,
 )
-from tidelog.schemas.volumes import VolumeInfo, VolumeTable
+from tidelog.schemas.volumes import VolumeInfo, VolumeTable, impossible_event
 from tidelog.stores.state import Image
 
 
@@ -40,7 +40,9 @@ def validate(event: Event, offset: int, head: Head, image: Image) -> None:
         volume = _known(event, event.volume, image.volumes)
         end = event.offset + event.length
         if event.offset < 0 or event.length < 1 or end > volume.size:
-            raise _corrupt(event, f"discards {event.offset} to {end} of volume {volume.id}, {volume.size} bytes long")
+            raise impossible_event(
+                event, f"discards {event.offset} to {end} of volume {volume.id}, {volume.size} bytes long"
+            )
     elif isinstance(event, VolumeCreated | VolumeDeleted | VolumeResized):
         VolumeTable(image.volumes).fold(event)  # on a copy: it raises for what cannot be
     elif isinstance(event, VolumeCopied):
@@ -61,7 +63,7 @@ def _validate_batch(batch: WriteBatch, table: VolumeTable) -> None:
     sizes = {volume: _known(batch, volume, table).size for volume in set(volumes)}
     for volume, offset, length in zip(volumes, offsets, lengths, strict=True):
         if offset < 0 or length < 1 or offset + length > sizes[volume]:
-            raise _corrupt(
+            raise impossible_event(
                 batch, f"writes {offset} to {offset + length} of volume {volume}, {sizes[volume]} bytes long"
             )
 
@@ -69,13 +71,5 @@ def _validate_batch(batch: WriteBatch, table: VolumeTable) -> None:
 def _known(event: Event, volume: int, table: VolumeTable) -> VolumeInfo:
     found = table.get(volume)
     if found is None:
-        raise _corrupt(event, f"names volume {volume}, which does not exist")
+        raise impossible_event(event, f"names volume {volume}, which does not exist")
     return found
-
-
-def _corrupt(event: Event, what: str) -> CorruptEvent:
-    return CorruptEvent(
-        f"{event.kind} {what}",
-        sequence=event.sequence,
-        hint="no tidelog writer sends this; find out what wrote it before you go on",
-    )
