@@ -9,9 +9,11 @@ waited for hands over to the test (`tests.simulation.coroutine`). In place of th
 """
 
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from random import Random
 from types import SimpleNamespace
 
 import pytest
@@ -68,6 +70,16 @@ class SteppedEvent:
         return self._set
 
 
+class WriterIds:
+    """Where sessions take their ids from, so that a schedule's run is the same each time."""
+
+    random = Random(0)
+
+    @staticmethod
+    def uuid4() -> uuid.UUID:
+        return uuid.UUID(int=WriterIds.random.getrandbits(128))
+
+
 @contextmanager
 def without_threads() -> Iterator[None]:
     """The `threading` of the session, the opening and the fetcher replaced."""
@@ -76,6 +88,7 @@ def without_threads() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (session_module, opening_module, fetcher_module):
             patch.setattr(module, "threading", stepped)
+        patch.setattr(opening_module, "uuid", WriterIds)
         yield
 
 

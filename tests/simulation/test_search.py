@@ -12,7 +12,7 @@ from tests.simulation.search import failure, report, schedule, search, shrink
 from tests.simulation.stepped import without_threads
 from tests.simulation.world import Op
 
-SCHEDULES = int(os.environ.get("TIDELOG_SIM_SCHEDULES", "2000"))
+SCHEDULES = int(os.environ.get("TIDELOG_SIM_SCHEDULES", "3000"))
 FIRST = int(os.environ.get("TIDELOG_SIM_FIRST", "0"))
 PARTS = 8
 
