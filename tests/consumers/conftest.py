@@ -14,7 +14,7 @@ from tidelog.consumers.deployment import MemoryDeployment, open_store
 from tidelog.consumers.membership import Membership, SoleWorker
 from tidelog.consumers.replica import Replica, State
 from tidelog.consumers.worker import SiteWorker
-from tidelog.errors import SessionClosed, TidelogError
+from tidelog.errors import NeedsRebuild, SessionClosed, TidelogError
 from tidelog.producers.group import Group
 from tidelog.producers.memory_log import MemoryLog
 from tidelog.schemas.control import CopyFormed, SiteStatus, copy_key, status_key
@@ -173,6 +173,15 @@ def written(group: Group, rounds: int = 3) -> Group:
 def state(replica: Replica) -> State:
     """What a replica says of itself."""
     return replica.progress(0).state
+
+
+def needs_rebuild(replica: Replica) -> NeedsRebuild:
+    """Waits for a replica to say that its site must be rebuilt; why."""
+    until(lambda: not replica.running, "the halt")
+    progress = replica.progress(0)
+    assert progress.state is State.NEEDS_REBUILD
+    assert isinstance(progress.error, NeedsRebuild) and "rebuild" in progress.error.hint
+    return progress.error
 
 
 @pytest.fixture

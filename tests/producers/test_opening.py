@@ -2,19 +2,17 @@
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 
 import pytest
 
-from tests.producers.author import following, opening, put
+from tests.producers.author import following, put
 from tests.producers.conftest import GROUP_ID, Lab, events, until
 from tidelog.clock import HybridClock
-from tidelog.errors import ClockSkew, CorruptEvent, Fenced, LogDiverged, LogUnavailable
-from tidelog.producers import opening as opening_module
+from tidelog.errors import ClockSkew, CorruptEvent, LogDiverged, LogUnavailable
 from tidelog.producers.group_state import KnownCopy, Vouched
 from tidelog.producers.memory_log import MemoryLog
 from tidelog.producers.memory_send import Outcome
-from tidelog.schemas.chain import Head, origin
+from tidelog.schemas.chain import Head
 from tidelog.schemas.codec import group_seal
 from tidelog.schemas.events import Heartbeat
 
@@ -43,107 +41,6 @@ def test_every_session_is_one_epoch_further(lab: Lab) -> None:
     reference = lab.reference()
     assert len(writers) == 4 and reference.epoch == 4 and len(reference.copies) == 4
     assert not any(reference.skipped.values())
-
-
-def test_l1_a_session_extends_the_head_not_the_last_record(lab: Lab) -> None:
-    """L1: the last record is a lost race; who extended that would flush into nothing."""
-    first = lab.session()
-    put(lab.log, opening(origin(GROUP_ID)))
-    session = lab.session()
-    session.emit(Heartbeat)
-    session.flush()
-    assert session.epoch == 2
-    assert lab.reference().at(session.confirmed.sequence).seal == session.confirmed.seal
-    assert first.confirmed.sequence == 1
-
-
-def test_l1_a_record_between_fold_and_opening_is_not_overlooked(lab: Lab) -> None:
-    """L1: the writer before us appends after we have read; our opening is void there, and the next one counts."""
-    busy = lab.group()
-    busy.create_volume("v", KIB)
-    real = lab.log.appender
-    times = []
-
-    def appender() -> object:
-        if not times:
-            times.append(1)
-            busy.volume("v").write(0, b"in between")
-            busy.flush()
-        return real()
-
-    lab.log.appender = appender  # type: ignore[method-assign,assignment]
-    session = lab.session()
-    session.emit(Heartbeat)
-    session.flush()
-    reference = lab.reference()
-    assert reference.sequence == session.confirmed.sequence and reference.void_openings == [2]
-    assert reference.volumes[2].data[:10] == b"in between"
-
-
-def test_two_lost_races_at_most_against_a_busy_writer(lab: Lab) -> None:
-    """A writer that appends between every read and every opening sees the first void one when it appends the next
-    time, which costs the opener its second try; then it yields."""
-    busy = lab.group()
-    volume = busy.create_volume("v", KIB)
-    real = lab.log.appender
-    tries: list[int] = []
-
-    def appender() -> object:
-        tries.append(1)
-        with suppress(Fenced):
-            volume.write(0, b"x")
-            busy.flush()
-        if len(tries) > 1:
-            until(lambda: busy.session._confirmations.error is not None, "stepping down")
-        return real()
-
-    lab.log.appender = appender  # type: ignore[method-assign,assignment]
-    session = lab.session()
-    assert len(tries) == 3 and session.epoch == 2
-    with pytest.raises(Fenced):
-        busy.flush()
-    assert lab.reference().sequence == session.confirmed.sequence
-
-
-def test_openings_that_always_lose(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody else wins every time: `Fenced` after a bounded number of tries."""
-    monkeypatch.setattr(opening_module, "MAX_ATTEMPTS", 4)
-    head = origin(GROUP_ID)
-    real = lab.log.appender
-
-    def appender() -> object:
-        nonlocal head
-        head = put(lab.log, opening(head, timestamp_us=head.timestamp_us + 1))
-        return real()
-
-    lab.log.appender = appender  # type: ignore[method-assign,assignment]
-    with pytest.raises(Fenced, match="4 openings in a row"):
-        lab.session()
-
-
-def test_many_open_at_once(lab: Lab) -> None:
-    """Several processes open together: one is the writer in the end, and whoever could flush before it counts."""
-    flushed: list[Head] = []
-    lock = threading.Lock()
-
-    def run() -> None:
-        try:
-            session = lab.session()
-            for _ in range(20):
-                session.emit(Heartbeat)
-                head = session.flush()
-                with lock:
-                    flushed.append(head)
-        except Fenced:
-            pass
-
-    threads = [threading.Thread(target=run) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    counted = {event.seal for event in lab.reference().counted}
-    assert flushed and all(head.seal in counted for head in flushed)
 
 
 def test_an_empty_log_that_has_lost_its_beginning(lab: Lab) -> None:
