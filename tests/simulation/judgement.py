@@ -10,6 +10,7 @@ from tidelog.errors import Fenced, LogDiverged, LogUnavailable
 from tidelog.producers.follower import carries_head
 from tidelog.producers.session import WriterSession
 from tidelog.schemas.codec import SEAL_SIZE
+from tidelog.schemas.events import Heartbeat
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -80,6 +81,9 @@ def recover(world: "World") -> None:
     for a, b, c in ((0, 1, 0), (0, 2, 1)):
         world.write(a, b, c)
         world.mark(0, 0, 0)
+    # A reader that stands exactly at the end of a log which has grown again has seen nothing that could tell it.
+    while any(worker.reads_at >= world.log._end for site in world.sites for worker in site.workers):
+        session.emit(Heartbeat)
     if session.confirmed.sequence != session._planned.sequence:
         raise Violation("a session with the log to itself confirms nothing")
     reference = world.reference()
