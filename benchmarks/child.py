@@ -44,9 +44,9 @@ class Child(Generic[Result]):
         self.pid = self._process.pid
         self._send((function, arguments, named))
 
-    def say(self) -> None:
+    def say(self, what: object = None) -> None:
         """Gives the word that the function awaits."""
-        self._send(None)
+        self._send(what)
 
     def hear(self, timeout: float = TIMEOUT) -> Any:
         """The next thing that the function tells."""
@@ -106,9 +106,9 @@ def tell(what: object = None) -> None:
     _dump((_WORD, what))
 
 
-def await_word() -> None:
-    """In a child: returns when the parent says so. Raises `EOFError` when the parent is gone."""
-    pickle.load(sys.stdin.buffer)
+def await_word() -> Any:
+    """In a child: what the parent says, when it does. Raises `EOFError` when the parent is gone."""
+    return pickle.load(sys.stdin.buffer)
 
 
 def main() -> None:

@@ -72,16 +72,20 @@ def apply(servers: Servers, group: str, until: int, copies: int = 0, site: str =
     return samples
 
 
-def serve(servers: Servers, group: str, site: str) -> None:
-    """Runs the site's worker until the parent gives the word; tells when it has applied the first event."""
+def serve(servers: Servers, group: str, site: str) -> str:
+    """Runs the site's worker until the parent gives the word; tells when it has applied the first event. What the
+    replica says of itself in the end."""
     set_for_worker()
     deployment = RealDeployment(servers.config())
     open_store(deployment, site, group, create=True).close()
     with _working(deployment, group, site) as worker:
-        _sample(_replica(worker, group), 1)
+        replica = _replica(worker, group)
+        _sample(replica, 1)
         tell()
         await_word()
+        said = f"{replica.progress(0)}, worker: {worker.unreachable or 'well'}"
     deployment.close()
+    return said
 
 
 def _sample(replica: Replica, until: int) -> Samples:

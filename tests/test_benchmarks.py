@@ -3,11 +3,13 @@
 import json
 import math
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+import benchmarks.__main__
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.arithmetic import (
     Row,
@@ -24,6 +26,7 @@ from benchmarks.arithmetic import (
 from benchmarks.child import Child, ChildError, await_word, in_child, tell
 from benchmarks.load import Load
 from benchmarks.report import print_rows, write_json
+from benchmarks.servers import Bench, Servers
 from tidelog.consumers.process_settings import SWITCH_INTERVAL, set_for_worker
 
 
@@ -114,6 +117,25 @@ def test_an_unknown_benchmark_is_refused_before_servers_start(capsys: pytest.Cap
     assert all(name in complaint for name in BENCHMARKS)
 
 
+def test_a_benchmark_that_fails_costs_the_others_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(bench: Bench) -> list[Row]:
+        raise TimeoutError(f"on purpose, {bench.pairs} pairs")
+
+    def works(bench: Bench) -> list[Row]:
+        return [bounded("works", "s", [1.0] * bench.pairs, 2, at_most(1))]
+
+    bench = Bench(Servers("nowhere", {}), "no servers", pairs=3)
+    monkeypatch.setattr(benchmarks.__main__, "started", lambda *_: nullcontext(bench))
+    monkeypatch.setattr(benchmarks.__main__, "BENCHMARKS", {"cut": fails, "flush": works})
+    assert main(["--json", str(tmp_path / "results.json")]) == 1
+    assert [row["name"] for row in json.loads((tmp_path / "results.json").read_text())] == ["works"]
+    told = capsys.readouterr()
+    assert "on purpose, 3 pairs" in told.err and "could not be carried out: cut" in told.err
+    assert "no servers" in told.out
+
+
 def _double(value: int) -> int:
     print("what a child prints does not disturb the channel")
     return 2 * value
@@ -126,8 +148,7 @@ def _as_worker() -> float:
 
 def _converse() -> str:
     tell("ready")
-    await_word()
-    return "done"
+    return f"done with {await_word()}"
 
 
 def _fail() -> None:
@@ -139,8 +160,8 @@ def test_a_child_answers_speaks_and_fails_aloud() -> None:
     assert in_child(_double, 21) == 42
     with Child(_converse) as child:
         assert child.hear() == "ready"
-        child.say()
-        assert child.result() == "done"
+        child.say("that")
+        assert child.result() == "done with that"
     with pytest.raises(ChildError, match="on purpose"):
         in_child(_fail)
 
