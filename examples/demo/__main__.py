@@ -8,9 +8,7 @@ import random
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import redis
@@ -19,6 +17,7 @@ from rich.table import Table
 
 import tidelog
 from examples.demo import bank
+from examples.demo.traffic import Traffic
 from examples.demo.workers import Workers
 from tidelog.clock import iso
 from tidelog.errors import TidelogError
@@ -84,27 +83,24 @@ class Demo:
             self.say(
                 f"{bank.ACCOUNTS} accounts with {bank.BALANCE} each; transfers for {SECONDS} s, a PITC every second"
             )
-            stop, transactions = threading.Event(), [0]
-            teller = _thread(lambda: _transfer_until(stop, connection, transactions))
-            marker = _thread(lambda: self.mark_until(stop, group))
-            time.sleep(SECONDS / 2)
-            self.say(f"SIGKILL to osaka's worker (process {workers.kill('osaka')}), and a new one started")
-            workers.start("osaka")
-            time.sleep(SECONDS / 2)
-            stop.set()
-            teller.join()
-            marker.join()
+            rng = random.Random(20261122)
+            with Traffic(lambda: bank.transfer(connection, rng), group.mark) as traffic:
+                time.sleep(SECONDS / 2)
+                process = workers.kill("osaka")
+                traffic.killed()
+                self.say(f"SIGKILL to osaka's worker (process {process}), and a new one started")
+                workers.start("osaka")
+                time.sleep(SECONDS / 2)
+            self.marks = traffic.marks
+            self.say(
+                f"{traffic.transactions} transactions of {bank.TRANSFERS} transfers committed, {len(self.marks)} PITCs"
+            )
+            for holds, what in traffic.checks():
+                self.check(holds, what)
             connection.close()
             group.flush()
-            self.say(f"{transactions[0]} transactions of {bank.TRANSFERS} transfers committed, {len(self.marks)} PITCs")
-            self.check(transactions[0] > 0 and len(self.marks) > 0, "the bank was open")
             for copy in self.marks:
                 self.receipts[copy.name] = copy.wait(sites=SITES, timeout=60)
-
-    def mark_until(self, stop: threading.Event, group: tidelog.Group) -> None:
-        """A consistency marker every second, whatever the transactions are doing just then."""
-        while not stop.wait(1):
-            self.marks.append(group.mark(f"pitc-{len(self.marks) + 1:02}"))
 
     def catalogue(self) -> None:
         """Every PITC x every site, from the receipts."""
@@ -153,19 +149,6 @@ class Demo:
         with tidelog.open_site("london", config=self.config) as site:
             after = site.group(GROUP).copy(newest.name).digest()
         self.check(after == before, f"london's newest PITC {newest.name} has digest {after.hex()} again")
-
-
-def _transfer_until(stop: threading.Event, connection: object, transactions: list[int]) -> None:
-    rng = random.Random(20261122)
-    while not stop.is_set():
-        bank.transfer(connection, rng)  # type: ignore[arg-type]
-        transactions[0] += 1
-
-
-def _thread(target: Callable[[], None]) -> threading.Thread:
-    thread = threading.Thread(target=target, daemon=True)
-    thread.start()
-    return thread
 
 
 def main() -> int:

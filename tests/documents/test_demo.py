@@ -3,9 +3,14 @@
 import os
 import subprocess
 import sys
+import time
+from itertools import count
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+
+from examples.demo.traffic import Traffic
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,3 +41,32 @@ def test_the_demo_holds() -> None:
 
 def _has_java(path: str) -> bool:
     return any(Path(part, "java").exists() for part in path.split(os.pathsep))
+
+
+def _fails_at(turn: int) -> Mock:
+    """Takes 10 ms a turn, and ends with an error at one of them."""
+    turns = count()
+
+    def work(*_: object) -> None:
+        time.sleep(0.01)
+        if next(turns) == turn:
+            raise RuntimeError("disk full")
+
+    return Mock(side_effect=work)
+
+
+def _run(transfer: Mock, mark: Mock, *, seconds_after_kill: float = 1.2) -> list[bool]:
+    with Traffic(transfer, mark) as traffic:
+        time.sleep(0.3)
+        traffic.killed()
+        time.sleep(seconds_after_kill)
+    return [holds for holds, _ in traffic.checks()]
+
+
+def test_the_demo_notices_what_its_threads_do() -> None:
+    """An error of the teller or the marker, no transaction after the kill, too few PITCs: each fails its check."""
+    assert _run(_fails_at(-1), _fails_at(-1)) == [True, True, True]
+    assert _run(_fails_at(3), _fails_at(-1)) == [False, False, True]
+    assert _run(_fails_at(0), _fails_at(0)) == [False, False, False]
+    assert _run(_fails_at(-1), _fails_at(1), seconds_after_kill=3.5) == [False, True, False]
+    assert _run(_fails_at(-1), _fails_at(-1), seconds_after_kill=0.3) == [True, True, False]
