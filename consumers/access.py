@@ -75,8 +75,9 @@ def _open(deployment: Deployment, name: str, site: str | None, clock: HybridCloc
             vouched=_vouched(deployment, site, name, log.cluster_id),
             clock=clock,
         )
-    except TidelogError as error:
-        error.group = error.group or name
+    except BaseException as error:  # Ctrl-C, too, must not leave connections behind
+        if isinstance(error, TidelogError):
+            error.group = error.group or name
         read_side.close()
         log.close()
         raise

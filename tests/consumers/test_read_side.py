@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from tests.consumers.conftest import KIB, Lab, until, written
 from tidelog.consumers.access import open_site
 from tidelog.consumers.read_side import SiteReadSide
-from tidelog.errors import NotFound, OutOfBounds, SiteBehind, StoreUnavailable
+from tidelog.errors import LogUnavailable, NotFound, OutOfBounds, SiteBehind, StoreUnavailable
 from tidelog.producers import volume as volume_module
 from tidelog.producers.follower import Follower
 from tidelog.producers.group import Group
+from tidelog.producers.memory_log import MemoryLog
 from tidelog.schemas.volumes import VolumeInfo
 
 
@@ -261,3 +263,18 @@ def test_a_site_for_reading(lab: Lab) -> None:
     with pytest.raises(NotFound, match="no site 'paris'"):
         open_site("paris", deployment=lab.deployment)
     group.mark("still-the-writer")
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt(), LogUnavailable("down")])
+def test_an_opening_that_is_cut_short_lets_go_of_all(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, interruption: BaseException
+) -> None:
+    """The log and the read side are closed on Ctrl-C as on an error, which then names the group."""
+    closed = []
+    monkeypatch.setattr(MemoryLog, "close", lambda _: closed.append("log"))
+    monkeypatch.setattr(SiteReadSide, "close", lambda _: closed.append("read side"))
+    monkeypatch.setattr("tidelog.consumers.access.open_session", Mock(side_effect=interruption))
+    with pytest.raises(type(interruption)) as told:
+        lab.group("osaka")
+    assert sorted(closed) == ["log", "read side"]
+    assert getattr(told.value, "group", "bank") == "bank"
