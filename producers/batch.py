@@ -9,31 +9,29 @@ MAX_WRITES = 4096
 class OpenBatch:
     """The write batch that is being filled. Not thread-safe: the session's lock is held around it.
 
-    Parallel lists, because the per-write cost decides the speed of small writes (notes: structure of arrays).
+    One list, so that a write is in the batch or not, wherever Ctrl-C falls: five parallel lists could be left with
+    unequal lengths. They are made when the batch closes.
     """
 
-    __slots__ = ("data", "lengths", "offsets", "sequence", "size", "timestamps_us", "volumes")
+    __slots__ = ("sequence", "size", "writes")
 
     def __init__(self, sequence: int) -> None:
         self.sequence = sequence  # of the first write
-        self.volumes: list[int] = []
-        self.offsets: list[int] = []
-        self.lengths: list[int] = []
-        self.timestamps_us: list[int] = []
-        self.data: list[bytes] = []
+        self.writes: list[tuple[int, int, bytes, int]] = []  # volume, offset, data, stamp in UTC microseconds
         self.size = 0  # bytes of data
 
     def event(self, epoch: int, writer: bytes, previous: bytes) -> WriteBatch:
-        """The batch as the event that goes into the log."""
+        """The batch as the event that goes into the log: a structure of arrays."""
+        volumes, offsets, data, timestamps_us = zip(*self.writes, strict=True)
         return WriteBatch(
             epoch=epoch,
             writer=writer,
             sequence=self.sequence,
-            timestamp_us=self.timestamps_us[-1],
+            timestamp_us=timestamps_us[-1],
             previous=previous,
-            volumes=self.volumes,
-            offsets=self.offsets,
-            lengths=self.lengths,
-            timestamps_us=self.timestamps_us,
-            data=b"".join(self.data),
+            volumes=list(volumes),
+            offsets=list(offsets),
+            lengths=list(map(len, data)),
+            timestamps_us=list(timestamps_us),
+            data=b"".join(data),
         )

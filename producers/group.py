@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from tidelog.clock import iso
-from tidelog.errors import AlreadyExists, ConfigError, CopiesDiffer, NotFound, SiteBehind, TidelogError
+from tidelog.errors import AlreadyExists, ConfigError, CopiesDiffer, NotFound, SiteBehind, TidelogError, UsageError
 from tidelog.names import check_name
 from tidelog.producers.control import Control, ControlView
 from tidelog.producers.session import WriterSession
@@ -38,6 +38,8 @@ class MarkedCopy:
         Raises `SiteBehind` after ``timeout`` seconds, naming who has not answered, and `CopiesDiffer` if the digests
         are not all equal.
         """
+        if isinstance(sites, str):
+            raise UsageError(f"sites is a list of names, such as [{sites!r}]")
         wanted = set(sites)
         arrived = self._control.wait_for(lambda view: wanted <= self._matching(view).keys(), timeout)
         receipts = self.receipts()

@@ -6,6 +6,7 @@ every own write after that sequence; as there is one writer, the result is what 
 
 import threading
 from collections import deque
+from itertools import islice
 from typing import NamedTuple
 
 from tidelog.producers.batch import OpenBatch
@@ -14,6 +15,8 @@ from tidelog.producers.batch import OpenBatch
 _PAGE = 4096
 # What spans more than this is not indexed by page but kept in a list of its own: a discard may span a whole volume.
 _LONG = 256 * _PAGE
+# Batches that are indexed before writers get a turn: some milliseconds of small writes.
+_SLICE = 4
 
 
 class Patch(NamedTuple):
@@ -43,8 +46,8 @@ class Overlay:
 
     def add_batch(self, batch: OpenBatch) -> None:
         """A closed batch; its lists no longer change."""
-        last = batch.sequence + len(batch.lengths) - 1
-        self._add(last, batch.size + 128 * len(batch.lengths), batch)
+        count = len(batch.writes)
+        self._add(batch.sequence + count - 1, batch.size + 128 * count, batch)
 
     def add_zeros(self, volume: int, sequence: int, offset: int, length: int) -> None:
         """A discard, or what a shrink cuts off."""
@@ -66,7 +69,7 @@ class Overlay:
         with self._lock:
             if after < self.floor:
                 return False
-            self._index()
+            self._index(len(self._recent))
             found = {patch.sequence: patch for patch in self._long.get(volume, ())}
             if self._pages:
                 for page in range(offset // _PAGE, (end - 1) // _PAGE + 1):
@@ -74,9 +77,9 @@ class Overlay:
         for sequence in sorted(found):
             if sequence > after:
                 _lay(found[sequence], offset, data)
-        for index, written in enumerate(unsent.volumes):
-            if written == volume and unsent.offsets[index] < end:
-                _lay(Patch(0, unsent.offsets[index], unsent.lengths[index], unsent.data[index]), offset, data)
+        for written, start, content, _ in unsent.writes:
+            if written == volume and start < end:
+                _lay(Patch(0, start, len(content), content), offset, data)
         return True
 
     def _add(self, last: int, size: int, what: OpenBatch | tuple[int, Patch]) -> None:
@@ -86,15 +89,25 @@ class Overlay:
             while self._size > self._capacity and len(self._recent) > 1:
                 self._drop_oldest()
 
-    def _index(self) -> None:
-        for position in range(self._indexed, len(self._recent)):
-            for volume, patch in _patches(self._recent[position][2]):
+    def index(self) -> None:
+        """Makes ready what came since the last read, a slice at a time, so that writers need not wait for all of it."""
+        unready = True
+        while unready:
+            with self._lock:
+                unready = self._index(_SLICE)
+
+    def _index(self, most: int) -> bool:
+        """Indexes up to ``most`` more; whether any are left."""
+        stop = min(len(self._recent), self._indexed + most)
+        for _, _, what in islice(self._recent, self._indexed, stop):
+            for volume, patch in _patches(what):
                 if patch.length > _LONG:
                     self._long.setdefault(volume, []).append(patch)
                     continue
                 for page in _pages(patch):
                     self._pages.setdefault((volume, page), []).append(patch)
-        self._indexed = len(self._recent)
+        self._indexed = stop
+        return stop < len(self._recent)
 
     def _drop_oldest(self) -> None:
         last, size, what = self._recent.popleft()
@@ -129,8 +142,6 @@ def _patches(what: OpenBatch | tuple[int, Patch]) -> list[tuple[int, Patch]]:
     if not isinstance(what, OpenBatch):
         return [what]
     return [
-        (volume, Patch(what.sequence + index, offset, length, data))
-        for index, (volume, offset, length, data) in enumerate(
-            zip(what.volumes, what.offsets, what.lengths, what.data, strict=True)
-        )
+        (volume, Patch(what.sequence + index, offset, len(data), data))
+        for index, (volume, offset, data, _) in enumerate(what.writes)
     ]

@@ -19,7 +19,7 @@ from tidelog.producers.log import UNKNOWN_OFFSET, Appender, Log
 from tidelog.producers.overlay import Overlay
 from tidelog.schemas.chain import Head
 from tidelog.schemas.codec import Codec
-from tidelog.schemas.events import Event, Heartbeat
+from tidelog.schemas.events import Discard, Event, Heartbeat, VolumeResized, WriteBatch
 from tidelog.schemas.volumes import VolumeInfo
 
 # A long linger keeps neither the fence nor the end of a session waiting for longer than this (seconds).
@@ -102,26 +102,23 @@ class WriterSession:
             if self._confirmations.unconfirmed_bytes > self._settings.buffer_bytes:
                 self._await_room()
             batch = self._batch
-            batch.volumes.append(volume)
-            batch.offsets.append(offset)
-            batch.lengths.append(len(data))
-            batch.timestamps_us.append(self._clock.stamp())
-            batch.data.append(data)
+            batch.writes.append((volume, offset, data, self._clock.stamp()))
             batch.size += len(data)
-            if batch.size >= self._settings.batch_bytes or len(batch.lengths) >= MAX_WRITES:
+            if batch.size >= self._settings.batch_bytes or len(batch.writes) >= MAX_WRITES:
                 self._close_batch()
-            elif len(batch.lengths) == 1:
+            elif len(batch.writes) == 1:
                 self._wake.set()
 
     def emit(self, kind: type[Event], **fields: Any) -> Event:
-        """Closes the open batch and sends one event behind it, with the group's state following; not confirmed yet."""
+        """Closes the open batch and sends one event behind it, with the group's state following; not confirmed yet.
+        Blocks as `write` does."""
         with self._order:
             if self._confirmations.error is not None or self._closed:
                 self._raise()
+            if self._confirmations.unconfirmed_bytes > self._settings.buffer_bytes:
+                self._await_room()
             self._close_batch()
-            event = self._send(kind, timestamp_us=self._clock.stamp(), **fields)
-            self.state.fold(event)
-            return event
+            return self._send(kind, timestamp_us=self._clock.stamp(), **fields)
 
     def flush(self) -> Head:
         """Returns when everything written or emitted before this call is confirmed in the log: that is the ack.
@@ -140,15 +137,19 @@ class WriterSession:
         return confirmations.confirmed
 
     def patch(self, volume: int, offset: int, data: bytearray, after: int) -> bool:
-        """Lays every own write after sequence ``after`` over a site's ``data``; False if some of them are forgotten."""
+        """Lays every own write after sequence ``after`` over a site's ``data``; False if some of them are forgotten.
+        Raises what ended the session: its unconfirmed writes are then no part of the volume."""
+        self.overlay.index()  # the long part, without the lock that every writer needs
         with self._order:
+            if self._confirmations.error is not None or self._closed:
+                self._raise()
             return self.overlay.patch(volume, offset, data, after, self._batch)
 
     def close(self) -> None:
         """Flushes and ends. Raises as `flush` does, also of a session that failed earlier with something unconfirmed:
         who leaves without an error has everything in the log. Closing twice does nothing more."""
         try:
-            unconfirmed = self._batch.lengths or self.confirmed.sequence < self._promised
+            unconfirmed = self._batch.writes or self.confirmed.sequence < self._promised
             if not self._closed and (self._confirmations.error is None or unconfirmed):
                 self.flush()
         finally:
@@ -163,40 +164,49 @@ class WriterSession:
     # ---- sending, under the order lock
 
     def _close_batch(self) -> None:
-        batch = self._batch
-        if not batch.lengths:
-            return
-        event = batch.event(self.epoch, self.writer, self._planned.seal)
-        self.overlay.add_batch(batch)
-        self._batch = OpenBatch(event.last_sequence + 1)
-        self._append(event)
+        if self._batch.writes:
+            self._append(self._batch.event(self.epoch, self.writer, self._planned.seal))
 
     def _send(self, kind: type[Event], **fields: Any) -> Event:
-        event = kind(
-            epoch=self.epoch,
-            writer=self.writer,
-            sequence=self._planned.sequence + 1,
-            previous=self._planned.seal,
-            **fields,
-        )
-        self._batch = OpenBatch(event.last_sequence + 1)
-        return replace(event, seal=self._append(event))
+        fields |= {"epoch": self.epoch, "writer": self.writer, "previous": self._planned.seal}
+        return self._append(kind(sequence=self._planned.sequence + 1, **fields))
 
-    def _append(self, event: Event) -> bytes:
+    def _append(self, event: Event) -> Event:
+        """Encodes an event and hands it to the log; with its seal. Ctrl-C while it encodes has changed nothing; any
+        interruption after that ends the session, since the log may then hold what its state does not."""
         message, seal = self._codec.encode(event)
-        head = Head(event.last_sequence, seal, self.epoch, self.writer, event.timestamp_us, UNKNOWN_OFFSET)
-        confirmations = self._confirmations
-        sent = confirmations.sending(head, len(message))
-        self._planned = head
-        if not isinstance(event, Heartbeat):
-            self._promised = head.sequence
-        self._last_send = time.monotonic()
+        event = replace(event, seal=seal)
         try:
-            self._appender.send(message, partial(confirmations.acknowledged, sent))
-        except TidelogError as error:
-            confirmations.fail(error)
-            self._raise()
-        return seal
+            self._hand_over(event, message)
+        except BaseException as error:
+            self._confirmations.fail(error if isinstance(error, TidelogError) else _interrupted(error))
+            raise
+        return event
+
+    def _hand_over(self, event: Event, message: bytes) -> None:
+        self._lay_over(event)
+        self._batch = OpenBatch(event.last_sequence + 1)
+        self._planned = Head(
+            event.last_sequence, event.seal, self.epoch, self.writer, event.timestamp_us, UNKNOWN_OFFSET
+        )
+        if not isinstance(event, Heartbeat):
+            self._promised = event.last_sequence
+        self._last_send = time.monotonic()
+        confirmations = self._confirmations
+        sent = confirmations.sending(self._planned, len(message))
+        self._appender.send(message, partial(confirmations.acknowledged, sent))
+        self.state.fold(event)
+
+    def _lay_over(self, event: Event) -> None:
+        """What a read of one's own writes must see of this event before a site has applied it."""
+        if isinstance(event, WriteBatch):
+            self.overlay.add_batch(self._batch)
+        elif isinstance(event, Discard):
+            self.overlay.add_zeros(event.volume, event.sequence, event.offset, event.length)
+        elif isinstance(event, VolumeResized):
+            before = self.state.volumes.get(event.volume)
+            if before is not None and event.size < before.size:
+                self.overlay.add_zeros(event.volume, event.sequence, event.size, before.size - event.size)
 
     def _await_room(self) -> None:
         confirmations, most = self._confirmations, self._settings.buffer_bytes
@@ -236,7 +246,7 @@ class WriterSession:
 
     def _linger(self) -> None:
         batch, confirmations = self._batch, self._confirmations
-        if not batch.lengths:
+        if not batch.writes:
             return
         until = time.monotonic() + self._settings.linger
         while (left := until - time.monotonic()) > 0:
@@ -260,10 +270,17 @@ class WriterSession:
             return
         try:
             ended = self._closed or self._confirmations.error is not None
-            if not ended and self._idle_for() <= 0 and not self._batch.lengths:
+            if not ended and self._idle_for() <= 0 and not self._batch.writes:
                 self._send(Heartbeat, timestamp_us=self._clock.stamp())
         finally:
             self._order.release()
+
+
+def _interrupted(error: BaseException) -> TidelogError:
+    return TidelogError(
+        f"the writer session was interrupted while it handed an event to the log ({type(error).__name__})",
+        hint="open the group again; unflushed writes may or may not be in the log",
+    )
 
 
 def out_of_bounds(info: VolumeInfo | None, what: str, offset: int, length: int) -> OutOfBounds:

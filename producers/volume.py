@@ -89,8 +89,7 @@ class Volume:
             info = self.info
             if offset < 0 or length <= 0 or offset + length > info.size:
                 raise out_of_bounds(info, "discard", offset, length)
-            event = session.emit(Discard, volume=self.id, offset=offset, length=length)
-            session.overlay.add_zeros(self.id, event.sequence, offset, length)
+            session.emit(Discard, volume=self.id, offset=offset, length=length)
 
     def resize(self, size: int | str) -> None:
         """Sets the size in bytes (or ``"2GiB"``); durable when this returns. What a smaller one cuts off reads as
@@ -99,12 +98,7 @@ class Volume:
         if not valid_size(size, self.block_size):
             limits = f"1 byte and {MAX_BLOCKS} blocks of {self.block_size}"
             raise OutOfBounds(f"size {size} of volume {self.name} is not between {limits}", group=self._group.name)
-        session = self._group.session
-        with session.order:
-            before = self.info.size
-            event = session.emit(VolumeResized, volume=self.id, size=size)
-            if size < before:
-                session.overlay.add_zeros(self.id, event.sequence, size, before - size)
+        self._group.session.emit(VolumeResized, volume=self.id, size=size)
         self.flush()
 
     def read(self, offset: int, length: int) -> bytes:

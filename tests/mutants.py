@@ -165,6 +165,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/simulation tests/producers",
     ),
     Mutant(
+        "interrupted-session-goes-on",
+        "producers/session.py",
+        "            self._confirmations.fail(error if isinstance(error, TidelogError) else _interrupted(error))\n",
+        "            pass\n",
+        "tests/producers/test_interruption.py",
+    ),
+    Mutant(
         "write-past-the-end-goes-out",
         "producers/session.py",
         "            if info is None or offset < 0 or not data or offset + len(data) > info.size:\n",

@@ -165,3 +165,18 @@ def test_a_cluster_that_is_away_at_the_start(lab: Lab) -> None:
         lab.session()
     lab.log.restore()
     assert lab.session().epoch == 1
+
+
+def test_events_wait_for_room_too(lab: Lab) -> None:
+    """Discards, like writes, are held up while the buffer is full: a log that is away does not fill the memory."""
+    group = lab.group(buffer_bytes=4 * KIB, write_timeout=0.3)
+    volume = group.create_volume("data", "1MiB")
+    lab.log.hold()
+
+    def discard_all() -> None:
+        for _ in range(1000):
+            volume.discard(0, 4096)
+
+    with pytest.raises(LogUnavailable):
+        discard_all()
+    assert group.session._confirmations.unconfirmed_bytes < 5 * KIB

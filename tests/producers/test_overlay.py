@@ -179,7 +179,7 @@ def test_the_overlay_alone() -> None:
             batch = OpenBatch(sequence)
             for _ in range(random.randint(1, 5)):
                 fill(batch, random)
-                written.append((sequence, batch.volumes[-1], batch.offsets[-1], batch.data[-1]))
+                written.append((sequence, *batch.writes[-1][:3]))
                 sequence += 1
             overlay.add_batch(batch)
         if random.random() < 0.1:
@@ -193,7 +193,7 @@ def test_the_overlay_alone() -> None:
             assert data == b"\xee" * length
             continue
         wanted = bytearray(b"\xee" * length)
-        last = (sequence, unsent.volumes[0], unsent.offsets[0], unsent.data[0])
+        last = (sequence, *unsent.writes[0][:3])
         for number, volume, start, content in [*written, last]:
             if volume == 1 and number > after - (number == sequence):
                 low, high = max(start, offset), min(start + len(content), offset + length)
@@ -205,8 +205,5 @@ def test_the_overlay_alone() -> None:
 def fill(batch: OpenBatch, random: Random) -> None:
     """One more write in a batch, to volume 1 or 2."""
     data = random.randbytes(random.choice((1, 100, 4096, 6000)))
-    batch.volumes.append(random.randint(1, 2))
-    batch.offsets.append(random.randrange(30_000))
-    batch.lengths.append(len(data))
-    batch.data.append(data)
+    batch.writes.append((random.randint(1, 2), random.randrange(30_000), data, 0))
     batch.size += len(data)
