@@ -5,8 +5,10 @@ are paused. The data is read by each replica's own reader, from the store's posi
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from kafka import OffsetAndMetadata, TopicPartition
+from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.errors import KafkaError
 
 from tidelog.config import Config
@@ -26,6 +28,8 @@ class KafkaMembership:
             session_timeout_ms=int(worker.session_timeout * 1000),
             heartbeat_interval_ms=int(worker.heartbeat_interval * 1000),
             max_poll_interval_ms=int(worker.max_poll_interval * 1000),
+            # Every log has one partition, and the default (range, topic by topic) gives all of them to one member.
+            partition_assignment_strategy=(RoundRobinPartitionAssignor,),
             # Nothing is fetched here; without a committed offset the subscription must not fail either.
             auto_offset_reset="earliest",
         )
@@ -54,8 +58,10 @@ class KafkaMembership:
         assigned = self._consumer.assignment()
         known = {TopicPartition(topic, 0): OffsetAndMetadata(offset, "", -1) for topic, offset in offsets.items()}
         known = {partition: offset for partition, offset in known.items() if partition in assigned}
-        if known:
-            self._consumer.commit_async(known)
+        # A member that was fenced is refused here; `owned` meets the same, and there it counts.
+        with suppress(KafkaError):
+            if known:
+                self._consumer.commit_async(known)
 
     def close(self) -> None:
         """See `Membership`."""

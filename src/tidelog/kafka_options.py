@@ -43,7 +43,7 @@ PINNED: dict[str, str] = {
     "session_timeout_ms": _MEMBERS,
     "heartbeat_interval_ms": _MEMBERS,
     "max_poll_interval_ms": _MEMBERS,
-    "partition_assignment_strategy": _MEMBERS,
+    "partition_assignment_strategy": "each log has one partition, and only round robin shares groups among workers",
 }
 
 # Typed settings of [kafka] itself.
