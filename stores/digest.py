@@ -5,6 +5,7 @@ block_size), each read as a big-endian number, over blocks with any non-zero byt
 from its elder's and the blocks named between them; and absent blocks need not be looked at.
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from hashlib import blake2b
@@ -16,7 +17,7 @@ from tidelog.stores.bitmap import ChangeBitmap, byte_range
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command, Keyspace
 from tidelog.stores.reading import CopyReader, check_formed
-from tidelog.stores.state import READ_TRIES
+from tidelog.stores.state import READ_TRIES, present
 from tidelog.stores.store import Copy
 
 DIGEST_SIZE = 16
@@ -24,6 +25,9 @@ _MODULUS = 1 << 8 * DIGEST_SIZE
 _BATCH_BYTES = 4 << 20
 _NUMBERS = struct.Struct("<QQ")
 _ROW = struct.Struct("<QQQ16s")
+# A field of the ``digests`` key beside the digests: a random name of what lies between two erases. An erase deletes it.
+_ERA = b"era"
+_ERA_SIZE = 8
 
 
 def block_digest(volume: int, block: int, content: bytes, block_size: int) -> int:
@@ -42,7 +46,11 @@ def copy_digest(volumes: list[tuple[VolumeInfo, bytes]]) -> bytes:
 
 
 class Digests:
-    """Digests of the copies of one store, computed in bulk and kept in its ``digests`` key by the copy's identity."""
+    """Digests of the copies of one store, computed in bulk and kept in its ``digests`` key by the copy's identity.
+
+    A digest is kept with the era that it was begun in, and counts in that one only: one that was begun before an erase,
+    of blocks that may have been damaged, does not count after it, whenever it is kept. Reads during the erase fail.
+    """
 
     def __init__(self, keyspace: Keyspace, keys: Keys) -> None:
         self._keyspace = keyspace
@@ -60,6 +68,7 @@ class Digests:
         known = self.known(volume, copy)
         if known is not None:
             return known
+        era = self._era()
         for elder in reversed(elders):
             base = self.known(volume, elder)
             if base is not None:
@@ -67,18 +76,22 @@ class Digests:
                     total = int.from_bytes(base) + self._difference(volume, copy, elder)
                 except NotFound:  # the elder is being dropped; if it is the copy itself, all() says so
                     break
-                return self._keep(volume, copy, total)
+                return self._keep(volume, copy, total, era)
         return self.all(volume, copy)
 
     def all(self, volume: VolumeInfo, copy: Copy) -> bytes:
         """The digest from all blocks ever named before the cut, whatever is known."""
+        era = self._era()
         reader = CopyReader(self._keyspace, self._keys, volume, copy, while_rebuilding=True)
-        return self._keep(volume, copy, sum(self._sums(reader, self._named(volume, None, copy))))
+        return self._keep(volume, copy, sum(self._sums(reader, self._named(volume, None, copy))), era)
 
     def known(self, volume: VolumeInfo, copy: Copy) -> bytes | None:
-        """The digest if it was computed before."""
-        (value,) = self._keyspace.transact([(b"HGET", self._keys.digests, self._keys.digest_field(copy, volume))])
-        return cast("bytes | None", value)
+        """The digest if it was computed before, in this era."""
+        fields = (_ERA, self._keys.digest_field(copy, volume))
+        era, row = self._keyspace.transact([(b"HGET", self._keys.digests, field) for field in fields])
+        if not isinstance(era, bytes) or not isinstance(row, bytes) or row[:_ERA_SIZE] != era:
+            return None
+        return row[_ERA_SIZE:]
 
     def _difference(self, volume: VolumeInfo, copy: Copy, elder: Copy) -> int:
         named = self._named(volume, elder, copy)
@@ -86,9 +99,18 @@ class Digests:
         older = CopyReader(self._keyspace, self._keys, volume, elder, while_rebuilding=True)
         return sum(self._sums(newer, named)) - sum(self._sums(older, named))
 
-    def _keep(self, volume: VolumeInfo, copy: Copy, total: int) -> bytes:
+    def _era(self) -> bytes:
+        """The era now, to be asked for before the first block is read. Two who begin one at once: the later one's
+        counts, and what the other computes is computed again."""
+        (era,) = self._keyspace.transact([(b"HGET", self._keys.digests, _ERA)])
+        if not isinstance(era, bytes):
+            era = os.urandom(_ERA_SIZE)
+            self._keyspace.transact([(b"HSET", self._keys.digests, _ERA, era)])
+        return era
+
+    def _keep(self, volume: VolumeInfo, copy: Copy, total: int, era: bytes) -> bytes:
         digest = (total % _MODULUS).to_bytes(DIGEST_SIZE)
-        self._keyspace.transact([(b"HSET", self._keys.digests, self._keys.digest_field(copy, volume), digest)])
+        self._keyspace.transact([(b"HSET", self._keys.digests, self._keys.digest_field(copy, volume), era + digest)])
         return digest
 
     def _sums(self, reader: CopyReader, named: ChangeBitmap) -> Iterator[int]:
@@ -111,10 +133,11 @@ class Digests:
         first = elder.generation if elder else 0
         generations: list[int] = []
         for _ in range(READ_TRIES):
-            commands: list[Command] = [(b"HKEYS", self._keys.copies)]
+            commands: list[Command] = [(b"GET", self._keys.position), (b"HKEYS", self._keys.copies)]
             commands += [(b"HGET", self._keys.copies, b"%d" % generation) for generation in (first, copy.generation)]
             commands += [(b"GET", self._keys.bitmap(generation, volume.id)) for generation in generations]
-            names, from_record, to_record, *bitmaps = self._keyspace.transact(commands)
+            position, names, from_record, to_record, *bitmaps = self._keyspace.transact(commands)
+            present(position)  # without one, an erase may have taken some of the bitmaps
             if elder:
                 check_formed(from_record, elder)
             check_formed(to_record, copy)

@@ -84,7 +84,8 @@ class CopyReader:
     the live block. Which that is may change between looking and fetching: every fetch reads the bits again in the same
     MULTI, and fetches anew what was looked for in the wrong place.
 
-    ``while_rebuilding`` allows reading a store that is being rebuilt, for the site's own receipts.
+    ``while_rebuilding`` allows reading a store that is being rebuilt, for the site's own receipts. An erase takes the
+    position first, so a fetch that sees none may have read blocks that are gone as zeros: `NeedsRebuild`.
     """
 
     def __init__(
@@ -127,8 +128,8 @@ class CopyReader:
         for _ in range(READ_TRIES):
             places = [(source, block) for source, blocks in guess.items() for block in blocks.blocks()]
             commands, generations = self._commands(base, low, high, places), self._generations
-            names, record, rebuild, *replies = self._keyspace.transact(commands)
-            self._check(record, rebuild)
+            names, record, rebuild, position, *replies = self._keyspace.transact(commands)
+            self._check(record, rebuild, position)
             now = sorted(int(name) for name in cast("list[bytes]", names))
             self._generations = [generation for generation in now if generation >= self._copy.generation]
             if generations != self._generations:  # a cut or drop came in between, or this is the first look
@@ -154,6 +155,7 @@ class CopyReader:
             (b"HKEYS", keys.copies),
             (b"HGET", keys.copies, b"%d" % self._copy.generation),
             (b"GET", keys.rebuild),
+            (b"GET", keys.position),
         ]
         for generation in self._generations:
             commands.append((b"GETRANGE", keys.bitmap(generation, volume), b"%d" % low, b"%d" % (high - 1)))
@@ -165,9 +167,10 @@ class CopyReader:
             )
         return commands
 
-    def _check(self, record: Reply, rebuild: Reply) -> None:
+    def _check(self, record: Reply, rebuild: Reply, position: Reply) -> None:
         if not self._while_rebuilding:
             check_good(rebuild)
+        present(position)
         check_formed(record, self._copy)
 
 
