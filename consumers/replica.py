@@ -102,9 +102,13 @@ class Replica:
         """Starts the threads; returns at once."""
         self._thread.start()
 
+    def ask_to_stop(self) -> None:
+        """Begins what `stop` waits for; returns at once."""
+        self._stopping.set()
+
     def stop(self, timeout: float = 30.0) -> None:
         """Ends after the transaction that is on its way; the store stays at a whole event."""
-        self._stopping.set()
+        self.ask_to_stop()
         if self._thread.is_alive():
             self._thread.join(timeout)
 

@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 from tidelog.clock import wall_us
@@ -71,10 +72,8 @@ class SiteWorker:
         there = {record.group: record for record in self._deployment.cluster.list_groups()}
         wanted = {name: record for name, record in there.items() if not self._only or name in self._only}
         owned = membership.owned({name: record.topic for name, record in wanted.items()})
-        for name in self._replicas.keys() - owned:
-            self._stop_replica(name)
-        for name in [name for name, replica in self.replicas.items() if self._rebuild_begun(name, replica)]:
-            self._stop_replica(name)
+        self._end_replicas(self._replicas.keys() - owned)
+        self._end_replicas({name for name, replica in self.replicas.items() if self._rebuild_begun(name, replica)})
         for name in owned - self._replicas.keys():
             self._start_replica(wanted[name])
         offsets = {}
@@ -139,9 +138,22 @@ class SiteWorker:
         finally:
             store.close()
 
-    def _stop_replica(self, name: str) -> None:
-        replica, _ = self._replicas.pop(name)
-        replica.stop()
+    def _stop_replicas(self, names: Iterable[str]) -> None:
+        """All at once, by one deadline: a site may have hundreds, and each takes its last transaction's time."""
+        replicas = [self._replicas[name][0] for name in names]
+        for replica in replicas:
+            replica.ask_to_stop()
+        deadline = time.monotonic() + LEAVE_TIMEOUT
+        for replica in replicas:
+            replica.stop(max(0.0, deadline - time.monotonic()))
+
+    def _end_replicas(self, names: set[str]) -> None:
+        self._stop_replicas(names)
+        for name in names:
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        del self._replicas[name]
         log = self._logs.pop(name, None)
         if log is not None:
             log.close()
@@ -180,8 +192,7 @@ class SiteWorker:
 
     def _leave(self, membership: Membership | None) -> None:
         replicas = dict(self._replicas)
-        for replica, _ in replicas.values():
-            replica.stop(LEAVE_TIMEOUT)
+        self._stop_replicas(replicas)
         try:
             for name, (replica, _) in replicas.items():
                 if replica.progress(0).state is State.STOPPED:
@@ -190,6 +201,6 @@ class SiteWorker:
             self.unreachable = error  # the status then ages, which tells the same
         finally:
             for name in replicas:
-                self._stop_replica(name)
+                self._forget(name)
             if membership is not None:
                 membership.close()
