@@ -1,6 +1,6 @@
 """A group's image at one site: the public face of `tidelog.stores`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import cast
 
@@ -132,7 +132,9 @@ class Store:
     def mark_dropping(self, copy: Copy) -> bool:
         """Makes a copy unreadable and due for dropping, from any process; appliers see `PositionMoved`.
 
-        False if it is no longer there or was marked already. Raises `StoreUnavailable` after bounded tries.
+        False if it is no longer there or was marked already. Raises `StoreUnavailable` after bounded tries. A drop in
+        the log does not come this way (the applier marks it); this is a drop at one site alone, beside its worker,
+        which the applier's watched position must withstand: machine, schedules and simulation do it at every point.
         """
         keys = self._keys
         field = b"%d" % copy.generation
@@ -185,11 +187,16 @@ class Store:
         """One volume's digest in a copy (16 bytes, big-endian), likewise."""
         return self._digests.volume(volume, copy, self._elders(copy))
 
-    def verify(self, copy: Copy) -> bytes:
-        """The copy's digest from all its blocks as they are now, whatever was computed before; kept in its place."""
-
+    def verify(self, copy: Copy, advance: Callable[[int], None] | None = None) -> bytes:
+        """The copy's digest from all its blocks as they are now, whatever was computed before; kept in its place.
+        ``advance`` is told of the bytes gone over since the last call: of a volume at a time."""
         self._elders(copy)
-        return copy_digest([(volume, self._digests.all(volume, copy)) for volume in copy.volumes])
+        digests = []
+        for volume in copy.volumes:
+            digests.append((volume, self._digests.all(volume, copy)))
+            if advance is not None:
+                advance(volume.size)
+        return copy_digest(digests)
 
     def begin_rebuild(self, until_sequence: int) -> None:
         """Marks the store as not good until it has applied ``until_sequence``; kept outside the data, over `erase`."""

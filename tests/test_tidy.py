@@ -18,7 +18,7 @@ from tests.source_tree import ROOT, package_files, python_files, tracked, tree
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 50
 # path -> lines now; path::function -> lines now. Only shrinks.
-LONG_FILES: dict[str, int] = {"tests/config/test_config.py": 402}
+LONG_FILES: dict[str, int] = {"tests/config/test_config.py": 396}
 LONG_FUNCTIONS: dict[str, int] = {}
 # Public names without a docstring, by file. Only shrinks.
 UNDOCUMENTED: dict[str, set[str]] = {

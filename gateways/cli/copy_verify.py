@@ -9,6 +9,7 @@ from tidelog.errors import CopiesDiffer, NotFound, TidelogError, Unavailable
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_json, emit_table
+from tidelog.gateways.cli.progress import byte_bar
 from tidelog.gateways.cli.reading import opened_store
 from tidelog.stores.store import Copy
 
@@ -60,8 +61,9 @@ def _verify_at(invocation: Invocation, name: str, group: str, site: str) -> Veri
     try:
         with opened_store(invocation, group, site) as store:
             copy = store.copy(name)
-            with invocation.err.status(f"reading copy {name} at {site}"):
-                digest = store.verify(copy)
+            size = sum(volume.size for volume in copy.volumes)
+            with byte_bar(invocation, f"reading copy {name} at {site}", size) as advance:
+                digest = store.verify(copy, advance)
     except (NotFound, Unavailable) as error:
         if isinstance(error, NotFound) and site not in invocation.config.sites:
             raise

@@ -19,6 +19,8 @@ from rich.text import Text
 from tidelog.gateways.cli.invocation import Invocation
 
 Advance = Callable[[int], None]
+# Below this a transfer is over before a bar could be read.
+LARGE_BYTES = 8 * 1024 * 1024
 
 
 class _Bytes(DownloadColumn):
@@ -29,11 +31,21 @@ class _Bytes(DownloadColumn):
 
 
 @contextmanager
-def byte_bar(invocation: Invocation, what: str, total: int) -> Iterator[Advance]:
-    """A bar over ``total`` bytes; call what it gives with the bytes done since the last call."""
+def byte_bar(invocation: Invocation, what: str, total: int | None, *, least: int = 0) -> Iterator[Advance]:
+    """A bar over ``total`` bytes; call what it gives with the bytes done since the last call.
+
+    It shows from ``least`` bytes on: at once where the total is known, else when so many are done.
+    """
     with progress_bar(invocation) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda count: progress.advance(task, count)
+        task = progress.add_task(what, total=total, visible=(total or 0) >= least)
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            progress.update(task, advance=count, visible=max(done, total or 0) >= least)
+
+        yield advance
 
 
 def progress_bar(invocation: Invocation) -> Progress:

@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from tidelog.consumers.deployment import open_store
 from tidelog.errors import ConfigError, NotFound, OutOfBounds
 from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.cli.output import size_text
+from tidelog.gateways.cli.progress import LARGE_BYTES, byte_bar
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.image import Store
 from tidelog.stores.store import Copy
@@ -56,22 +58,34 @@ def send_copy(
     copy = store.copy(name)
     volume = copied_volume(copy, volume_name)
     start, count = extent(volume, offset, length)
-    send(invocation, store.stream(volume, copy, start, count))
+    send(invocation, f"reading {volume.name} of copy {copy.name}", store.stream(volume, copy, start, count), count)
 
 
 def send_live(invocation: Invocation, store: Store, volume_name: str, offset: str, length: str | None) -> None:
     """Bytes of a live volume, raw, to stdout: all at one position, which is said on stderr."""
     volume = store.volume(volume_name)
     start, count = extent(volume, offset, length)
-    data, sequence = store.read_live(volume, start, count)
-    send(invocation, iter((data,)))
+    with invocation.err.status(f"reading {size_text(count)} of volume {volume.name} at one position"):
+        data, sequence = store.read_live(volume, start, count)
+    parts = (data[at : at + PART_BYTES] for at in range(0, count, PART_BYTES))
+    send(invocation, f"sending volume {volume.name}", parts, count)
     invocation.say(f"{count} bytes of volume {volume.name} at sequence {sequence}, site {store.identity.site}")
 
 
-def send(invocation: Invocation, parts: Iterator[bytes]) -> None:
-    """Raw bytes on stdout."""
+def send(invocation: Invocation, what: str, parts: Iterator[bytes], total: int) -> None:
+    """Raw bytes on stdout, ``total`` of them; a bar called ``what`` if that is much and stdout is no terminal."""
     if invocation.out.is_terminal:
         invocation.say("raw bytes follow; redirect stdout to keep a terminal from showing them")
-    for part in parts:
-        sys.stdout.buffer.write(part)
-    sys.stdout.buffer.flush()
+    with (
+        nullcontext(_no_bar)
+        if invocation.out.is_terminal
+        else byte_bar(invocation, what, total, least=LARGE_BYTES) as advance
+    ):
+        for part in parts:
+            sys.stdout.buffer.write(part)
+            advance(len(part))
+        sys.stdout.buffer.flush()
+
+
+def _no_bar(_: int) -> None:
+    """On a terminal that shows the bytes themselves."""

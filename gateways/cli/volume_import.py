@@ -8,7 +8,7 @@ from tidelog.errors import OutOfBounds, UsageError
 from tidelog.gateways.cli.files import Run, runs_in
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import size_text
-from tidelog.gateways.cli.progress import byte_bar
+from tidelog.gateways.cli.progress import LARGE_BYTES, byte_bar
 from tidelog.gateways.cli.writers import writing
 from tidelog.producers.group import Group
 from tidelog.producers.volume import Volume
@@ -63,22 +63,24 @@ def _write(invocation: Invocation, name: str, group: str, offset: int, source: B
     part = source.read(_PART_BYTES)  # before the session: nobody is fenced while somebody types
     with writing(invocation, group, take_over=take_over) as opened:
         volume, at = opened.volume(name), offset
-        if source is not sys.stdin.buffer:
-            _check_fits(source, len(part), volume, offset)
-        while part or at == offset:
-            volume.write(at, part)
-            at += len(part)
-            part = source.read(_PART_BYTES)
-        opened.flush()
+        size = None if source is sys.stdin.buffer else _check_fits(source, len(part), volume, offset)
+        with byte_bar(invocation, f"writing to {name}", size, least=LARGE_BYTES) as advance:
+            while part or at == offset:
+                volume.write(at, part)
+                at += len(part)
+                advance(len(part))
+                part = source.read(_PART_BYTES)
+            opened.flush()
         sequence = opened.session.confirmed.sequence
     invocation.say(
         f"wrote {at - offset} bytes at offset {offset} of volume {name}; durable in the log at sequence {sequence}"
     )
 
 
-def _check_fits(source: BinaryIO, read: int, volume: Volume, offset: int) -> None:
+def _check_fits(source: BinaryIO, read: int, volume: Volume, offset: int) -> int | None:
+    """The size of the source; None where only reading it can tell. Raises `OutOfBounds`."""
     if not source.seekable():
-        return
+        return None
     size = source.seek(0, 2)
     source.seek(read)
     if offset + size > volume.size:
@@ -86,6 +88,7 @@ def _check_fits(source: BinaryIO, read: int, volume: Volume, offset: int) -> Non
             f"write of {size} bytes at offset {offset} of volume {volume.name}, which has {volume.size} bytes",
             hint="nothing was written",
         )
+    return size
 
 
 def _volume(opened: Group, name: str, size: int, block_size: int | None) -> tuple[Volume, bool]:

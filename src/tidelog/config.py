@@ -44,7 +44,6 @@ from tidelog.config_tables import (
     WorkerConfig,
     WriterConfig,
 )
-from tidelog.errors import NotFound
 
 __all__ = [
     "Config",
@@ -135,13 +134,6 @@ class Config(BaseSettings):
         if self.primary is not None and self.primary not in self.sites:
             raise ValueError(f"primary names the site {self.primary}, which is not under sites")
         return self
-
-    def site(self, name: str) -> SiteConfig:
-        """The site of that name. Raises `NotFound`."""
-        if name not in self.sites:
-            known = ", ".join(self.sites) or "none"
-            raise NotFound(f"no site {name} is configured", hint=f"configured sites: {known}")
-        return self.sites[name]
 
     def group_key(self, name: str) -> bytes | None:
         """The key of a group's seals, None if there is none."""

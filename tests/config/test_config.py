@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tidelog.config import Config
-from tidelog.errors import ConfigError, NotFound, TidelogError
+from tidelog.errors import ConfigError, TidelogError
 
 FULL = """
 prefix = "acme"
@@ -82,20 +82,14 @@ def test_a_full_file(write, tmp_path):
     assert config.group_key("bank") == bytes.fromhex("00112233445566778899aabbccddeeff")
     assert config.group_key("other") is None
     assert config.file == tmp_path / "tidelog.toml"
-    tokyo = config.site("tokyo").redis
+    tokyo = config.sites["tokyo"].redis
     assert tokyo.client_options() == {
         "password": "hush-tokyo",
         "socket_timeout": 5,
         "socket_connect_timeout": 5,
         "ssl_check_hostname": False,
     }
-    assert config.site("osaka").redis.url == "unix:///run/redis.sock?db=2"
-
-
-def test_an_unknown_site_is_not_found(write):
-    with pytest.raises(NotFound) as raised:
-        Config.load(write(FULL), {}).site("london")
-    assert "tokyo, osaka" in raised.value.hint
+    assert config.sites["osaka"].redis.url == "unix:///run/redis.sock?db=2"
 
 
 def test_nothing_configured_is_a_configuration(tmp_path, monkeypatch):
