@@ -10,6 +10,7 @@ from tidelog.clock import wall_us
 from tidelog.errors import NotFound, TidelogError, Unavailable
 from tidelog.producers.control import Control
 from tidelog.schemas.control import CopyFormed, copy_key
+from tidelog.stores.digest import DigestEnded, interruptible
 from tidelog.stores.image import Store
 from tidelog.stores.store import Copy
 
@@ -27,6 +28,7 @@ class Receipts:
         self._store, self._control = store, control
         self._wake = threading.Event()
         self._closed = False
+        self._stopping: Callable[[], bool] = lambda: True  # once closed: whether what is left is left
         self._sent: set[tuple[int, bytes]] = set()
         self.error: TidelogError | None = None  # of the last round, for the status
         self._thread = threading.Thread(target=self._run, name="tidelog-receipts", daemon=True)
@@ -37,13 +39,14 @@ class Receipts:
         self._wake.set()
 
     def close(self) -> None:
-        """Ends after the digest that is being computed."""
+        """Ends within a chunk of the digest that is being computed: the applying waits for it to connect anew."""
         self._closed = True
         self._wake.set()
         self._thread.join()
 
     def finish(self, stopping: Callable[[], bool]) -> None:
         """Ends, and answers for what is left unless ``stopping``: a site that halts still has the copies it formed."""
+        self._stopping = stopping
         self.close()
         self._try_round(stopping)
 
@@ -51,12 +54,15 @@ class Receipts:
         while not self._closed:
             self._wake.wait(RETRY if self.error is not None else None)
             self._wake.clear()
-            self._try_round(lambda: self._closed)
+            self._try_round(lambda: self._closed and self._stopping())
 
     def _try_round(self, ended: Callable[[], bool]) -> None:
         try:
-            self._round(ended)
+            with interruptible(ended):
+                self._round(ended)
             self.error = None
+        except DigestEnded:
+            return  # whoever answers next computes it
         except Unavailable as error:
             self.error = error  # tried again after RETRY seconds
         except TidelogError as error:

@@ -7,7 +7,9 @@ from its elder's and the blocks named between them; and absent blocks need not b
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from hashlib import blake2b
 from typing import cast
 
@@ -28,6 +30,27 @@ _ROW = struct.Struct("<QQQ16s")
 # A field of the ``digests`` key beside the digests: a random name of what lies between two erases. An erase deletes it.
 _ERA = b"era"
 _ERA_SIZE = 8
+
+
+class DigestEnded(Exception):
+    """Nobody waits for this digest any more; nothing of it was kept. Never leaves `interruptible`'s caller."""
+
+
+def _never() -> bool:
+    return False
+
+
+_ended: ContextVar[Callable[[], bool]] = ContextVar("tidelog_digest_ended", default=_never)
+
+
+@contextmanager
+def interruptible(ended: Callable[[], bool]) -> Iterator[None]:
+    """Digests computed within, on this thread, ask ``ended`` before each chunk of blocks, and raise `DigestEnded`."""
+    token = _ended.set(ended)
+    try:
+        yield
+    finally:
+        _ended.reset(token)
 
 
 def block_digest(volume: int, block: int, content: bytes, block_size: int) -> int:
@@ -118,6 +141,8 @@ class Digests:
         size = volume.block_size
         window = _BATCH_BYTES // size
         for base in range(0, len(named.bits) * 8, window):
+            if _ended.get()():
+                raise DigestEnded
             low, high = byte_range(base, base + window)
             part = ChangeBitmap(named.bits[low:high])
             if part.count:
