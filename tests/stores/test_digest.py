@@ -1,34 +1,15 @@
 """Digests: equal for equal contents, whatever the way to them."""
 
 import pytest
-from store_lab import CLUSTER, IDENTITY, Author
+from store_lab import IDENTITY, Author, apply
 
 from tidelog.schemas.events import Discard
 from tidelog.stores.image import Store
 from tidelog.stores.keys import Keys
-from tidelog.stores.keyspace import Keyspace
 from tidelog.stores.memory import MemoryKeyspace
 
 BLOCK = 512
 KEYS = Keys(IDENTITY.group)
-
-
-@pytest.fixture
-def store(keyspace: Keyspace) -> Store:
-    return Store.create(keyspace, IDENTITY)
-
-
-@pytest.fixture
-def author() -> Author:
-    return Author()
-
-
-def apply(store: Store, author: Author) -> None:
-    with store.applier(CLUSTER) as applier:
-        applier.submit(author.after(applier.position.head.sequence))
-        applier.settle()
-        while applier.maintain():
-            pass
 
 
 def test_digests_are_independent_of_the_way(store: Store, author: Author) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 import pytest
-from store_lab import CLUSTER, IDENTITY, Author, Model, all_keys, check, apply
+from store_lab import CLUSTER, IDENTITY, Author, Model, all_keys, apply, check
 
 from tidelog.errors import NeedsRebuild, NotFound, SiteBehind, StoreDamaged
 from tidelog.stores.image import Store

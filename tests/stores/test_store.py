@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from store_lab import CLUSTER, IDENTITY, Author
+from store_lab import CLUSTER, IDENTITY, Author, apply
 
 from tidelog.errors import NotFound, OutOfBounds, SiteBehind, StoreDamaged, StoreUnavailable, WrongStore
 from tidelog.schemas.events import Discard, VolumeDeleted, VolumeResized
@@ -15,24 +15,6 @@ from tidelog.stores.memory import MemoryKeyspace
 
 BLOCK = 512
 KEYS = Keys(IDENTITY.group)
-
-
-@pytest.fixture
-def store(keyspace: Keyspace) -> Store:
-    return Store.create(keyspace, IDENTITY)
-
-
-@pytest.fixture
-def author() -> Author:
-    return Author()
-
-
-def apply(store: Store, author: Author) -> None:
-    with store.applier(CLUSTER) as applier:
-        applier.submit(author.after(applier.position.head.sequence))
-        applier.settle()
-        while applier.maintain():
-            pass
 
 
 def test_a_new_store_is_empty_and_at_the_origin(store: Store, keyspace: Keyspace) -> None:
