@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tidelog.errors import Fenced, LogDiverged, LogUnavailable, TidelogError
-from tidelog.producers.follower import Follower
+from tidelog.producers.follower import Follower, follow
 from tidelog.producers.log import UNKNOWN_OFFSET, Log
 from tidelog.schemas.chain import Head
 from tidelog.schemas.codec import Codec
@@ -123,16 +123,13 @@ class Confirmations:
     def _judge_up_to(self, until: int, follower: Follower) -> None:
         reader = self._log.reader(follower.head.next_offset)
         try:
-            for record in reader.records(until, self._timeout):
-                event = follower.take(record)
-                if event is None:
-                    continue
+            for event, offset in follow(reader, until, follower, self._timeout):
                 if event.writer != self.confirmed.writer:
                     raise self._fenced(getattr(event, "opened_by", "another session"), event.epoch)
                 with self._changed:
                     if not self._sent or event.seal != self._sent[0].head.seal:
                         raise LogDiverged("the log holds an event of this session that it did not send")
-                    self._confirm(record.offset)
+                    self._confirm(offset)
         finally:
             reader.close()
 

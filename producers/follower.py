@@ -1,9 +1,10 @@
 """Following a log: every record judged by the verdict table, in order, from a known head."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tidelog.errors import Halted, LogDiverged, LogGap
-from tidelog.producers.log import Log, Record
+from tidelog.producers.log import Log, Reader, Record
 from tidelog.schemas.chain import Head, Verdict, judge
 from tidelog.schemas.codec import SEAL_SIZE, Codec
 from tidelog.schemas.events import Event, WriterOpened
@@ -115,3 +116,19 @@ class Follower:
                     offset=record.offset,
                     hint="a writer lost a send and ended; open the group again and this site goes on by itself",
                 )
+
+
+def follow(reader: Reader, until: int, follower: Follower, timeout: float) -> Iterator[tuple[Event, int]]:
+    """The events that count before offset ``until``, with their offsets; read again from the head where a new leader
+    may have truncated what was read. Raises what `Follower` and `Reader.records` do."""
+    restarted = True
+    while restarted:
+        restarted = False
+        for record in reader.records(until, timeout):
+            if follower.leader_changed(record):
+                reader.seek(follower.head.next_offset)
+                restarted = True
+                break
+            event = follower.take(record)
+            if event is not None:
+                yield event, record.offset

@@ -7,7 +7,7 @@ import uuid
 
 from tidelog.clock import PROCESS_CLOCK, HybridClock
 from tidelog.errors import ClockSkew, Fenced, LogDiverged, LogUnavailable
-from tidelog.producers.follower import Follower, carries_head
+from tidelog.producers.follower import Follower, carries_head, follow
 from tidelog.producers.group_state import GroupState, Vouched
 from tidelog.producers.log import UNKNOWN_OFFSET, Appender, Log, Reader
 from tidelog.producers.session import WriterSession, WriterSettings
@@ -73,17 +73,8 @@ def _require_beginning(log: Log) -> None:
 
 
 def _fold(reader: Reader, until: int, follower: Follower, state: GroupState, timeout: float) -> None:
-    restarted = True
-    while restarted:
-        restarted = False
-        for record in reader.records(until, timeout):
-            if follower.leader_changed(record):
-                reader.seek(follower.head.next_offset)
-                restarted = True
-                break
-            event = follower.take(record)
-            if event is not None:
-                state.fold(event)
+    for event, _ in follow(reader, until, follower, timeout):
+        state.fold(event)
 
 
 def _check_skew(head: Head, clock: HybridClock, max_skew: float) -> None:

@@ -2,7 +2,7 @@
 
 from tidelog.errors import CorruptEvent, Halted
 from tidelog.producers.control import ControlView
-from tidelog.producers.follower import Follower
+from tidelog.producers.follower import Follower, follow
 from tidelog.producers.log import Log, Record
 from tidelog.schemas.chain import Head, origin
 from tidelog.schemas.codec import Codec
@@ -24,15 +24,8 @@ def find_head(log: Log, codec: Codec, record: GroupCreated, view: ControlView) -
     end = log.bounds().end
     reader = log.reader(max(follower.head.next_offset, log.bounds().start))
     try:
-        restarted = True
-        while restarted:
-            restarted = False
-            for found in reader.records(end, FOLD_TIMEOUT):
-                if follower.leader_changed(found):
-                    reader.seek(follower.head.next_offset)
-                    restarted = True
-                    break
-                follower.take(found)
+        for _ in follow(reader, end, follower, FOLD_TIMEOUT):
+            pass
     finally:
         reader.close()
     return follower.head

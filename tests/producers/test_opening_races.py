@@ -9,7 +9,7 @@ from tests.producers.author import opening, put
 from tests.producers.conftest import GROUP_ID, Lab, until
 from tidelog.errors import Fenced
 from tidelog.producers import opening as opening_module
-from tidelog.producers.follower import Follower
+from tidelog.producers.follower import Follower, follow
 from tidelog.schemas.chain import Head, origin
 from tidelog.schemas.events import Heartbeat
 
@@ -140,3 +140,20 @@ def test_a_writer_that_ignored_void_openings_would_starve_openers(lab: Lab, monk
     with pytest.raises(Fenced, match="6 openings in a row"):
         lab.session()
     busy.flush()
+
+
+def test_what_follows_reads_again_from_the_head_on_a_new_leader(lab: Lab) -> None:
+    """The tail that was read is gone and another has come in its place: what counts is the log as it is now."""
+    first = put(lab.log, opening(origin(GROUP_ID)))
+    put(lab.log, opening(origin(GROUP_ID), timestamp_us=first.timestamp_us + 5))
+    follower, reader = Follower(lab.log, lab.codec, origin(GROUP_ID)), lab.log.reader(0)
+    heads = [first]
+    counted = []
+    for event, offset in follow(reader, 3, follower, 5):
+        if not counted:  # the second record was fetched already
+            lab.log.truncate(1, noticed=False)
+            heads += [put(lab.log, opening(first))]
+            heads += [put(lab.log, opening(heads[-1]))]
+        counted.append((event.seal, offset))
+    reader.close()
+    assert counted == [(head.seal, head.offset) for head in heads] and follower.head == heads[-1]
