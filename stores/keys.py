@@ -10,7 +10,8 @@
     g:<generation>:<volume id>:<block> string a before-image: the block as it was at the cut that began the generation
     m:<generation>:<volume id>        string  change bitmap: blocks named since that cut (SETBIT's order of bits)
     copies                            hash    generation -> `Copy`; generation 0, before the first cut, has none
-    digests                           hash    <copy's sequence>:<its seal>:<volume id> -> digest; outside the position
+    digests                           hash    <copy's sequence>:<its seal>:<volume id> -> era + digest; `era` -> random,
+                                              new after an erase, so that no digest outlives one; outside the position
     rebuild                           string  sequence that a rebuild must reach; outside the data, survives an erase
 
 Blocks are written as eight hex digits: keys of one volume have one length, which makes commands cheaper to build.
