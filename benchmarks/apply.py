@@ -24,8 +24,8 @@ def apply_4k(bench: Bench) -> list[Row]:
     _, last = in_child(ours.publish, bench.servers, group, load)
     topic = bench.topic_of(group)
 
-    def consume(fetch_bytes: int, switch: float) -> float:
-        return in_child(limits.consume, bench.servers, topic, fetch_bytes, switch) / MIB
+    def consume(fetch_bytes: int, switch: float, as_worker: bool = False) -> float:
+        return in_child(limits.consume, bench.servers, topic, fetch_bytes, switch, as_worker) / MIB
 
     def bulk(call: str, count: int) -> float:
         bench.empty_redis()
@@ -44,10 +44,12 @@ def apply_4k(bench: Bench) -> list[Row]:
     }
     found = alternate(sides, bench.pairs)
     ceiling = prebuilt()
+    settled = consume(*way_out, True)
     bench.drop(topic)
     both = [harmonic(k, r) for k, r in zip(found["K"], found["R"], strict=True)]
     note = (
-        f"K {median(found['K']):.0f} MiB/s (fetches of {way_out[0] // MIB} MiB, switch {way_out[1]} s),"
+        f"K {median(found['K']):.0f} MiB/s (fetches of {way_out[0] // MIB} MiB, switch {way_out[1]} s;"
+        f" {settled:.0f} with a worker's settings of memory),"
         f" R {median(found['R']):.0f} ({way_in[0]} of {way_in[1]} blocks; {ceiling:.0f} with all bytes on the wire"
         " prebuilt); floor 1.0"
     )

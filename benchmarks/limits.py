@@ -16,6 +16,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from benchmarks.arithmetic import MIB
 from benchmarks.load import Load
 from benchmarks.servers import Servers
+from tidelog.consumers.process_settings import set_for_worker
 from tidelog.producers.kafka_clients import consumer_options, producer_options
 
 # Without this much patience a measurement ends by an error, not in a hang.
@@ -37,8 +38,11 @@ def consume_ways() -> Iterator[Way]:
     return ((fetch, switch) for fetch in (2 * MIB, 8 * MIB) for switch in SWITCH_INTERVALS)
 
 
-def consume(servers: Servers, topic: str, fetch_bytes: int, switch: float) -> float:
-    """K: bytes of messages a second, from the first fetch on."""
+def consume(servers: Servers, topic: str, fetch_bytes: int, switch: float, as_worker: bool = False) -> float:
+    """K: bytes of messages a second, from the first fetch on. ``as_worker``: in a process set up as a worker's is, to
+    see how much of a worker's rate comes from that."""
+    if as_worker:
+        set_for_worker()
     sys.setswitchinterval(switch)
     options = consumer_options(servers.config())
     options |= {"fetch_max_bytes": fetch_bytes, "max_partition_fetch_bytes": fetch_bytes}
