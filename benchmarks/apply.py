@@ -44,7 +44,7 @@ def apply_4k(bench: Bench) -> list[Row]:
     }
     found = alternate(sides, bench.pairs)
     ceiling = prebuilt()
-    settled = consume(*way_out, True)
+    settled = consume(way_out[0], way_out[1], as_worker=True)
     bench.drop(topic)
     both = [harmonic(k, r) for k, r in zip(found["K"], found["R"], strict=True)]
     note = (
