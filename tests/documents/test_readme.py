@@ -7,6 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,10 @@ def workers(config_file: Path) -> Iterator[None]:
     for arguments in commands():
         if " ".join(arguments).startswith(LONG_RUNNING):
             command = [sys.executable, "-m", "tidelog", "-c", str(config_file), *arguments]
-            started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            # A shell that runs the tests in the background has SIGINT ignored in all of them.
+            listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+            quiet = subprocess.DEVNULL
+            started.append(subprocess.Popen(command, stdout=quiet, stderr=quiet, preexec_fn=listening))
     yield
     for process in started:
         process.send_signal(signal.SIGINT)
