@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from tidelog.clock import iso
-from tidelog.errors import AlreadyExists, ConfigError, CopiesDiffer, NotFound, SiteBehind, TidelogError, UsageError
+from tidelog.errors import AlreadyExists, CopiesDiffer, NotFound, OutOfBounds, SiteBehind, TidelogError, UsageError
 from tidelog.names import check_name
 from tidelog.producers.control import Control, ControlView
 from tidelog.producers.session import WriterSession
@@ -112,14 +112,14 @@ class Group:
         """A new volume of ``size`` bytes (or ``"1GiB"``), thin: unwritten blocks read as zeros and take no room.
 
         A volume of that name with the same sizes is given back as it is. Raises `AlreadyExists` if its sizes differ,
-        `InvalidName`, `ConfigError` for a size or block size that cannot be.
+        `InvalidName`, `UsageError` for a size or block size that cannot be.
         """
         check_name("volume", name)
         size = parse_size(size)
         if not valid_block_size(block_size):
-            raise ConfigError(f"block size {block_size} of volume {name} is no power of two from 512 to 65536")
+            raise UsageError(f"block size {block_size} of volume {name} is no power of two from 512 to 65536")
         if not valid_size(size, block_size):
-            raise ConfigError(
+            raise OutOfBounds(
                 f"size {size} of volume {name} is not between 1 byte and {MAX_BLOCKS} blocks of {block_size}"
             )
         with self.session.order:

@@ -51,6 +51,8 @@ class TidelogError(Exception):
         self.group = group
         self.sequence = sequence
         self.offset = offset
+        if hint:
+            self.add_note(f"hint: {hint}")  # so that a traceback shows it, too
 
     @property
     def where(self) -> str:
