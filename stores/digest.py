@@ -1,6 +1,6 @@
 """Digests of volumes and copies: equal at two sites if and only if the contents are (DESIGN section 5, "Digest").
 
-Per volume: the sum modulo 2^128 of blake2b-128(volume id as 8 bytes LE, block number as 8 bytes LE, content padded to
+Per volume: the sum modulo 2^128 of BLAKE3-128(volume id as 8 bytes LE, block number as 8 bytes LE, content padded to
 block_size), each read as a big-endian number, over blocks with any non-zero byte. A sum, so a copy's digest follows
 from its elder's and the blocks named between them; and absent blocks need not be looked at.
 """
@@ -10,8 +10,9 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from hashlib import blake2b
 from typing import cast
+
+from blake3 import blake3
 
 from tidelog.errors import NotFound, StoreUnavailable
 from tidelog.schemas.volumes import VolumeInfo
@@ -59,13 +60,13 @@ def block_digest(volume: int, block: int, content: bytes, block_size: int) -> in
         content = content.ljust(block_size, b"\0")
     if content == bytes(block_size):
         return 0
-    return int.from_bytes(blake2b(_NUMBERS.pack(volume, block) + content, digest_size=DIGEST_SIZE).digest())
+    return int.from_bytes(blake3(_NUMBERS.pack(volume, block) + content).digest(DIGEST_SIZE))
 
 
 def copy_digest(volumes: list[tuple[VolumeInfo, bytes]]) -> bytes:
-    """blake2b-128 over the volume table by id: (id, size, block_size) as 8 bytes LE each, then the volume's digest."""
+    """BLAKE3-128 over the volume table by id: (id, size, block_size) as 8 bytes LE each, then the volume's digest."""
     rows = sorted((volume.id, volume.size, volume.block_size, digest) for volume, digest in volumes)
-    return blake2b(b"".join(_ROW.pack(*row) for row in rows), digest_size=DIGEST_SIZE).digest()
+    return blake3(b"".join(_ROW.pack(*row) for row in rows)).digest(DIGEST_SIZE)
 
 
 class Digests:

@@ -1,6 +1,6 @@
 """An interpreter of a group's log that owes nothing to tidelog's own code: what every site must hold.
 
-Plain Python: one bytearray a volume, the verdict table written out once more, sealing and decoding by hashlib, fastavro
+Plain Python: one bytearray a volume, the verdict table written out once more, sealing and decoding by blake3, fastavro
 and (to check that one) Apache's own Avro. It reads a whole log from its first record, so it never has to ask whether a
 head is still there. Only the ``.avsc`` files are shared with the code under test.
 """
@@ -10,7 +10,6 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import avro.io
 import avro.schema
 import fastavro
+from blake3 import blake3
 
 _SCHEMAS = Path(__file__).parent.parent / "schemas"
 _HEADER = 10
@@ -93,8 +93,14 @@ def decode_apache(value: bytes, key: bytes = b"") -> dict[str, Any]:
     return {"kind": schema.name} | fields
 
 
+def _seal(sealed: bytes, key: bytes) -> bytes:
+    if not key:
+        return blake3(sealed).digest(_SEAL)
+    return blake3(sealed, key=blake3(key, derive_key_context="tidelog v1 seal key").digest()).digest(_SEAL)
+
+
 def _checked(value: bytes, key: bytes) -> _Schema:
-    if blake2b(value[:-_SEAL], digest_size=_SEAL, key=key).digest() != value[-_SEAL:]:
+    if _seal(value[:-_SEAL], key) != value[-_SEAL:]:
         raise Impossible("wrong seal")
     schema = _schemas().get(value[:_HEADER])
     if schema is None:
@@ -149,9 +155,9 @@ class Cut:
                 part = content[block * block_size : (block + 1) * block_size].ljust(block_size, b"\0")
                 if any(part):
                     message = struct.pack("<QQ", number, block) + part
-                    total += int.from_bytes(blake2b(message, digest_size=16).digest(), "big")
+                    total += int.from_bytes(blake3(message).digest(16), "big")
             rows += struct.pack("<QQQ", number, len(content), block_size) + (total % (1 << 128)).to_bytes(16, "big")
-        return blake2b(rows, digest_size=16).digest()
+        return blake3(rows).digest(16)
 
 
 @dataclass(frozen=True)
@@ -173,7 +179,7 @@ class Reference:
     def __init__(self, group_id: str, key: bytes = b"") -> None:
         self._key = key
         self.sequence, self.epoch, self.writer = 0, 0, b""
-        self.seal = blake2b(group_id.encode(), digest_size=16).digest()
+        self.seal = blake3(group_id.encode()).digest(16)
         self.timestamp_us = 0
         self.gap = False
         self.counted: list[Counted] = []

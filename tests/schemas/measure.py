@@ -4,8 +4,10 @@ import random
 import statistics
 import time
 from collections.abc import Callable
+from hashlib import blake2b, sha256
 from io import BytesIO
 
+from blake3 import blake3
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
 from tidelog.schemas.codec import Codec, write_record
@@ -79,6 +81,16 @@ def main() -> None:
             timed(lambda: codec.seal(message)),  # noqa: B023
         )
         print(f"{count} x {size:<10}", *figures, sep="   ")
+    print("hashes            BLAKE3, SHA-256, blake2b")
+    for size in (128, 4112, 256 * 1024):
+        data = random.randbytes(size)
+        print(
+            f"{size:<17}",
+            timed(lambda: blake3(data).digest(16)),  # noqa: B023
+            timed(lambda: sha256(data).digest()),  # noqa: B023
+            timed(lambda: blake2b(data, digest_size=16).digest()),  # noqa: B023
+            sep="   ",
+        )
 
 
 if __name__ == "__main__":
