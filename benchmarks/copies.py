@@ -102,8 +102,8 @@ def _phases(bench: Bench, with_copies: bool) -> tuple[float, float]:
     touched, ended = in_child(ours.publish_stages, bench.servers, group, size, measured)
     samples = in_child(ours.apply, bench.servers, group, ended)
     bench.drop(bench.topic_of(group))
-    # From behind the writer's opening and the first fetch, which brings some 2 MiB.
-    start = touched - len(measured[0].offsets) + 1024
+    # From behind the writer's opening and the first fetch, which brings some 4 MiB.
+    start = touched - len(measured[0].offsets) + 2048
     writes = (touched - start, ended - touched)
     took = (seconds_between(samples, start, touched), seconds_between(samples, touched, ended))
     return writes[0] * BLOCK / MIB / took[0], writes[1] * BLOCK / MIB / took[1]

@@ -35,7 +35,7 @@ def best(ways: Iterable[Way], measure: Callable[..., float]) -> Way:
 
 def consume_ways() -> Iterator[Way]:
     """Fetch size and switch interval."""
-    return ((fetch, switch) for fetch in (2 * MIB, 8 * MIB) for switch in SWITCH_INTERVALS)
+    return ((fetch, switch) for fetch in (2 * MIB, 4 * MIB, 8 * MIB) for switch in SWITCH_INTERVALS)
 
 
 def consume(servers: Servers, topic: str, fetch_bytes: int, switch: float, as_worker: bool = False) -> float:

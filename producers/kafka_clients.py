@@ -25,7 +25,7 @@ Opened = TypeVar("Opened")
 REQUEST_SIZE = MAX_MESSAGE_SIZE + 64 * 1024
 # kafka-python's idempotent producer has one request a partition under way; what is sent meanwhile gathers in the next
 # record batch. Client CPU a 256 KiB record, 2 busy cores: 1360 us with one record a batch (16 KiB), 750 at 1 MiB, 475
-# at 2 MiB, 460 at 4 MiB. Reading costs the same up to 2 MiB (one default fetch) and half as much again at 4 MiB.
+# at 2 MiB, 460 at 4 MiB. Reading costs the same up to 2 MiB and half as much again at 4 MiB.
 RECORD_BATCH_SIZE = 2 * 1024 * 1024
 RECEIVE_SIZE = 256 * 1024 * 1024
 LONGEST_MS = 2**31 - 1

@@ -223,7 +223,7 @@ class WriterConfig(Table):
 class WorkerConfig(Table):
     """A site worker: bytes and seconds. ``instance_id`` makes it a static member of its Kafka consumer group."""
 
-    fetch_bytes: Annotated[Size, Field(ge=64 * KIB, le=64 * MIB)] = 2 * MIB
+    fetch_bytes: Annotated[Size, Field(ge=64 * KIB, le=64 * MIB)] = 4 * MIB
     queue_bytes: Annotated[Size, Field(ge=64 * KIB)] = 16 * MIB
     poll_timeout: Positive = 0.5
     status_interval: Positive = 1.0
