@@ -1,9 +1,9 @@
 """Settings of a whole process, for one that is a site worker and nothing else: it owns them, the library leaves them
 alone in a user's process.
 
-Measured with 400 MiB of 4 KiB writes (benchmarks/apply.py): kafka-python receives, joins and cuts in buffers of a whole fetch,
-which glibc gives back to the kernel each time and faults in again. Without that a worker has 20,000 page faults instead
-of 350,000, and needs a fifth less CPU (4.2 s instead of 5.3), for 10 MiB more memory.
+Measured with 400 MiB of 4 KiB writes (benchmarks/apply.py): kafka-python receives, joins and cuts in buffers of a whole
+fetch, which glibc gives back to the kernel each time and faults in again. Without that a worker has 20,000 page faults
+instead of 350,000, and needs a fifth less CPU (4.2 s instead of 5.3), for 10 MiB more memory.
 """
 
 import ctypes
