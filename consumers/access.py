@@ -82,7 +82,8 @@ def _open(deployment: Deployment, name: str, site: str | None, clock: HybridCloc
         log.close()
         raise
     closing = [read_side.close, log.close] + ([deployment.close] if owns else [])
-    return Group(name, session, read_side, deployment.cluster.control, config.writer.batch_bytes, closing)
+    control, sites = deployment.cluster.control, tuple(config.sites)
+    return Group(name, session, read_side, control, config.writer.batch_bytes, sites, closing)
 
 
 def _vouched(deployment: Deployment, site: str, group: str, cluster_id: str) -> Vouched | None:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from tidelog.consumers.fetcher import Fetcher, Run
 from tidelog.consumers.receipts import Receipts
-from tidelog.errors import Halted, LogDiverged, NeedsRebuild, TidelogError, Unavailable
+from tidelog.errors import REBUILD, Halted, LogDiverged, NeedsRebuild, TidelogError, Unavailable
 from tidelog.producers.control import Control
 from tidelog.producers.follower import Follower, Skipped
 from tidelog.producers.log import Log
@@ -96,6 +96,7 @@ class Replica:
         self._receipts: Receipts | None = None
         self._reached = 0  # all records below this offset were judged, and what counts of them is in the store
         self._rebuilding: int | None = None
+        self._site = "SITE"
         self._thread = threading.Thread(target=self._run, name=f"tidelog-replica-{group}", daemon=True)
 
     def start(self) -> None:
@@ -153,7 +154,7 @@ class Replica:
         self._state = State.STOPPED
 
     def _halt(self, error: TidelogError) -> None:
-        error.group = error.group or self.group
+        error.at_site(self._site, self.group)
         self._error = error
         self._state = State.NEEDS_REBUILD if isinstance(error, NeedsRebuild) else State.HALTED
 
@@ -161,6 +162,7 @@ class Replica:
         with ExitStack() as closing:
             store = self._open_store()
             closing.callback(store.close)
+            self._site = store.identity.site
             log = self._open_log()
             closing.callback(log.close)
             applier = closing.enter_context(store.applier(log.cluster_id))
@@ -227,13 +229,13 @@ def check_history(log: Log, follower: Follower, cluster_id: str) -> None:
         raise LogDiverged(
             f"the store was filled from cluster {cluster_id}, and this log is on {log.cluster_id}",
             sequence=head.sequence,
-            hint="check kafka.bootstrap_servers; if the log has moved, rebuild with: tidelog site rebuild",
+            hint=f"check kafka.bootstrap_servers; if the log has moved, rebuild with: {REBUILD}",
         )
     if head.next_offset < bounds.start or (head.sequence and head.offset < bounds.start):
         raise NeedsRebuild(
             f"the log begins at offset {bounds.start}, and the next event needed is at {head.next_offset}",
             sequence=head.sequence,
             offset=head.next_offset,
-            hint="the log was trimmed past this site; rebuild it with: tidelog site rebuild",
+            hint=f"the log was trimmed past this site; rebuild it with: {REBUILD}",
         )
     follower.check_head()

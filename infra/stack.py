@@ -35,6 +35,13 @@ REDIS_PORT = int(os.environ.get("STACK_REDIS_PORT", "6381"))
 FOLDER = Path(os.environ.get("STACK_DIR") or Path(__file__).parents[1] / ".cache" / "stack").absolute()
 RECORDS = FOLDER / "servers.json"
 CONFIG = FOLDER / "tidelog.toml"
+NEXT = """\
+next, with `export TIDELOG_CONFIG={config}`:
+  tidelog group create bank
+  tidelog site run tokyo &        # and osaka, london
+  tidelog volume create ledger --group bank --size 1MiB
+  echo hello | tidelog volume write ledger --group bank
+  tidelog pitc create first --group bank --wait && tidelog pitc list --group bank"""
 STOP_TIMEOUT_S = 20.0
 KILL_TIMEOUT_S = 10.0
 
@@ -91,6 +98,7 @@ def up() -> int:
     print("the stack is up" if missing else "the stack is already up")
     _print_servers(records)
     print(f"  configuration: {CONFIG}")
+    print(NEXT.format(config=CONFIG))
     return 0
 
 

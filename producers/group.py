@@ -20,8 +20,8 @@ from tidelog.units import parse_size
 class MarkedCopy:
     """A copy that a marker of this session orders at every site. Its identity is (group, ``sequence``, ``seal``)."""
 
-    def __init__(self, group: str, name: str, marker: Event, control: Control) -> None:
-        self.group, self.name = group, name
+    def __init__(self, group: str, name: str, marker: Event, control: Control, sites: Sequence[str]) -> None:
+        self.group, self.name, self._sites = group, name, sites
         self.sequence, self.seal, self.timestamp_us = marker.sequence, marker.seal, marker.timestamp_us
         self._control = control
 
@@ -32,14 +32,15 @@ class MarkedCopy:
         """What sites have answered so far, by site."""
         return self._matching(self._control.snapshot())
 
-    def wait(self, sites: Sequence[str], timeout: float = 30.0) -> dict[str, CopyFormed]:
-        """Waits until every one of ``sites`` has formed this copy; their receipts, by site.
+    def wait(self, sites: Sequence[str] | None = None, timeout: float = 30.0) -> dict[str, CopyFormed]:
+        """Waits until every one of ``sites`` (default: all configured) has formed this copy; their receipts, by site.
 
         Raises `SiteBehind` after ``timeout`` seconds, naming who has not answered, and `CopiesDiffer` if the digests
         are not all equal.
         """
         if isinstance(sites, str):
             raise UsageError(f"sites is a list of names, such as [{sites!r}]")
+        sites = self._sites if sites is None else sites
         wanted = set(sites)
         arrived = self._control.wait_for(lambda view: wanted <= self._matching(view).keys(), timeout)
         receipts = self.receipts()
@@ -74,13 +75,14 @@ class Group:
         read_side: ReadSide,
         control: Control,
         batch_bytes: int,
+        sites: Sequence[str],
         closing: Sequence[Callable[[], None]],
     ) -> None:
         self.name = name
         self.session = session
         self.read_side = read_side
         self.batch_bytes = batch_bytes
-        self._control = control
+        self._control, self._sites = control, sites
         self._closing = closing  # what ends with the group, in this order
 
     def __enter__(self) -> Self:
@@ -174,7 +176,7 @@ class Group:
                 raise AlreadyExists(f"copy {name!r} exists", group=self.name, hint="choose another name, or drop it")
             marker = self.session.emit(Marker, name=name)
         self.flush()
-        return MarkedCopy(self.name, name, marker, self._control)
+        return MarkedCopy(self.name, name, marker, self._control, self._sites)
 
     def drop_copy(self, name: str) -> None:
         """Drops the copy of that name at every site, by an event in the log. Raises `NotFound`."""

@@ -125,7 +125,7 @@ class Volume:
                 raise SiteBehind(
                     f"the site has applied sequence {sequence}, and reading needs {session.overlay.floor}",
                     group=self._group.name,
-                    hint="is its worker running? Start it with: tidelog site run",
+                    hint="is its worker running? Start it with: tidelog site run SITE",
                 )
             time.sleep(_ASK_AGAIN)
 

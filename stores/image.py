@@ -73,7 +73,7 @@ class Store:
         if not found:
             raise NotFound(
                 f"site {identity.site} has no store of group {identity.group}",
-                hint="start the site's worker: tidelog site run",
+                hint=f"start the site's worker: tidelog site run {identity.site}",
                 group=identity.group,
             )
         if found.get("format") != FORMAT.decode():

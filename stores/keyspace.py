@@ -8,7 +8,7 @@ position (DESIGN section 4, "Apply"; schedules L5, L6 and L10 of the protocol no
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
-from tidelog.errors import StoreDamaged, StoreUnavailable, TidelogError
+from tidelog.errors import REBUILD, StoreDamaged, StoreUnavailable, TidelogError
 from tidelog.stores.wire import Argument as Argument
 from tidelog.stores.wire import Command as Command
 from tidelog.stores.wire import unpack
@@ -91,7 +91,7 @@ def check_results(commands: Sequence[Command], results: Sequence[object]) -> Non
                 continue
             raise StoreDamaged(
                 f"{name} {command[1].decode(errors='replace')} failed inside a transaction: {result}",
-                hint="a key was changed by hand or by another program; rebuild the site with: tidelog site rebuild",
+                hint=f"a key was changed by hand or by another program; rebuild the site with: {REBUILD}",
             )
 
 

@@ -3,7 +3,7 @@
 import json
 import struct
 
-from tidelog.errors import StoreDamaged
+from tidelog.errors import REBUILD, StoreDamaged
 from tidelog.schemas.chain import Head
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.store import Copy, CopyState, Position
@@ -101,5 +101,5 @@ def _dump(value: object) -> bytes:
 def _damaged(what: str, value: bytes) -> StoreDamaged:
     return StoreDamaged(
         f"the store holds a {what} that tidelog did not write: {value[:40]!r}",
-        hint="a newer version wrote it, or the Redis was changed by hand; rebuild the site with: tidelog site rebuild",
+        hint=f"a newer version wrote it, or the Redis was changed by hand; rebuild it with: {REBUILD}",
     )

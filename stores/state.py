@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import cast
 
-from tidelog.errors import NeedsRebuild, StoreUnavailable
+from tidelog.errors import REBUILD, NeedsRebuild, StoreUnavailable
 from tidelog.schemas.volumes import VolumeInfo, VolumeTable
 from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.keys import Keys
@@ -67,7 +67,7 @@ def present(position: Reply) -> bytes:
     if not isinstance(position, bytes):
         raise NeedsRebuild(
             "the store has no position: an erase was cut short, or keys were lost",
-            hint="rebuild the site with: tidelog site rebuild",
+            hint=f"rebuild the site with: {REBUILD}",
         )
     return position
 

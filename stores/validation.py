@@ -2,7 +2,7 @@
 
 from operator import add
 
-from tidelog.errors import LogDiverged, LogGap, UnsupportedEvent
+from tidelog.errors import REBUILD, LogDiverged, LogGap, UnsupportedEvent
 from tidelog.schemas.chain import Head
 from tidelog.schemas.events import (
     Discard,
@@ -32,7 +32,7 @@ def validate(event: Event, offset: int, head: Head, image: Image) -> None:
             f"{event.kind} is not the event that this store has applied in part",
             sequence=event.sequence,
             offset=offset,
-            hint="the log's history changed under it; rebuild the site with: tidelog site rebuild",
+            hint=f"the log's history changed under it; rebuild the site with: {REBUILD}",
         )
     if isinstance(event, WriteBatch):
         _validate_batch(event, image.volumes)

@@ -35,7 +35,10 @@ class Invocation:
         environ = dict(os.environ)
         if self.bootstrap_servers is not None:
             environ[BOOTSTRAP_VARIABLE] = self.bootstrap_servers
-        return Config.load(self.config_file, environ)
+        config = Config.load(self.config_file, environ)
+        if not config.is_set:
+            self.say("there is no tidelog.toml here, and no setting in the environment: all is at its default", "dim")
+        return config
 
     @cached_property
     def deployment(self) -> Deployment:

@@ -1,13 +1,16 @@
 """`tidelog log`: a group's events, decoded and judged."""
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from tidelog.errors import UsageError
 from tidelog.gateways.cli.invocation import of
 from tidelog.gateways.cli.log_reading import Judged, judged_records
-from tidelog.gateways.cli.log_text import as_json, as_text
+from tidelog.gateways.cli.log_text import as_json, as_text, counts_as_heartbeat, heartbeats_text
 from tidelog.gateways.cli.options import Json
 from tidelog.gateways.cli.output import emit_json_line
 
@@ -20,9 +23,12 @@ def show(
     group: Annotated[str, typer.Argument(help="The group.")],
     from_sequence: Annotated[int | None, typer.Option("--from", help="Begin at this sequence.", min=1)] = None,
     offset: Annotated[int | None, typer.Option("--offset", help="Begin at this offset.", min=0)] = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", help="Show so many records at most.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", help="Show so many lines at most.", min=1)] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as records come, until Ctrl-C.")] = False,
     data: Annotated[bool, typer.Option("--data", help="Show the first bytes of each write, in hexadecimal.")] = False,
+    heartbeats: Annotated[
+        bool, typer.Option("--heartbeats", help="A line for each, not one for a row of them.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Every record, decoded, with its verdict: what a site that has applied everything before it does with it.
@@ -32,17 +38,30 @@ def show(
     if from_sequence is not None and offset is not None:
         raise UsageError("--from and --offset exclude each other")
     invocation = of(context)
-    shown = 0
-    for judged in judged_records(invocation.deployment.cluster, group, follow=follow):
-        if not _wanted(judged, from_sequence, offset):
-            continue
-        if json:
+    records = judged_records(invocation.deployment.cluster, group, follow=follow)
+    wanted = (judged for judged in records if _wanted(judged, from_sequence, offset))
+    if json:
+        for judged in islice(wanted, limit):
             emit_json_line(invocation, as_json(judged, data=data))
-        else:
-            invocation.out.print(as_text(judged, data=data), soft_wrap=True)
-        shown += 1
-        if shown == limit:
-            return
+        return
+    lines = (as_text(judged, data=data) for judged in wanted) if heartbeats else _folded(wanted, data=data)
+    for line in islice(lines, limit):
+        invocation.out.print(line, soft_wrap=True)
+
+
+def _folded(records: Iterable[Judged], *, data: bool) -> Iterator[Text]:
+    """A line for each record, but one for all heartbeats in a row: an idle log is mostly those."""
+    row: tuple[Judged, Judged, int] | None = None  # the first and last of the heartbeats in a row, and how many
+    for judged in records:
+        if counts_as_heartbeat(judged):
+            row = (row[0], judged, row[2] + 1) if row else (judged, judged, 1)
+            continue
+        if row:
+            yield heartbeats_text(*row)
+            row = None
+        yield as_text(judged, data=data)
+    if row:
+        yield heartbeats_text(*row)
 
 
 def _wanted(judged: Judged, from_sequence: int | None, offset: int | None) -> bool:

@@ -12,6 +12,7 @@ from tidelog.schemas.events import (
     CopyDropped,
     Discard,
     Event,
+    Heartbeat,
     Marker,
     VolumeCopied,
     VolumeCreated,
@@ -54,6 +55,24 @@ def as_text(judged: Judged, *, data: bool) -> Text:
                 f"\n{'':>10}{write['sequence']}: {write['name']} {write['offset']}+{write['length']} {write['data']}"
             )
     return Text(line, style=style)
+
+
+def counts_as_heartbeat(judged: Judged) -> bool:
+    """Whether it says only that time has passed."""
+    return isinstance(judged.event, Heartbeat) and judged.verdict is Shown.COUNTS and judged.trusted
+
+
+def heartbeats_text(first: Judged, last: Judged, count: int) -> Text:
+    """One line for ``count`` heartbeats in a row."""
+    if count == 1 or first.event is None or last.event is None:
+        return as_text(first, data=False)
+    sequences = f"{first.event.sequence}-{last.event.sequence}"
+    span = (last.event.timestamp_us - first.event.timestamp_us) / 1_000_000
+    return Text(
+        f"{first.offset:>8}  {first.verdict.value:<11}  {sequences:>12}  {iso(first.event.timestamp_us)}"
+        f"  epoch {first.event.epoch}  Heartbeat  {count} of them in {span:.1f} s",
+        style="dim",
+    )
 
 
 def as_json(judged: Judged, *, data: bool) -> dict[str, Any]:

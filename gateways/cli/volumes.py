@@ -39,11 +39,13 @@ def create(
     check_name("volume", name)
     wanted, block = parse_size(size), parse_size(block_size)
     with writing(invocation, group, take_over=take_over) as opened:
+        there = opened.session.state.volumes.named(name) is not None
         info = opened.create_volume(name, wanted, block).info
     if json:
-        emit_json(invocation, {"group": group} | _as_json(info))
+        emit_json(invocation, {"group": group, "created": not there} | _as_json(info))
     else:
-        invocation.say(f"volume {name} of group {group}: {size_text(info.size)} in blocks of {info.block_size} bytes")
+        which = f"volume {name} of group {group}" + (" was there already" if there else "")
+        invocation.say(f"{which}: {size_text(info.size)} in blocks of {info.block_size} bytes")
 
 
 @app.command("list")

@@ -144,6 +144,11 @@ class Config(BaseSettings):
         """The file it was read from."""
         return next((source.path for source in self._read if isinstance(source, FileSource)), None)
 
+    @property
+    def is_set(self) -> bool:
+        """Whether a file was read, or the environment sets anything."""
+        return any(isinstance(source, FileSource) or source.values for source in self._read)
+
     def describe(self) -> list[Setting]:
         """Every setting with its value, secrets masked, and where it came from."""
         return list(self._describe(self, ()))

@@ -29,6 +29,9 @@ A message says what happened and where; ``hint`` says what to do about it.
 
 from typing import ClassVar
 
+# For hints: `TidelogError.at_site` knows which site and group.
+REBUILD = "tidelog site rebuild SITE --group GROUP"
+
 
 class TidelogError(Exception):
     """What happened, where (``group``, ``sequence``, ``offset``; None where that means nothing) and, in ``hint``,
@@ -53,6 +56,13 @@ class TidelogError(Exception):
         self.offset = offset
         if hint:
             self.add_note(f"hint: {hint}")  # so that a traceback shows it, too
+
+    def at_site(self, site: str, group: str) -> None:
+        """Fills in ``SITE`` and ``GROUP`` in the hint; for whoever knows in which store it happened."""
+        self.group = self.group or group
+        hint = self.hint.replace("SITE", site).replace("GROUP", group)
+        if hint != self.hint:
+            self.hint, self.__notes__ = hint, [f"hint: {hint}"]
 
     @property
     def where(self) -> str:

@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from tidelog.consumers.access import open_group
 from tidelog.producers.opening import open_session
 from tidelog.schemas.chain import Head
 from tidelog.schemas.events import Marker
+from tidelog.testing.readiness import wait_until
 
 
 @pytest.fixture
@@ -32,6 +34,17 @@ def test_people_see_kind_name_and_size_but_no_data(bank):
     assert "WriteBatch" in shown.text and "11 bytes, to ledger" in shown.text
     assert b"secret".hex() not in shown.text and "secret" not in shown.text
     assert b"secret data".hex() in bank("log", "show", "bank", "--data").text
+
+
+def test_heartbeats_in_a_row_are_one_line_for_people(bank, deployment):
+    with open_group("bank", deployment=deployment) as group:
+        assert wait_until(lambda: group.session.confirmed.sequence >= 6, timeout_s=30)
+        group.mark("after")
+    folded = bank("log", "show", "bank").text.splitlines()
+    (line,) = [line for line in folded if "Heartbeat" in line]
+    assert "of them in" in line and "Marker" in folded[folded.index(line) + 1]
+    each = [line for line in bank("log", "show", "bank", "--heartbeats").text.splitlines() if "Heartbeat" in line]
+    assert len(each) == sum(found["kind"] == "Heartbeat" for found in lines(bank)) > 1
 
 
 def test_programs_see_every_field(bank):

@@ -1,5 +1,6 @@
 """`tidelog` as a process: signals, pipes, terminals."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -68,6 +69,16 @@ def test_ctrl_c_while_kafka_does_not_answer():
     time.sleep(0.8)  # anywhere: while importing or while connecting
     assert process.end(signal.SIGINT) == 130
     assert process.err.endswith("interrupted\n")
+
+
+def test_what_is_not_configured_is_said(tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("TIDELOG_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, "-m", "tidelog", "config", "show"]
+    assert "there is no tidelog.toml here" in subprocess.run(command, capture_output=True, text=True).stderr
+    monkeypatch.setenv("TIDELOG_PREFIX", "mine")
+    assert "no tidelog.toml" not in subprocess.run(command, capture_output=True, text=True).stderr
 
 
 def test_ctrl_c_while_watching(config_file):

@@ -113,7 +113,10 @@ def test_list_and_show(bank):
 
 
 def test_creating_the_same_volume_again_changes_nothing(bank):
-    assert bank("volume", "create", "ledger", "-g", "bank", "--size", "1MiB").code == 0
+    same = bank("volume", "create", "ledger", "-g", "bank", "--size", "1MiB")
+    assert same.code == 0 and "was there already" in same.err
+    fresh = bank("volume", "create", "journal", "-g", "bank", "--size", "1MiB", "--json")
+    assert json.loads(fresh.text)["created"] is True
     other = bank("volume", "create", "ledger", "-g", "bank", "--size", "2MiB")
     assert other.code == 2 and "exists" in other.err
 

@@ -173,8 +173,11 @@ def test_a_log_trimmed_past_the_site(lab: Lab, lost: str) -> None:
     position = lab.store(create=True).position()
     written(group)
     lab.log.trim({"nothing applied": 1, "next event": 3, "head's own record": 1}[lost])
-    needs_rebuild(lab.replica())
+    replica = lab.replica()
+    needs_rebuild(replica)
     assert lab.store().position() == position
+    error = replica.progress(0).error
+    assert error is not None and error.hint.endswith(f"tidelog site rebuild osaka --group {group.name}")
 
 
 def test_a_log_trimmed_up_to_the_head_is_well(lab: Lab) -> None:

@@ -41,6 +41,11 @@ def test_waiting_for_sites(lab: Lab) -> None:
     assert told.value.sequence == copy.sequence and told.value.hint
     lab.replica("london")
     both = copy.wait(["osaka", "london"])
+    everywhere = ("tokyo", "osaka", "london")
+    with pytest.raises(SiteBehind, match="from tokyo within"):
+        copy.wait(timeout=0.05)
+    lab.replica("tokyo")
+    assert set(copy.wait()) == set(everywhere)
     assert both["osaka"].digest == both["london"].digest == lab.reference().copies[copy.sequence].digest
 
 

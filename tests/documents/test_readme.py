@@ -35,7 +35,8 @@ def commands() -> list[list[str]]:
 def config_file(tidelog_deployment: RunningDeployment, tmp_path: Path) -> Path:
     """`tidelog.toml` for the test's own servers, where README's code looks for it."""
     config: Config = tidelog_deployment.deployment.config
-    urls = {name: site.redis.url for name, site in config.sites.items()}
+    named = re.findall(r"^\[sites\.(\w+)\.", blocks("toml")[0], re.MULTILINE)
+    urls = {name: config.sites[name].redis.url for name in named}
     path = tmp_path / "tidelog.toml"
     path.write_text(f'prefix = "{config.prefix}"\n' + stack_toml(",".join(config.kafka.bootstrap_servers), urls))
     return path
@@ -82,7 +83,7 @@ def test_the_commands_and_the_library(
     request.getfixturevalue("workers")
     (library,) = blocks("python")
     monkeypatch.chdir(tmp_path)
-    tidelog_deployment.wait_for_store("london", "bank")
+    tidelog_deployment.wait_for_store("osaka", "bank")
     program, names = ast.parse(library), dict[str, object]()
     last = program.body[-1]
     assert isinstance(last, ast.Expr)

@@ -93,7 +93,7 @@ class Lab:
 
     def group(self, *, clock: HybridClock | None = None, **settings: Any) -> Group:
         session = self.session(clock=clock, **settings)
-        return Group("bank", session, self.site, self.control, replace(Settings(), **settings).batch_bytes, [])
+        return Group("bank", session, self.site, self.control, replace(Settings(), **settings).batch_bytes, (), [])
 
     def reference(self) -> Reference:
         return folded(self.log)

@@ -69,6 +69,7 @@ def test_up_twice_then_down(environment: dict[str, str], tmp_path: Path) -> None
         code, output = stack("up", environment)
         assert code == 0, output
         assert "the stack is up" in output
+        assert f"export TIDELOG_CONFIG={tmp_path / 'tidelog.toml'}" in output
         config = Config.load(tmp_path / "tidelog.toml", {})
         urls = [site.redis.url for site in config.sites.values()]
         Redis.from_url(str(urls[0])).set("letter", "a")
