@@ -12,6 +12,7 @@ from tidelog.producers.group import Group
 from tidelog.producers.group_state import KnownCopy, Vouched
 from tidelog.producers.opening import open_session
 from tidelog.stores.image import Store
+from tidelog.stores.store import CopyOrigin
 
 
 def open_group(
@@ -108,6 +109,7 @@ def _vouch(store: Store, cluster_id: str) -> Vouched | None:
         if store.position() == before:
             if before.cluster_id != cluster_id:
                 return None
-            known = tuple(KnownCopy(copy.sequence, copy.seal, copy.name) for copy in copies)
+            marked = (copy for copy in copies if copy.origin is CopyOrigin.MARKER)
+            known = tuple(KnownCopy(copy.sequence, copy.seal, copy.name) for copy in marked)
             return Vouched(before.head, tuple(volumes), known)
     return None

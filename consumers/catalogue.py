@@ -140,16 +140,16 @@ def catalogue(
 
 def copies_of(view: ControlView, group: str, sites: Iterable[str]) -> list[CatalogueCopy]:
     """The group's copies for which there is at least one receipt, oldest first."""
-    by_identity: dict[tuple[int, bytes], dict[str, CopyFormed]] = {}
+    by_identity: dict[tuple[int, bytes, str], dict[str, CopyFormed]] = {}
     for receipt in _receipts(view, group):
-        by_identity.setdefault((receipt.sequence, receipt.seal), {})[receipt.site] = receipt
+        by_identity.setdefault((receipt.sequence, receipt.seal, receipt.name), {})[receipt.site] = receipt
     known = _all_sites(view, group, sites)
     found = []
-    for (sequence, seal), receipts in sorted(by_identity.items()):
+    for (sequence, seal, name), receipts in sorted(by_identity.items()):
         first = min(receipts.values(), key=lambda receipt: receipt.site)
         answers = {site: _answer(view, group, site, sequence, receipts) for site in known}
         ordered = {site: receipts[site] for site in known if site in receipts}
-        found.append(CatalogueCopy(group, sequence, seal, first.name, first.timestamp_us, ordered, answers))
+        found.append(CatalogueCopy(group, sequence, seal, name, first.timestamp_us, ordered, answers))
     return found
 
 

@@ -29,7 +29,7 @@ class Receipts:
         self._wake = threading.Event()
         self._closed = False
         self._stopping: Callable[[], bool] = lambda: True  # once closed: whether what is left is left
-        self._sent: set[tuple[int, bytes]] = set()
+        self._sent: set[tuple[int, bytes, str]] = set()
         self.error: TidelogError | None = None  # of the last round, for the status
         self._thread = threading.Thread(target=self._run, name="tidelog-receipts", daemon=True)
         self._thread.start()
@@ -75,10 +75,10 @@ class Receipts:
         for copy in copies:
             if ended():
                 return
-            identity = (copy.sequence, copy.seal)
+            identity = (copy.sequence, copy.seal, copy.name)
             if identity not in self._sent and self._answer(copy):
                 self._sent.add(identity)
-        self._retract({copy.sequence for copy in copies})
+        self._retract({(copy.sequence, copy.name) for copy in copies})
 
     def _answer(self, copy: Copy) -> bool:
         try:
@@ -102,16 +102,16 @@ class Receipts:
             self._control.publish(receipt)
         return True
 
-    def _retract(self, held: set[int]) -> None:
+    def _retract(self, held: set[tuple[int, str]]) -> None:
         who = self._store.identity
         for key, record in self._control.snapshot().items():
             if (
                 isinstance(record, CopyFormed)
                 and (record.group, record.site) == (who.group, who.site)
-                and record.sequence not in held
+                and (record.sequence, record.name) not in held
                 and record.sequence <= self._store.position().head.sequence
-                and key == copy_key(record.group, record.sequence, record.site)
-                and record.sequence not in {copy.sequence for copy in self._store.copies()}
+                and key == copy_key(record.group, record.sequence, record.name, record.site)
+                and (record.sequence, record.name) not in {(copy.sequence, copy.name) for copy in self._store.copies()}
             ):
                 self._control.retract(key)
-                self._sent.discard((record.sequence, record.seal))
+                self._sent.discard((record.sequence, record.seal, record.name))

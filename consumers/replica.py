@@ -6,13 +6,14 @@ halt: position, data and copies stay as they are, and nothing is skipped.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from tidelog.consumers.fetcher import Fetcher, Run
+from tidelog.consumers.orders import taken_back, wanted
 from tidelog.consumers.receipts import Receipts
 from tidelog.errors import REBUILD, Halted, LogDiverged, NeedsRebuild, TidelogError, Unavailable
 from tidelog.producers.control import Control
@@ -20,7 +21,7 @@ from tidelog.producers.follower import Follower, Skipped
 from tidelog.producers.log import Log
 from tidelog.schemas.chain import Head
 from tidelog.schemas.codec import Codec
-from tidelog.schemas.events import CopyDropped, Marker
+from tidelog.schemas.control import CopyOrdered
 from tidelog.stores.applier import Applier
 from tidelog.stores.image import Store
 from tidelog.stores.keyspace import PositionMoved
@@ -83,9 +84,11 @@ class Replica:
         open_store: Callable[[], Store],
         control: Control,
         settings: ReplicaSettings,
+        orders: Sequence[CopyOrdered] = (),
     ) -> None:
         self.group = group
         self._codec, self._control, self._settings = codec, control, settings
+        self.orders = orders  # the commands for copies by time, in place of those before whenever it is set
         self._open_log, self._open_store = open_log, open_store
         self._stopping = threading.Event()
         self._state = State.STARTING
@@ -186,7 +189,11 @@ class Replica:
         self._state, self._error = _RUNNING, None
         receipts.wake()
         maintained, unfinished = time.monotonic(), True
+        heard: Sequence[CopyOrdered] | None = None
         while not self._stopping.is_set():
+            if heard is not self.orders:
+                heard = self.orders
+                self._obey(heard, store, applier)
             judged = fetcher.judged  # before the runs are taken that it speaks of
             run = fetcher.take(0 if unfinished else IDLE)
             if run is not None:
@@ -209,7 +216,14 @@ class Replica:
                     self._rebuilding = None
         self._head = applier.settle().head
 
+    def _obey(self, orders: Sequence[CopyOrdered], store: Store, applier: Applier) -> None:
+        """Has the applier cut what is ordered, and drops what was taken back (it then sees `PositionMoved`)."""
+        applier.order(wanted(orders))
+        for copy in taken_back(orders, store.copies()):
+            store.mark_dropping(copy)
+
     def _apply(self, run: Run, applier: Applier, receipts: Receipts) -> None:
+        layout = applier.position.layout
         try:
             applier.submit(run.events)
         except Halted as error:
@@ -217,7 +231,7 @@ class Replica:
                 error.offset = next((offset for event, offset in run.events if event.sequence == error.sequence), None)
             raise
         self._events_applied += len(run.events)
-        if any(isinstance(event, Marker | CopyDropped) for event, _ in run.events):
+        if applier.position.layout != layout:  # a copy was cut, or is to be dropped
             applier.settle()
             receipts.wake()
 

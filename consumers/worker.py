@@ -4,16 +4,17 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from tidelog.clock import wall_us
 from tidelog.consumers.deployment import Deployment, find_site, open_store
 from tidelog.consumers.membership import Membership
+from tidelog.consumers.orders import orders_of
 from tidelog.consumers.replica import Replica, State
 from tidelog.errors import NeedsRebuild, NotFound, TidelogError, Unavailable
 from tidelog.producers.log import Log
 from tidelog.schemas.codec import Codec
-from tidelog.schemas.control import GroupCreated, SiteStatus, status_key
+from tidelog.schemas.control import CopyOrdered, GroupCreated, SiteStatus, status_key
 from tidelog.stores.image import Store
 
 LEAVE_TIMEOUT = 30.0
@@ -69,21 +70,24 @@ class SiteWorker:
             self._leave(membership)
 
     def _round(self, membership: Membership) -> None:
-        there = {record.group: record for record in self._deployment.cluster.list_groups()}
+        view = self._deployment.cluster.control.snapshot()
+        there = {record.group: record for record in view.values() if isinstance(record, GroupCreated)}
         wanted = {name: record for name, record in there.items() if not self._only or name in self._only}
         owned = membership.owned({name: record.topic for name, record in wanted.items()})
         self._end_replicas(self._replicas.keys() - owned)
         self._end_replicas({name for name, replica in self.replicas.items() if self._rebuild_begun(name, replica)})
         for name in owned - self._replicas.keys():
-            self._start_replica(wanted[name])
+            self._start_replica(wanted[name], orders_of(view, name))
         offsets = {}
         for name, (replica, record) in self._replicas.items():
+            if (orders := orders_of(view, name)) != replica.orders:
+                replica.orders = orders
             status = self.statuses[name] = self._status(name, replica)
             self._deployment.cluster.control.publish(status)
             offsets[record.topic] = status.offset + 1
         membership.commit(offsets)
 
-    def _start_replica(self, record: GroupCreated) -> None:
+    def _start_replica(self, record: GroupCreated, orders: Sequence[CopyOrdered]) -> None:
         cluster = self._deployment.cluster
         codec, refusal = Codec(), None
         try:
@@ -103,6 +107,7 @@ class SiteWorker:
             lambda: self._open_store(record.group),
             cluster.control,
             self._deployment.config.worker,
+            orders,
         )
         self._replicas[record.group] = (replica, record)
         replica.start()

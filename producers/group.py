@@ -59,7 +59,7 @@ class MarkedCopy:
         return {site: receipts[site] for site in sites}
 
     def _matching(self, view: ControlView) -> dict[str, CopyFormed]:
-        prefix = copy_key(self.group, self.sequence, "")
+        prefix = copy_key(self.group, self.sequence, self.name, "")
         found = (record for key, record in view.items() if key.startswith(prefix))
         return {r.site: r for r in found if isinstance(r, CopyFormed) and r.seal == self.seal}
 

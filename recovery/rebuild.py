@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tidelog.consumers.deployment import Deployment, open_store
+from tidelog.consumers.orders import orders_of
 from tidelog.consumers.replica import Replica
 from tidelog.errors import CopiesDiffer, TidelogError, Unavailable
 from tidelog.recovery.rebuild_plan import ERASING, RebuildPlan
@@ -172,6 +173,7 @@ class Rebuild:
             lambda: open_store(self._deployment, plan.site, plan.group),
             cluster.control,
             self._deployment.config.worker,
+            orders_of(cluster.control.snapshot(), plan.group),
         )
         self.report.by = "this process"
         self._replica.start()

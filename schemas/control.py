@@ -66,7 +66,29 @@ class CopyFormed(ControlRecord):
 
     @property
     def key(self) -> str:
-        return copy_key(self.group, self.sequence, self.site)
+        return copy_key(self.group, self.sequence, self.name, self.site)
+
+
+class CopyOrdered(ControlRecord):
+    """A command: every site is to cut a copy of these groups at one time of their logs."""
+
+    kind: ClassVar[str] = "CopyOrdered"
+
+    name: str
+    groups: str
+    at_us: int
+    ordered_us: int
+    ordered_by: str
+    dropped_us: int = 0
+
+    @property
+    def key(self) -> str:
+        return order_key(self.name)
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """The groups, in the order in which they were given."""
+        return tuple(self.groups.split(","))
 
 
 class SiteStatus(ControlRecord):
@@ -96,7 +118,8 @@ class SiteStatus(ControlRecord):
         return status_key(self.group, self.site)
 
 
-CONTROL_TYPES: dict[str, type[ControlRecord]] = {cls.kind: cls for cls in (GroupCreated, CopyFormed, SiteStatus)}
+_ALL: tuple[type[ControlRecord], ...] = (GroupCreated, CopyOrdered, CopyFormed, SiteStatus)
+CONTROL_TYPES = {cls.kind: cls for cls in _ALL}
 
 
 def group_key(group: str) -> str:
@@ -104,9 +127,15 @@ def group_key(group: str) -> str:
     return f"group/{group}"
 
 
-def copy_key(group: str, sequence: int, site: str) -> str:
-    """The key of a site's `CopyFormed` for the copy at ``sequence``."""
-    return f"copy/{group}/{sequence}/{site}"
+def order_key(name: str) -> str:
+    """The key of a `CopyOrdered`."""
+    return f"order/{name}"
+
+
+def copy_key(group: str, sequence: int, name: str, site: str) -> str:
+    """The key of a site's `CopyFormed` for the copy of that name at ``sequence``: a copy by time may have the identity
+    of a marker's, or of another's."""
+    return f"copy/{group}/{sequence}/{name}/{site}"
 
 
 def status_key(group: str, site: str) -> str:

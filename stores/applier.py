@@ -1,6 +1,6 @@
 """The way of events into a store: planned in Python while Redis executes the transaction before."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 from tidelog.errors import Halted, StoreUnavailable
@@ -8,10 +8,12 @@ from tidelog.schemas.events import Event
 from tidelog.stores.drop import Maintenance
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace, PositionMoved
-from tidelog.stores.plan import Limits, Planner, Transaction
+from tidelog.stores.plan import Limits, Planner
 from tidelog.stores.records import encode_position
 from tidelog.stores.state import READ_TRIES, present, read_image
 from tidelog.stores.store import Position
+from tidelog.stores.timed import DueCopy
+from tidelog.stores.transaction import Transaction
 
 
 class Applier:
@@ -58,6 +60,11 @@ class Applier:
     def confirmed(self) -> Position:
         """The position that Redis has confirmed; what counts for reports."""
         return self._confirmed
+
+    def order(self, copies: Sequence[DueCopy]) -> None:
+        """The copies by time that are asked for from now on, in place of those before: each is cut where its time falls
+        among the events submitted after this call, once, and not at all if the head is past it already."""
+        self._planner.orders = tuple(copies)
 
     def submit(self, run: Iterable[tuple[Event, int]]) -> None:
         """Applies a run of (event, offset of its record); the first follows `position`.

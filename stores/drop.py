@@ -15,9 +15,10 @@ from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import ChangeBitmap, byte_range
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Argument, Command, Keyspace
-from tidelog.stores.plan import Planner, Transaction
+from tidelog.stores.plan import Planner
 from tidelog.stores.state import Image
 from tidelog.stores.store import Copy, CopyState
+from tidelog.stores.transaction import Transaction
 
 # Blocks of one step: some ms of Redis's time, so that a cut in between waits no longer than that.
 STEP_BLOCKS = 1024

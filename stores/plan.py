@@ -4,7 +4,8 @@ A `Planner` takes the applier's picture of the store and a run of events, and yi
 sets the position. It changes the picture as it goes; whoever could not carry out a transaction throws both away.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tidelog.errors import Halted
@@ -25,8 +26,9 @@ from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command
 from tidelog.stores.records import encode_copy, encode_position, encode_volume
 from tidelog.stores.state import Image
-from tidelog.stores.store import Copy, CopyState, Position
-from tidelog.stores.transaction import BlockChanges, Commands
+from tidelog.stores.store import Copy, CopyOrigin, CopyState, Position
+from tidelog.stores.timed import DueCopy, due, part
+from tidelog.stores.transaction import BlockChanges, Commands, Transaction
 from tidelog.stores.validation import validate
 
 # One step of an event too large for one transaction: so many commands, or so many bits, that Redis is busy for some ms.
@@ -36,23 +38,10 @@ STEP_SPAN_BLOCKS = 1 << 19
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a transaction that several events share is closed: at so many bytes of data or so many writes.
+    """When a transaction that several events share is closed: at so many bytes of data or so many writes."""
 
-    Measured, 4 KiB writes applied: 221 MiB/s with transactions of 256 KiB, 242 of 512, 247 to 290 of 1 MiB, which keeps
-    Redis busy for about a millisecond (``python -m benchmarks --only apply-4k``).
-    """
-
-    bytes_max: int = 1024 * 1024
+    bytes_max: int = 1024 * 1024  # 221 MiB/s of 4 KiB writes at 256 KiB, 242 at 512, 280 here (benchmarks, apply-4k)
     writes_max: int = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Transaction:
-    """Commands for one EXEC, the last of which sets ``position``; ``value`` is that as stored."""
-
-    commands: list[Command]
-    position: Position
-    value: bytes
 
 
 class Planner:
@@ -63,6 +52,7 @@ class Planner:
         self._keys = keys
         self._cluster_id = cluster_id
         self._limits = limits
+        self.orders: Sequence[DueCopy] = ()  # copies by time that are asked for; those that were cut do no harm
         self._clear(image.position.head)
 
     def plan(self, run: Iterable[tuple[Event, int]]) -> Iterator[Transaction]:
@@ -75,6 +65,8 @@ class Planner:
             except Halted:
                 yield from self._flush()
                 raise
+            if self.orders:
+                yield from self._cut_by_time(event)
             yield from self._event(event, self._head.after(event, offset))
         yield from self._flush()
 
@@ -87,6 +79,9 @@ class Planner:
 
     def _event(self, event: Event, after: Head) -> Iterable[Transaction]:
         if isinstance(event, WriteBatch):
+            inside = due(self.orders, self.image, self._head, event.timestamp_us) if self.orders else []
+            if inside:
+                return self._straddling(event, inside, after)
             return self._share(len(event.data), len(event.lengths), lambda: self._write(event), after)
         if isinstance(event, Discard):
             return self._discard(event, after)
@@ -233,23 +228,51 @@ class Planner:
     def _cut(self, event: Marker, after: Head) -> Iterator[Transaction]:
         """One EXEC, whatever the size of the volumes: the copy's record, and a generation with nothing in it."""
         yield from self._flush()
-        image = self.image
-        position = self._moved(after)
-        position = replace(position, generation=position.generation + 1, layout=position.layout + 1)
-        copy = Copy(
-            position.generation,
-            event.sequence,
-            event.seal,
-            event.name,
-            event.timestamp_us,
-            tuple(image.volumes),
-            sum(image.changed[volume.id].count for volume in image.volumes),
-        )
-        image.copies[copy.generation] = copy
-        for volume in image.volumes:
-            image.changed[volume.id] = ChangeBitmap()
+        command = self._new_generation(event.sequence, event.seal, event.name, event.timestamp_us, CopyOrigin.MARKER)
         self._head = after
-        yield self.close([(b"HSET", self._keys.copies, b"%d" % copy.generation, encode_copy(copy))], position)
+        yield self.close([command], self._moved(after))
+
+    def _new_generation(self, sequence: int, seal: bytes, name: str, timestamp_us: int, origin: CopyOrigin) -> Command:
+        """Begins a generation in the image: what was planned before is in the copy, what follows is not. The command
+        that says so goes between the two."""
+        image = self.image
+        generation = image.position.generation + 1
+        image.position = replace(image.position, generation=generation, layout=image.position.layout + 1)
+        volumes = tuple(image.volumes)
+        changed = sum(image.changed[volume.id].count for volume in volumes)
+        copy = Copy(generation, sequence, seal, name, timestamp_us, volumes, changed, origin=origin)
+        image.copies[generation] = copy
+        for volume in volumes:
+            image.changed[volume.id] = ChangeBitmap()
+        return (b"HSET", self._keys.copies, b"%d" % generation, encode_copy(copy))
+
+    # --- copies by time (US8788772): the timestamps in the events decide when ---
+
+    def _cut_by_time(self, event: Event) -> Iterator[Transaction]:
+        """The copies that end before ``event``, whose timestamp is past their time."""
+        for order in due(self.orders, self.image, self._head, event.first_timestamp_us):
+            yield from self._flush()
+            head = self._head
+            command = self._new_generation(head.sequence, head.seal, order.name, order.at_us, CopyOrigin.TIME)
+            yield self.close([command], self.image.position)
+
+    def _straddling(self, batch: WriteBatch, inside: list[DueCopy], after: Head) -> Iterator[Transaction]:
+        """A batch with copies inside: its writes up to each time, the cut, and so on, all in one EXEC, so that the
+        stored position never lies inside a batch (L8)."""
+        yield from self._flush()
+        commands: list[Command] = []
+        done = 0
+        for order in inside:
+            count = bisect_right(batch.timestamps_us, order.at_us)
+            self._write(part(batch, done, count))
+            sequence = batch.sequence + count - 1
+            commands += self._emit()
+            commands.append(self._new_generation(sequence, batch.seal, order.name, order.at_us, CopyOrigin.TIME))
+            done = count
+        self._write(part(batch, done, len(batch.lengths)))
+        commands += self._emit()
+        self._head = after
+        yield self.close(commands, self._moved(after))
 
     def _drop(self, event: CopyDropped, after: Head) -> Iterator[Transaction]:
         yield from self._flush()
@@ -258,7 +281,8 @@ class Planner:
         position = self._moved(after)
         commands: list[Command] = []
         for copy in list(image.copies.values()):
-            if (copy.sequence, copy.seal) == wanted and copy.state is CopyState.FORMED:
+            formed = copy.state is CopyState.FORMED and copy.origin is CopyOrigin.MARKER
+            if formed and (copy.sequence, copy.seal) == wanted:
                 commands.append(self.mark_dropping(copy))
                 position = replace(position, layout=position.layout + 1)
         self._head = after

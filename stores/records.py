@@ -6,7 +6,7 @@ import struct
 from tidelog.errors import REBUILD, StoreDamaged
 from tidelog.schemas.chain import Head
 from tidelog.schemas.volumes import VolumeInfo
-from tidelog.stores.store import Copy, CopyState, Position
+from tidelog.stores.store import Copy, CopyOrigin, CopyState, Position
 
 FORMAT = b"1"
 # format, sequence, seal, epoch, writer, timestamp_us, offset, layout, generation, step, step_seal; then the cluster id
@@ -69,6 +69,7 @@ def encode_copy(copy: Copy) -> bytes:
             "volumes": [_volume_row(volume) for volume in copy.volumes],
             "blocks_changed": copy.blocks_changed,
             "state": copy.state.value,
+            "origin": copy.origin.value,
         }
     )
 
@@ -80,6 +81,7 @@ def decode_copy(value: bytes) -> Copy:
         fields["seal"] = bytes.fromhex(fields["seal"])
         fields["volumes"] = tuple(map(_volume, fields["volumes"]))
         fields["state"] = CopyState(fields["state"])
+        fields["origin"] = CopyOrigin(fields["origin"])
         return Copy(**fields)
     except (ValueError, TypeError, KeyError) as error:
         raise _damaged("copy", value) from error

@@ -34,6 +34,13 @@ class Position:
     step_seal: bytes = b""
 
 
+class CopyOrigin(StrEnum):
+    """Why a copy was cut: a marker in the log, or a command to cut at a time."""
+
+    MARKER = "marker"
+    TIME = "time"
+
+
 class CopyState(StrEnum):
     FORMED = "formed"
     DROPPING = "dropping"
@@ -43,7 +50,9 @@ class CopyState(StrEnum):
 class Copy:
     """A point-in-time copy as the store knows it. Its identity is (group, ``sequence``, ``seal``); the name is a label.
 
-    ``timestamp_us`` is that of the marker; ``blocks_changed`` counts the blocks, of the volumes in the table at the
+    ``sequence`` is that of the last event or write in it, ``seal`` that of the event that holds it: the marker, or
+    for a copy by time whatever came last before. ``timestamp_us`` is the marker's, or the time that was asked for;
+    ``blocks_changed`` counts the blocks, of the volumes in the table at the
     cut, that events named since the cut before; ``volumes`` is the volume table at the cut, by id.
     """
 
@@ -55,6 +64,7 @@ class Copy:
     volumes: tuple[VolumeInfo, ...]
     blocks_changed: int
     state: CopyState = CopyState.FORMED
+    origin: CopyOrigin = CopyOrigin.MARKER
 
     def volume(self, name: str) -> VolumeInfo | None:
         """The volume of that name at the cut, or None."""

@@ -6,17 +6,28 @@ transaction replaces all of it, else by COPY. ``named`` knows every block that e
 never there costs no command.
 """
 
+from dataclasses import dataclass
 from itertools import islice
 from typing import TypeAlias
 
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import BIT_MASKS, ChangeBitmap, byte_range
 from tidelog.stores.keys import Keys
+from tidelog.stores.store import Position
 from tidelog.stores.wire import START, Argument, Command, Packed, VolumeFormats, mset
 
 _ZEROS = memoryview(bytes(65536))
 # Bytes of SETRANGE that cost Redis and the wire as much as one more BITFIELD operation.
 _BITFIELD_OPERATION_BYTES = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """Commands for one EXEC, the last of which sets ``position``; ``value`` is that as stored."""
+
+    commands: list[Command]
+    position: Position
+    value: bytes
 
 
 class Patches:

@@ -5,9 +5,12 @@ from typing import Annotated
 
 import typer
 
+from tidelog.errors import UsageError
 from tidelog.gateways.cli import copy_tables
 from tidelog.gateways.cli.copy_create import create_copy
 from tidelog.gateways.cli.copy_export import export_copy
+from tidelog.gateways.cli.copy_order import cancel as cancel_order
+from tidelog.gateways.cli.copy_order import list_orders, moment, order
 from tidelog.gateways.cli.copy_verify import verify_copy
 from tidelog.gateways.cli.invocation import of
 from tidelog.gateways.cli.options import AtSite, Group, Json, Length, Offset, TakeOver
@@ -26,7 +29,10 @@ CopyName = Annotated[str, typer.Argument(help="The copy's name, or #SEQUENCE.")]
 def create(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="A name that is not in use.")],
-    group: Group,
+    group: Annotated[str | None, typer.Option("--group", "-g", help="The consistency group.")] = None,
+    groups: Annotated[str | None, typer.Option("--groups", help="Several, a,b: one copy by time of all.")] = None,
+    at: Annotated[str | None, typer.Option("--at", help="By time: such as 2026-11-22T18:00:00Z.")] = None,
+    within: Annotated[str | None, typer.Option("--in", help="By time: such as 5s from now.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the sites have formed the copy.")] = False,
     sites: Annotated[str | None, typer.Option("--sites", help="Whom to wait for: a,b. Default: all sites.")] = None,
     timeout: Annotated[str, typer.Option("--timeout", help="How long to wait, such as 30s or 2m.")] = "30s",
@@ -35,9 +41,33 @@ def create(
 ) -> int:
     """Puts a consistency marker into the group's log: every site cuts a copy exactly there.
 
-    Exit code 3 if --wait is given and not every site has answered in time, or their digests differ.
+    With --at or --in, by time: a command to all sites, of one group or several; each cuts where that time falls in its
+    own data. Exit code 3 if --wait is given and not every site has answered in time, or their digests differ.
     """
-    return create_copy(of(context), name, group, wait, sites, timeout, take_over=take_over, json=json)
+    invocation = of(context)
+    at_us = moment(at, within)
+    if (group is None) == (groups is None):
+        raise UsageError("a copy is of a --group, or by time of several --groups")
+    if at_us is not None:
+        if sites is not None or take_over:
+            raise UsageError("--sites and --take-over are for copies by marker")
+        chosen = [group] if group is not None else str(groups).split(",")
+        return order(invocation, name, chosen, at_us, wait=wait, timeout=timeout, json=json)
+    if group is None:
+        raise UsageError("a copy of several groups is cut by time", hint="say when: --at TIME, or --in 5s")
+    return create_copy(invocation, name, group, wait, sites, timeout, take_over=take_over, json=json)
+
+
+@app.command()
+def orders(context: typer.Context, json: Json = False) -> int:
+    """The copies by time that were ordered, and which sites have them; exit code 3 if one has passed without."""
+    return list_orders(of(context), json=json)
+
+
+@app.command()
+def cancel(context: typer.Context, name: Annotated[str, typer.Argument(help="The ordered copy's name.")]) -> None:
+    """Takes back a copy by time: no site cuts it any more, and those that have it drop it."""
+    cancel_order(of(context), name)
 
 
 @app.command("list")

@@ -60,8 +60,8 @@ def show_copy(invocation: Invocation, name: str, group: str, site: str | None, *
     if not named and held is None:
         raise problem or NotFound(f"no copy {name}", group=group, hint="see: tidelog pitc list")
     if held is not None:
-        identities = {(copy.sequence, copy.seal): copy for copy in copies}
-        found = identities.get((held.sequence, held.seal))
+        identities = {(copy.sequence, copy.seal, copy.name): copy for copy in copies}
+        found = identities.get((held.sequence, held.seal, held.name))
     else:
         found = named[-1]
     alarms = alarms_of([found]) if found is not None else []

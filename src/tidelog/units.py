@@ -1,6 +1,7 @@
 """Sizes in bytes and durations in seconds, as people write them: ``64MiB``, ``1.5s``, ``1h30m``."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ _DURATIONS = {
     "h": Fraction(3600),
     "d": Fraction(86400),
 }
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBER = r"\d+(?:\.\d+)?"
 _SIZE = re.compile(rf"({_NUMBER})\s*([a-z]*)", re.IGNORECASE)
 _DURATION = re.compile(rf"(?:{_NUMBER}\s*(?:us|ms|s|m|h|d)\s*)+")
@@ -67,6 +69,17 @@ def parse_duration(value: str | float) -> float:
         return _duration(value)
     except ValueError as error:
         raise UsageError(f"{value!r} is no duration", hint=str(error)) from None
+
+
+def parse_time(value: str) -> int:
+    """UTC microseconds: ``2026-11-22T18:00:00Z``, with a fraction or another offset if need be; UTC without
+    one. Raises `UsageError`."""
+    try:
+        moment = datetime.fromisoformat(value.strip().upper())
+    except ValueError:
+        raise UsageError(f"{value!r} is no time", hint="a time is such as 2026-11-22T18:00:00Z") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]

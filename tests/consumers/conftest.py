@@ -17,7 +17,7 @@ from tidelog.consumers.worker import SiteWorker
 from tidelog.errors import NeedsRebuild, SessionClosed, TidelogError
 from tidelog.producers.group import Group
 from tidelog.producers.memory_log import MemoryLog
-from tidelog.schemas.control import CopyFormed, SiteStatus, copy_key, status_key
+from tidelog.schemas.control import CopyFormed, SiteStatus, status_key
 from tidelog.stores.image import Store
 from tidelog.stores.memory import MemoryKeyspace
 
@@ -106,8 +106,8 @@ class Lab:
         return Reference(self.record.group_id).fold(records, until_sequence)
 
     def receipt(self, sequence: int, site: str = "osaka") -> CopyFormed | None:
-        found = self.control.snapshot().get(copy_key("bank", sequence, site))
-        return found if isinstance(found, CopyFormed) else None
+        receipts = (record for record in self.control.snapshot().values() if isinstance(record, CopyFormed))
+        return next((r for r in receipts if (r.group, r.sequence, r.site) == ("bank", sequence, site)), None)
 
     def status(self, site: str = "osaka", group: str = "bank") -> SiteStatus | None:
         found = self.control.snapshot().get(status_key(group, site))

@@ -121,7 +121,7 @@ def test_a_receipt_is_no_proof(lab: Lab) -> None:
     lab.replica()
     receipt = until(lambda: (found := lab.receipt(cut.sequence)) and found.name != "lie" and found, "the true receipt")
     assert receipt.digest == cut.digest
-    until(lambda: copy_key("bank", 1, "osaka") not in lab.control.snapshot(), "the lie taken back")
+    until(lambda: copy_key("bank", 1, "lie", "osaka") not in lab.control.snapshot(), "the lie taken back")
 
 
 def test_a_receipt_of_what_is_yet_to_come_stays(lab: Lab) -> None:

@@ -66,19 +66,19 @@ def test_bytes_that_are_no_record_are_refused(value):
 
 
 def test_keys_say_what_a_record_replaces():
-    assert receipt().key == "copy/bank/7/osaka"
+    assert receipt().key == "copy/bank/7/end-of-day/osaka"
     assert status().key == "status/bank/osaka"
 
 
 def test_the_newest_record_of_a_key_counts(cluster):
     control = cluster.control
     assert dict(control.snapshot()) == {}
-    control.publish(receipt(name="old"))
+    control.publish(receipt(digest=b"o" * 16))
     control.publish(status())
-    control.publish(receipt(name="new"))
+    control.publish(receipt(digest=b"n" * 16))
     view = control.snapshot()
     assert set(view) == {receipt().key, status().key}
-    assert view[receipt().key].name == "new"
+    assert view[receipt().key].digest == b"n" * 16
     control.retract(receipt().key)
     assert set(control.snapshot()) == {status().key}
     assert set(view) == {receipt().key, status().key}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tidelog.schemas.codec import Codec
-from tidelog.schemas.control import CopyFormed, GroupCreated, SiteStatus
+from tidelog.schemas.control import CopyFormed, CopyOrdered, GroupCreated, SiteStatus
 from tidelog.schemas.registry import NAMESPACE, schemas
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -18,6 +18,14 @@ KEY = b"golden key of release 0.1"
 CONTROL = (
     GroupCreated(
         group="bank", group_id="9c2f6f0e-0000-4000-8000-1d2f3a4b5c6d", topic="tidelog.bank", keyed=True, created_us=17
+    ),
+    CopyOrdered(
+        name="nightly",
+        groups="bank,orders",
+        at_us=1_790_000_000_000_000,
+        ordered_us=1_789_999_995_000_000,
+        ordered_by="tokyo-1:4711",
+        dropped_us=0,
     ),
     CopyFormed(
         site="osaka",

@@ -20,10 +20,11 @@ from tidelog.schemas.events import (
 )
 from tidelog.schemas.volumes import VolumeTable
 from tidelog.stores.keys import Keys
-from tidelog.stores.plan import Limits, Planner, Transaction
+from tidelog.stores.plan import Limits, Planner
 from tidelog.stores.records import decode_position
 from tidelog.stores.state import Image
 from tidelog.stores.store import Position
+from tidelog.stores.transaction import Transaction
 from tidelog.stores.wire import Packed, unpack
 
 BLOCK = 512

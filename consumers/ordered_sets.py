@@ -1,0 +1,65 @@
+"""Copies by time over groups, as the control topic shows them: who has answered, and which sets are complete. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tidelog.consumers.catalogue import Answer
+from tidelog.producers.control import ControlView
+from tidelog.schemas.control import CopyFormed, CopyOrdered, SiteStatus, status_key
+
+
+@dataclass(frozen=True, slots=True)
+class OrderedSet:
+    """A command and what the sites say of it: ``answers`` by site and group. A set is complete at a site when every
+    group there has its copy: then it is one consistent time over all of them."""
+
+    order: CopyOrdered
+    answers: dict[str, dict[str, Answer]]
+
+    @property
+    def complete_at(self) -> tuple[str, ...]:
+        """The sites that have the whole set."""
+        return tuple(
+            site
+            for site, groups in self.answers.items()
+            if groups and all(answer is Answer.FORMED for answer in groups.values())
+        )
+
+    @property
+    def complete(self) -> bool:
+        """Whether every site has the whole set."""
+        return len(self.complete_at) == len(self.answers)
+
+
+def ordered_sets(view: ControlView, sites: Iterable[str]) -> list[OrderedSet]:
+    """Every command that stands, by time. ``sites`` are the configured ones."""
+    orders = [record for record in view.values() if isinstance(record, CopyOrdered) and not record.dropped_us]
+    sites = list(sites)
+    return [
+        OrderedSet(order, {site: _answers(view, order, site) for site in sites})
+        for order in sorted(orders, key=lambda order: (order.at_us, order.name))
+    ]
+
+
+def recoverable_us(view: ControlView, groups: Iterable[str], site: str) -> int:
+    """The newest time up to which a site has applied all of these groups: the minimum over them (G19); 0 if one has
+    applied nothing."""
+    statuses = (view.get(status_key(group, site)) for group in groups)
+    return min((status.timestamp_us if isinstance(status, SiteStatus) else 0 for status in statuses), default=0)
+
+
+def _answers(view: ControlView, order: CopyOrdered, site: str) -> dict[str, Answer]:
+    formed = {
+        record.group
+        for record in view.values()
+        if isinstance(record, CopyFormed)
+        and (record.site, record.name, record.timestamp_us) == (site, order.name, order.at_us)
+    }
+    names = order.group_names
+    return {group: Answer.FORMED if group in formed else _not_formed(view, order, group, site) for group in names}
+
+
+def _not_formed(view: ControlView, order: CopyOrdered, group: str, site: str) -> Answer:
+    status = view.get(status_key(group, site))
+    passed = isinstance(status, SiteStatus) and status.timestamp_us > order.at_us
+    return Answer.MISSING if passed else Answer.PENDING

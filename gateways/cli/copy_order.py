@@ -1,0 +1,130 @@
+"""`tidelog pitc create --at`, `orders` and `cancel`: copies by time, of one group or many."""
+
+from typing import Any
+
+from rich.text import Text
+
+from tidelog.clock import iso, wall_us
+from tidelog.consumers.catalogue import Answer
+from tidelog.consumers.ordered_sets import OrderedSet, ordered_sets, recoverable_us
+from tidelog.errors import NotFound, UsageError
+from tidelog.gateways.cli.exit_codes import DEGRADED, OK
+from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.cli.output import emit_json, emit_table
+from tidelog.producers.control import ControlView
+from tidelog.producers.ordering import cancel_order, order_copy
+from tidelog.units import parse_duration, parse_time
+
+_STYLES = {Answer.FORMED: "green", Answer.PENDING: "yellow", Answer.MISSING: "bold red"}
+
+
+def moment(at: str | None, within: str | None) -> int | None:
+    """What ``--at`` or ``--in`` says, in UTC microseconds; None without either. Raises `UsageError`."""
+    if at is not None and within is not None:
+        raise UsageError("--at and --in exclude each other")
+    if within is not None:
+        return wall_us() + round(parse_duration(within) * 1_000_000)
+    return None if at is None else parse_time(at)
+
+
+def order(
+    invocation: Invocation,
+    name: str,
+    groups: list[str],
+    at_us: int,
+    *,
+    wait: bool,
+    timeout: str,
+    json: bool,
+) -> int:
+    """Gives the command; with ``wait``, 3 unless every site has the whole set within ``timeout``."""
+    seconds = parse_duration(timeout)
+    cluster, sites = invocation.deployment.cluster, list(invocation.config.sites)
+    given = order_copy(cluster, name, groups, at_us)
+    ahead = (at_us - given.ordered_us) / 1_000_000
+    invocation.say(f"ordered copy {name} of {', '.join(groups)} at {iso(at_us)}, {ahead:.1f} s from now")
+    if wait:
+        cluster.control.wait_for(lambda view: _named(view, name, sites).complete, max(0.0, ahead) + seconds)
+    view = cluster.control.snapshot()
+    found = _named(view, name, sites)
+    if json:
+        emit_json(invocation, _as_json(view, found))
+    else:
+        _print(invocation, view, [found])
+    return DEGRADED if wait and not found.complete else OK
+
+
+def list_orders(invocation: Invocation, *, json: bool) -> int:
+    """Every command that stands, and who has obeyed it. 3 if a site has passed a time without its copy."""
+    view = invocation.deployment.cluster.control.snapshot()
+    sets = ordered_sets(view, invocation.config.sites)
+    if json:
+        emit_json(invocation, {"orders": [_as_json(view, found) for found in sets]})
+    else:
+        _print(invocation, view, sets)
+    answers = [answer for found in sets for groups in found.answers.values() for answer in groups.values()]
+    return DEGRADED if Answer.MISSING in answers else OK
+
+
+def cancel(invocation: Invocation, name: str) -> None:
+    """Takes a command back."""
+    order = cancel_order(invocation.deployment.cluster, name)
+    invocation.say(f"copy {name} of {order.groups} is taken back; each site drops it when it hears of this")
+
+
+def _named(view: ControlView, name: str, sites: list[str]) -> OrderedSet:
+    for found in ordered_sets(view, sites):
+        if found.order.name == name:
+            return found
+    raise NotFound(f"copy {name} was taken back meanwhile")
+
+
+def _print(invocation: Invocation, view: ControlView, sets: list[OrderedSet]) -> None:
+    sites = list(dict.fromkeys(site for found in sets for site in found.answers))
+    rows: list[tuple[str | Text, ...]] = []
+    for found in sets:
+        for group in found.order.group_names:
+            answers = [found.answers[site][group] for site in sites]
+            rows.append(
+                (
+                    found.order.name,
+                    iso(found.order.at_us),
+                    group,
+                    *(Text(answer.value, style=_STYLES[answer]) for answer in answers),
+                    Text("COMPLETE", style="green") if found.complete else "",
+                )
+            )
+    emit_table(invocation, ("pitc", "time", "group", *sites, ""), rows)
+    for found in sets:
+        if len(found.order.group_names) > 1:
+            times = (f"{site} {_time(_recoverable(view, found, site))}" for site in sites)
+            invocation.say(f"recoverable time of {found.order.groups}: {', '.join(times)}")
+
+
+def _recoverable(view: ControlView, found: OrderedSet, site: str) -> int:
+    return recoverable_us(view, found.order.group_names, site)
+
+
+def _time(timestamp_us: int) -> str:
+    return iso(timestamp_us) if timestamp_us else "none"
+
+
+def _as_json(view: ControlView, found: OrderedSet) -> dict[str, Any]:
+    order = found.order
+    return {
+        "name": order.name,
+        "groups": list(order.group_names),
+        "time": iso(order.at_us),
+        "at_us": order.at_us,
+        "ordered_us": order.ordered_us,
+        "ordered_by": order.ordered_by,
+        "complete": found.complete,
+        "sites": {
+            site: {
+                "complete": site in found.complete_at,
+                "groups": {group: answer.value for group, answer in answers.items()},
+                "recoverable_us": _recoverable(view, found, site),
+            }
+            for site, answers in found.answers.items()
+        },
+    }

@@ -1,0 +1,81 @@
+"""`tidelog pitc create --at | --in`, `orders`, `cancel`: copies by time, of one group or several."""
+
+import json
+
+import pytest
+
+from tidelog.clock import iso, wall_us
+from tidelog.consumers.access import open_group
+
+
+@pytest.fixture
+def beating(bank, deployment):  # noqa: ARG001 (makes the group)
+    """The group `bank` with a writer that is alive: time passes in it."""
+    with open_group("bank", deployment=deployment) as group:
+        yield group
+
+
+def test_one_time_over_two_groups(bank, sites, beating, deployment):
+    assert bank("group", "create", "orders").code == 0
+    for site in ("tokyo", "osaka", "london"):
+        sites.wait_for_store(site, "orders")
+    with open_group("orders", deployment=deployment):
+        done = bank("pitc", "create", "noon", "--groups", "bank,orders", "--in", "1s", "--wait", "--json")
+        assert done.code == 0, done.err
+        document = json.loads(done.text)
+        assert document["complete"] and document["groups"] == ["bank", "orders"]
+        assert {site: found["groups"] for site, found in document["sites"].items()} == {
+            site: {"bank": "formed", "orders": "formed"} for site in ("tokyo", "osaka", "london")
+        }
+        assert all(found["recoverable_us"] > 0 for found in document["sites"].values())
+        shown = bank("pitc", "orders")
+        assert shown.code == 0 and shown.text.count("COMPLETE") == 2 and "recoverable time of bank,orders" in shown.err
+        (copy,) = json.loads(bank("pitc", "list", "-g", "bank", "--json").text)["copies"]
+        assert (copy["name"], copy["equal"]) == ("noon", True)
+        beating.create_volume("v", "64KiB")
+
+
+def test_a_time_that_nobody_reaches(bank):
+    """Without a writer the group's time stands still: the command says who has not answered, and 3."""
+    done = bank("pitc", "create", "noon", "-g", "bank", "--in", "500ms", "--wait", "--timeout", "300ms")
+    assert done.code == 3 and "pending" in done.text
+    assert bank("pitc", "orders").code == 0  # nothing is missing yet
+
+
+def test_taking_it_back(bank, beating):
+    assert bank("pitc", "create", "noon", "-g", "bank", "--in", "500ms", "--wait").code == 0
+    assert bank("pitc", "cancel", "noon").code == 0
+    assert json.loads(bank("pitc", "orders", "--json").text)["orders"] == []
+    again = bank("pitc", "cancel", "noon")
+    assert again.code == 2 and "no copy by time" in again.err
+    assert beating.name == "bank"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--group", "bank", "--at", "yesterday"), "no time"),
+        (("--group", "bank", "--at", "2001-01-01T00:00:00Z"), "past"),
+        (("--group", "bank", "--at", "2999-01-01T00:00:00Z"), "days from now"),
+        (("--group", "bank", "--in", "1ms"), "a site cuts when its data passes"),
+        (("--group", "bank", "--in", "5s", "--at", "2999-01-01T00:00:00Z"), "exclude each other"),
+        (("--groups", "bank,nobody", "--in", "5s"), "no group nobody"),
+        (("--groups", "bank,", "--in", "5s"), "no group"),
+        (("--groups", "bank"), "by time"),
+        (("--groups", "bank", "--group", "bank", "--in", "5s"), "a --group, or"),
+        ((), "a --group, or"),
+        (("--group", "bank", "--in", "5s", "--take-over"), "by marker"),
+    ],
+)
+def test_what_cannot_be(bank, arguments, says):
+    refused = bank("pitc", "create", "noon", *arguments)
+    assert refused.code == 2 and says in refused.err
+    assert json.loads(bank("pitc", "orders", "--json").text)["orders"] == []
+
+
+def test_a_time_may_have_an_offset(bank):
+    """What people write: another zone, lower case, a fraction."""
+    at = wall_us() + 3_600_000_000
+    local = iso(at).replace("Z", "+00:00").lower()
+    done = bank("pitc", "create", "noon", "-g", "bank", "--at", local, "--json")
+    assert done.code == 0 and json.loads(done.text)["at_us"] == at
