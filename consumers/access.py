@@ -1,5 +1,7 @@
 """The two ways in for an application: `open_group` to write, `open_site` to read."""
 
+import math
+from collections.abc import Callable
 from os import PathLike
 
 from tidelog.clock import PROCESS_CLOCK, HybridClock
@@ -9,10 +11,14 @@ from tidelog.consumers.read_side import SiteReadSide
 from tidelog.consumers.site_view import Site
 from tidelog.errors import ConfigError, NotFound, TidelogError, Unavailable
 from tidelog.producers.group import Group
-from tidelog.producers.group_state import KnownCopy, Vouched
-from tidelog.producers.opening import open_session
+from tidelog.producers.group_state import GroupState, KnownCopy, Vouched
+from tidelog.producers.lock_time import lock_time_us
+from tidelog.producers.opening import open_session, read_state
+from tidelog.producers.schedule import Schedule
+from tidelog.producers.session import WriterSession
+from tidelog.schemas.chain import Head
 from tidelog.stores.image import Store
-from tidelog.stores.store import CopyOrigin
+from tidelog.stores.store import Copy, CopyOrigin
 
 
 def open_group(
@@ -22,19 +28,20 @@ def open_group(
     site: str | None = None,
     deployment: Deployment | None = None,
     clock: HybridClock = PROCESS_CLOCK,
+    schedule: bool = True,
 ) -> Group:
     """Opens a consistency group for writing: a new writer session, which fences any other.
 
     ``config`` is a path or a `Config` (default: ``TIDELOG_CONFIG``, ``./tidelog.toml``, the environment); ``site`` is
     where reads go (default: the configuration's primary). ``deployment`` replaces what ``config`` would connect to,
-    and stays open.
+    and stays open. The session makes the copies of the group's schedule, if it has one, unless ``schedule`` is False.
 
     Raises `NotFound` (make the group with ``tidelog group create``), `ConfigError`, `LogUnavailable`, `LogDiverged`,
     `CorruptEvent`, `ClockSkew`, `Fenced`.
     """
     used = deployment or RealDeployment(loaded(config))
     try:
-        return _open(used, name, site, clock, owns=deployment is None)
+        return _open(used, name, site, clock, owns=deployment is None, schedule=schedule)
     except BaseException:
         if deployment is None:
             used.close()
@@ -59,7 +66,24 @@ def loaded(config: "Config | str | PathLike[str] | None") -> Config:
     return Config.load(None if config is None else str(config))
 
 
-def _open(deployment: Deployment, name: str, site: str | None, clock: HybridClock, *, owns: bool) -> Group:
+def read_group(name: str, deployment: Deployment) -> tuple[GroupState, Head]:
+    """What the log says of a group at its end, and the head there, with no session and no fencing.
+
+    Raises `NotFound`, `LogUnavailable`, `LogDiverged`, `CorruptEvent`.
+    """
+    record = deployment.cluster.find_group(name)
+    log = deployment.cluster.log(record)
+    primary, timeout = deployment.config.primary, deployment.config.writer.write_timeout
+    try:
+        vouched = _vouched(deployment, primary, name, log.cluster_id) if primary is not None else None
+        return read_state(log, deployment.cluster.codec(record), record.group_id, timeout, vouched=vouched)
+    finally:
+        log.close()
+
+
+def _open(
+    deployment: Deployment, name: str, site: str | None, clock: HybridClock, *, owns: bool, schedule: bool
+) -> Group:
     config = deployment.config
     site = site or config.primary
     if site is None:
@@ -75,6 +99,7 @@ def _open(deployment: Deployment, name: str, site: str | None, clock: HybridCloc
             config.writer,
             vouched=_vouched(deployment, site, name, log.cluster_id),
             clock=clock,
+            on_turn=_schedule(deployment, name) if schedule else lambda _: math.inf,
         )
     except BaseException as error:  # Ctrl-C, too, must not leave connections behind
         if isinstance(error, TidelogError):
@@ -85,6 +110,13 @@ def _open(deployment: Deployment, name: str, site: str | None, clock: HybridCloc
     closing = [read_side.close, log.close] + ([deployment.close] if owns else [])
     control, sites = deployment.cluster.control, tuple(config.sites)
     return Group(name, session, read_side, control, config.writer.batch_bytes, sites, closing)
+
+
+def _schedule(deployment: Deployment, group: str) -> Callable[[WriterSession], float]:
+    table, control = deployment.config.groups.get(group), deployment.cluster.control
+    if table is None or table.every is None:
+        return lambda _: math.inf
+    return Schedule(table.every, table.keep, lambda log_time_us: lock_time_us(log_time_us, group, control))
 
 
 def _vouched(deployment: Deployment, site: str, group: str, cluster_id: str) -> Vouched | None:
@@ -101,6 +133,10 @@ def _vouched(deployment: Deployment, site: str, group: str, cluster_id: str) -> 
         store.close()
 
 
+def _known(copy: Copy) -> KnownCopy:
+    return KnownCopy(copy.sequence, copy.seal, copy.name, copy.timestamp_us, copy.locked_until_us, copy.kept)
+
+
 def _vouch(store: Store, cluster_id: str) -> Vouched | None:
     # Asked twice, so that tables and head are of one position.
     for _ in range(10):
@@ -110,6 +146,5 @@ def _vouch(store: Store, cluster_id: str) -> Vouched | None:
             if before.cluster_id != cluster_id:
                 return None
             marked = (copy for copy in copies if copy.origin is CopyOrigin.MARKER)
-            known = tuple(KnownCopy(copy.sequence, copy.seal, copy.name) for copy in marked)
-            return Vouched(before.head, tuple(volumes), known)
+            return Vouched(before.head, tuple(volumes), tuple(map(_known, marked)))
     return None

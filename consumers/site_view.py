@@ -61,6 +61,7 @@ class CopyView:
         self._store, self.info = store, copy
         self.name, self.sequence, self.seal = copy.name, copy.sequence, copy.seal
         self.timestamp_us, self.blocks_changed = copy.timestamp_us, copy.blocks_changed
+        self.locked_until_us, self.kept = copy.locked_until_us, copy.kept  # at the moment that it was looked up
 
     def __repr__(self) -> str:
         return f"<copy {self.name!r} at sequence {self.sequence}, {iso(self.timestamp_us)}>"

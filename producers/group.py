@@ -2,17 +2,23 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
-from tidelog.clock import iso
+from tidelog.clock import iso, utc
+from tidelog.config_tables import KeepConfig
 from tidelog.errors import AlreadyExists, CopiesDiffer, NotFound, OutOfBounds, SiteBehind, TidelogError, UsageError
-from tidelog.names import check_name
+from tidelog.names import check_name, is_scheduled_name
 from tidelog.producers.control import Control, ControlView
+from tidelog.producers.group_state import KnownCopy
+from tidelog.producers.lock_time import lock_end_us, lock_time_us
+from tidelog.producers.retention import Decision, plan_retention
 from tidelog.producers.session import WriterSession
 from tidelog.producers.volume import ReadSide, Volume
 from tidelog.schemas.control import CopyFormed, copy_key
-from tidelog.schemas.events import CopyDropped, Event, Marker, VolumeCreated, VolumeDeleted
+from tidelog.schemas.events import CopyDropped, CopyKept, CopyLocked, Event, Marker, VolumeCreated, VolumeDeleted
+from tidelog.schemas.locks import locked_error
 from tidelog.schemas.volumes import DEFAULT_BLOCK_SIZE, MAX_BLOCKS, valid_block_size, valid_size
 from tidelog.units import parse_size
 
@@ -168,9 +174,14 @@ class Group:
         """Puts a consistency marker behind every earlier write, durable when this returns: each site cuts a
         point-in-time copy of the whole group exactly there.
 
-        Raises `InvalidName`, `AlreadyExists` if a copy of that name is there, `Fenced`, `LogUnavailable`.
+        Raises `InvalidName`, `AlreadyExists` if a copy of that name is there, `UsageError` for a name of the schedule's
+        (``auto-20261125t180000z``), `Fenced`, `LogUnavailable`.
         """
         check_name("copy", name)
+        if is_scheduled_name(name):
+            raise UsageError(
+                f"{name!r} is a name that the schedule gives", group=self.name, hint="retention would drop such a copy"
+            )
         with self.session.order:
             if self.session.state.copy(name) is not None:
                 raise AlreadyExists(f"copy {name!r} exists", group=self.name, hint="choose another name, or drop it")
@@ -179,10 +190,53 @@ class Group:
         return MarkedCopy(self.name, name, marker, self._control, self._sites)
 
     def drop_copy(self, name: str) -> None:
-        """Drops the copy of that name at every site, by an event in the log. Raises `NotFound`."""
+        """Drops the copy of that name at every site, by an event in the log. Raises `NotFound`, `Locked`."""
+        judged_at_us = self._lock_time_us()
         with self.session.order:
-            copy = self.session.state.copy(name)
-            if copy is None:
-                raise NotFound(f"no copy {name!r}", group=self.name)
+            copy = self._copy(name)
+            if copy.locked_until_us > judged_at_us:
+                raise locked_error(copy.name, copy.locked_until_us, self.name)
             self.session.emit(CopyDropped, copy_sequence=copy.sequence, copy_seal=copy.seal)
         self.flush()
+
+    def lock_copy(self, name: str, until: datetime | timedelta) -> datetime:
+        """Locks the copy of that name at every site: nothing drops it before ``until``, a time with its offset to UTC,
+        or so long from the log's time now. The end of the lock is given back, in UTC.
+
+        A lock can be extended and never shortened or lifted. Raises `NotFound`, `Locked` if a longer one is there,
+        `UsageError` for a time that has passed, says no offset, or lies more than a hundred years ahead.
+        """
+        with self.session.order:
+            copy = self._copy(name)
+            end = lock_end_us(until, self.session.time_us)
+            if end < copy.locked_until_us:
+                raise locked_error(copy.name, copy.locked_until_us, self.name)
+            self.session.emit(CopyLocked, copy_sequence=copy.sequence, copy_seal=copy.seal, until_us=end)
+        self.flush()
+        return utc(end)
+
+    def keep_copy(self, name: str, *, kept: bool = True) -> None:
+        """Exempts the copy of that name from retention, or with ``kept=False`` no longer. Raises `NotFound`."""
+        with self.session.order:
+            copy = self._copy(name)
+            self.session.emit(CopyKept, copy_sequence=copy.sequence, copy_seal=copy.seal, kept=kept)
+        self.flush()
+
+    def apply_retention(self, keep: KeepConfig) -> list[Decision]:
+        """Drops what ``keep`` does not keep, at every site; the decision about each copy, oldest first."""
+        judged_at_us = self._lock_time_us()
+        with self.session.order:
+            decisions = plan_retention(self.session.state.copies(), keep, judged_at_us)
+            for copy in (decision.copy for decision in decisions if decision.dropped):
+                self.session.emit(CopyDropped, copy_sequence=copy.sequence, copy_seal=copy.seal)
+        self.flush()
+        return decisions
+
+    def _copy(self, name: str) -> KnownCopy:
+        copy = self.session.state.copy(name)
+        if copy is None:
+            raise NotFound(f"no copy {name!r}", group=self.name)
+        return copy
+
+    def _lock_time_us(self) -> int:
+        return lock_time_us(self.session.time_us, self.name, self._control)

@@ -1,20 +1,30 @@
 """What a writer must know of its group: the volumes, and the copies whose names are in use."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from tidelog.names import is_scheduled_name
 from tidelog.schemas.chain import Head
-from tidelog.schemas.events import CopyDropped, Event, Marker
+from tidelog.schemas.events import CopyDropped, CopyKept, CopyLocked, Event, Marker
 from tidelog.schemas.volumes import VolumeInfo, VolumeTable
 
 
 @dataclass(frozen=True, slots=True)
 class KnownCopy:
-    """A copy that a marker in the log made: its identity and its label."""
+    """A copy that a marker in the log made: its identity, its label, its time, and what protects it (UTC microseconds
+    of the log until which nothing drops it; whether retention leaves it alone)."""
 
     sequence: int
     seal: bytes
     name: str
+    timestamp_us: int
+    locked_until_us: int = 0
+    kept: bool = False
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether the group's schedule made it; its name tells."""
+        return is_scheduled_name(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +47,28 @@ class GroupState:
         """Applies an event that counts. Raises `CorruptEvent` for a volume event that cannot be."""
         self.volumes.fold(event)
         if isinstance(event, Marker):
-            self._copies[event.sequence] = KnownCopy(event.sequence, event.seal, event.name)
-        elif isinstance(event, CopyDropped):
-            self._copies.pop(event.copy_sequence, None)
+            self._copies[event.sequence] = KnownCopy(event.sequence, event.seal, event.name, event.timestamp_us)
+        elif isinstance(event, CopyDropped | CopyLocked | CopyKept):
+            self._change(event)
 
     def copy(self, name: str) -> KnownCopy | None:
-        """The newest copy of that name, or None."""
-        named = (copy for copy in self._copies.values() if copy.name == name)
+        """The newest copy of that name, or None; ``#<sequence>`` names one by sequence."""
+        named = (copy for copy in self._copies.values() if name in (copy.name, f"#{copy.sequence}"))
         return max(named, key=lambda copy: copy.sequence, default=None)
+
+    def copies(self) -> list[KnownCopy]:
+        """Every copy, oldest first."""
+        return sorted(self._copies.values(), key=lambda copy: copy.sequence)
+
+    def _change(self, event: CopyDropped | CopyLocked | CopyKept) -> None:
+        """As every site does (`tidelog.stores.copy_changes`): a locked copy stays, and a lock only grows."""
+        copy = self._copies.get(event.copy_sequence)
+        if copy is None or copy.seal != event.copy_seal:
+            return
+        if isinstance(event, CopyKept):
+            self._copies[copy.sequence] = replace(copy, kept=event.kept)
+        elif isinstance(event, CopyLocked):
+            until_us = max(copy.locked_until_us, event.until_us)
+            self._copies[copy.sequence] = replace(copy, locked_until_us=until_us)
+        elif copy.locked_until_us <= event.timestamp_us:
+            del self._copies[copy.sequence]

@@ -1,9 +1,11 @@
 """Opening a writer session: fold the log to its head, extend that head, and see that it counts."""
 
+import math
 import os
 import socket
 import threading
 import uuid
+from collections.abc import Callable
 
 from tidelog.clock import PROCESS_CLOCK, HybridClock
 from tidelog.errors import ClockSkew, Fenced, LogDiverged, LogUnavailable
@@ -28,18 +30,16 @@ def open_session(
     *,
     vouched: Vouched | None = None,
     clock: HybridClock = PROCESS_CLOCK,
+    on_turn: Callable[[WriterSession], float] = lambda _: math.inf,
 ) -> WriterSession:
-    """A new writer session at the head of the log; every session before it is fenced.
+    """A new writer session at the head of the log; every session before it is fenced. ``on_turn`` is called by the
+    session's own thread, and gives the seconds until it wants to be called again; it must not wait.
 
     Folds from ``vouched`` if its record is still in the log, else from sequence 1. Raises `LogDiverged` (a log that
     does not begin at its beginning), `CorruptEvent`, `ClockSkew`, `LogUnavailable`, or `Fenced` when others kept
     opening at the same time.
     """
-    if vouched is not None and vouched.head.sequence > 0 and carries_head(log, vouched.head):
-        follower, state = Follower(log, codec, vouched.head), GroupState(vouched.volumes, vouched.copies)
-    else:
-        _require_beginning(log)
-        follower, state = Follower(log, codec, origin(group_id)), GroupState()
+    follower, state = _start(log, codec, group_id, vouched)
     reader = log.reader(max(follower.head.next_offset, log.bounds().start))
     try:
         for _ in range(MAX_ATTEMPTS):
@@ -48,7 +48,7 @@ def open_session(
             appender = log.appender()
             try:
                 if _try_open(appender, reader, log, codec, follower, state, clock, settings):
-                    return WriterSession(log, appender, codec, follower.head, state, clock, settings)
+                    return WriterSession(log, appender, codec, follower.head, state, clock, settings, on_turn)
             except BaseException:
                 appender.abandon()
                 raise
@@ -60,6 +60,27 @@ def open_session(
         sequence=follower.head.sequence,
         hint="several processes open this group for writing at the same time; let one do it",
     )
+
+
+def read_state(
+    log: Log, codec: Codec, group_id: str, timeout: float, *, vouched: Vouched | None = None
+) -> tuple[GroupState, Head]:
+    """What the log says of the group at its end, and the head there: nobody is fenced. ``timeout`` is in seconds.
+    Raises what `open_session` does of a log that cannot be folded."""
+    follower, state = _start(log, codec, group_id, vouched)
+    reader = log.reader(max(follower.head.next_offset, log.bounds().start))
+    try:
+        _fold(reader, log.bounds().end, follower, state, timeout)
+    finally:
+        reader.close()
+    return state, follower.head
+
+
+def _start(log: Log, codec: Codec, group_id: str, vouched: Vouched | None) -> tuple[Follower, GroupState]:
+    if vouched is not None and vouched.head.sequence > 0 and carries_head(log, vouched.head):
+        return Follower(log, codec, vouched.head), GroupState(vouched.volumes, vouched.copies)
+    _require_beginning(log)
+    return Follower(log, codec, origin(group_id)), GroupState()
 
 
 def _require_beginning(log: Log) -> None:

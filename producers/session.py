@@ -4,23 +4,25 @@ Order, sequence, time and chain are decided under one lock, in the thread that c
 (`tidelog.producers.confirmation`).
 """
 
+import math
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
 from tidelog.clock import HybridClock
-from tidelog.errors import OutOfBounds, SessionClosed, TidelogError
+from tidelog.errors import SessionClosed, TidelogError
 from tidelog.producers.batch import MAX_WRITES, OpenBatch
 from tidelog.producers.confirmation import Confirmations
+from tidelog.producers.extents import out_of_bounds
 from tidelog.producers.group_state import GroupState
 from tidelog.producers.log import UNKNOWN_OFFSET, Appender, Log
 from tidelog.producers.overlay import Overlay
 from tidelog.schemas.chain import Head
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.events import Discard, Event, Heartbeat, VolumeResized, WriteBatch
-from tidelog.schemas.volumes import VolumeInfo
 
 # A long linger keeps neither the fence nor the end of a session waiting for longer than this (seconds).
 _LINGER_SLICE = 0.005
@@ -61,9 +63,11 @@ class WriterSession:
         state: GroupState,
         clock: HybridClock,
         settings: WriterSettings,
+        on_turn: "Callable[[WriterSession], float]" = lambda _: math.inf,
     ) -> None:
         self._log, self._appender, self._codec = log, appender, codec
         self._clock, self._settings = clock, settings
+        self._on_turn = on_turn  # what else the session's own thread does
         self.epoch, self.writer, self.state = opened.epoch, opened.writer, state
         self.overlay = Overlay(opened.sequence, settings.overlay_bytes)
         self._order = threading.RLock()  # sequence, time, chain and the order of sends
@@ -81,6 +85,17 @@ class WriterSession:
     def confirmed(self) -> Head:
         """The last event that certainly stands in the log and counts."""
         return self._confirmations.confirmed
+
+    @property
+    def time_us(self) -> int:
+        """The log's time now, above that of every event so far: UTC microseconds."""
+        return self._clock.stamp()
+
+    @property
+    def ready(self) -> bool:
+        """Whether, for who holds `order`, an emit would go through without waiting."""
+        sent = self._confirmations
+        return sent.error is None and not self._closed and sent.unconfirmed_bytes <= self._settings.buffer_bytes
 
     @property
     def order(self) -> threading.RLock:
@@ -224,15 +239,17 @@ class WriterSession:
     # ---- the session's own thread: linger, heartbeats, doubt
 
     def _run(self) -> None:
+        pause = 0.0
         try:
             while not self._closed and self._confirmations.error is None:
                 # A heartbeat that is due and could not be sent, since the log is away, is tried again now and then.
-                self._wake.wait(self._idle_for() or self._settings.heartbeat / 10)
+                self._wake.wait(min(pause, self._idle_for() or self._settings.heartbeat / 10))
                 self._wake.clear()
                 if self._confirmations.doubt:
                     self._confirmations.settle_doubt()
                 self._linger()
                 self._beat()
+                pause = self._on_turn(self)
         except TidelogError as error:
             self._confirmations.fail(error)
         except Exception as error:  # a thread that dies silently would let writes pile up
@@ -280,16 +297,4 @@ def _interrupted(error: BaseException) -> TidelogError:
     return TidelogError(
         f"the writer session was interrupted while it handed an event to the log ({type(error).__name__})",
         hint="open the group again; unflushed writes may or may not be in the log",
-    )
-
-
-def out_of_bounds(info: VolumeInfo | None, what: str, offset: int, length: int) -> OutOfBounds:
-    """The error for an extent that the volume does not have; ``info`` is None if the volume was deleted."""
-    if info is None:
-        return OutOfBounds(f"{what} to a volume that was deleted")
-    if not length:
-        return OutOfBounds(f"a {what} of no bytes at offset {offset} of volume {info.name}")
-    return OutOfBounds(
-        f"{what} of {length} bytes at offset {offset} of volume {info.name}, which has {info.size} bytes",
-        hint="offsets begin at 0; grow the volume with volume.resize(size)",
     )

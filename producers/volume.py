@@ -5,7 +5,7 @@ from operator import index
 from typing import TYPE_CHECKING, Protocol
 
 from tidelog.errors import NotFound, OutOfBounds, SiteBehind
-from tidelog.producers.session import out_of_bounds
+from tidelog.producers.extents import out_of_bounds
 from tidelog.producers.volume_file import VolumeFile
 from tidelog.schemas.events import Discard, VolumeResized
 from tidelog.schemas.volumes import MAX_BLOCKS, VolumeInfo, valid_size

@@ -19,6 +19,7 @@ from typing import Any
 from blake3 import blake3
 from fastavro import schemaless_reader, schemaless_writer
 
+from tidelog.clock import LATEST_US
 from tidelog.errors import CorruptEvent, UnsupportedEvent
 from tidelog.schemas.events import EVENT_TYPES, ZERO_SEAL, Event, WriteBatch
 from tidelog.schemas.longs import decode_long, decode_longs, encode_long, encode_longs
@@ -128,6 +129,8 @@ class Codec:
         lowest = min(number for number in record.values() if isinstance(number, int))
         if lowest < 0 or event.sequence < 1 or not 0 < event.epoch <= _MAX_INT or record.get("length") == 0:
             raise CorruptEvent(f"{schema.name} has a number out of range", hint=_FOREIGN)
+        if record.get("until_us", 0) > LATEST_US:
+            raise CorruptEvent(f"{schema.name} names a time that no calendar has", hint=_FOREIGN)
         return event
 
 

@@ -125,6 +125,28 @@ class CopyDropped(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CopyLocked(Event):
+    """The copy of that identity is dropped by nothing before ``until_us``, by the log's time."""
+
+    copy_sequence: int
+    copy_seal: bytes
+    until_us: int
+
+    kind: ClassVar[str] = "CopyLocked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyKept(Event):
+    """The copy of that identity is exempt from retention if ``kept``, else no longer."""
+
+    copy_sequence: int
+    copy_seal: bytes
+    kept: bool
+
+    kind: ClassVar[str] = "CopyKept"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeCopied(Event):
     """Each site copies the blocks of ``bitmap`` (most significant bit first) from its own source volume."""
 
@@ -155,6 +177,8 @@ EVENT_TYPES: dict[str, type[Event]] = {
         Discard,
         Marker,
         CopyDropped,
+        CopyLocked,
+        CopyKept,
         VolumeCopied,
         Heartbeat,
     )

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import cast
 
+from tidelog.clock import wall_us
 from tidelog.errors import NotFound, StoreDamaged, StoreUnavailable, WrongStore
 from tidelog.schemas.chain import origin
+from tidelog.schemas.locks import locked_error
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.applier import Applier
 from tidelog.stores.digest import Digests, copy_digest
@@ -132,9 +134,10 @@ class Store:
     def mark_dropping(self, copy: Copy) -> bool:
         """Makes a copy unreadable and due for dropping, from any process; appliers see `PositionMoved`.
 
-        False if it is no longer there or was marked already. Raises `StoreUnavailable` after bounded tries. A drop in
-        the log does not come this way (the applier marks it); this is a drop at one site alone, beside its worker,
-        which the applier's watched position must withstand: machine, schedules and simulation do it at every point.
+        False if it is no longer there or was marked already. Raises `Locked` unless its lock has ended by the time of
+        the store's position and by this machine's clock, `StoreUnavailable` after bounded tries. A drop in the log does
+        not come this way (the applier marks it); this is a drop at one site alone, beside its worker, which the
+        applier's watched position must withstand: machine, schedules and simulation do it at every point.
         """
         keys = self._keys
         field = b"%d" % copy.generation
@@ -148,6 +151,8 @@ class Store:
                     return False
                 if (found.sequence, found.seal) != (copy.sequence, copy.seal):
                     return False
+                if found.locked_until_us > min(position.head.timestamp_us, wall_us()):
+                    raise locked_error(found.name, found.locked_until_us, self.identity.group)
                 marked = encode_copy(replace(found, state=CopyState.DROPPING))
                 moved = encode_position(replace(position, layout=position.layout + 1))
                 session.submit([(b"HSET", keys.copies, field, marked), (b"SET", keys.position, moved)])

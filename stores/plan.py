@@ -12,6 +12,8 @@ from tidelog.errors import Halted
 from tidelog.schemas.chain import Head
 from tidelog.schemas.events import (
     CopyDropped,
+    CopyKept,
+    CopyLocked,
     Discard,
     Event,
     Marker,
@@ -22,6 +24,7 @@ from tidelog.schemas.events import (
 )
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import ChangeBitmap
+from tidelog.stores.copy_changes import CopyChange, changed
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command
 from tidelog.stores.records import encode_copy, encode_position, encode_volume
@@ -89,8 +92,8 @@ class Planner:
             return self._volume(event, after)
         if isinstance(event, Marker):
             return self._cut(event, after)
-        if isinstance(event, CopyDropped):
-            return self._drop(event, after)
+        if isinstance(event, CopyDropped | CopyLocked | CopyKept):
+            return self._change_copy(event, after)
         return self._share(0, 0, lambda: None, after)  # heartbeats and openings move the position only
 
     # --- transactions that several events share ---
@@ -239,8 +242,8 @@ class Planner:
         generation = image.position.generation + 1
         image.position = replace(image.position, generation=generation, layout=image.position.layout + 1)
         volumes = tuple(image.volumes)
-        changed = sum(image.changed[volume.id].count for volume in volumes)
-        copy = Copy(generation, sequence, seal, name, timestamp_us, volumes, changed, origin=origin)
+        count = sum(image.changed[volume.id].count for volume in volumes)
+        copy = Copy(generation, sequence, seal, name, timestamp_us, volumes, count, origin=origin)
         image.copies[generation] = copy
         for volume in volumes:
             image.changed[volume.id] = ChangeBitmap()
@@ -274,25 +277,22 @@ class Planner:
         self._head = after
         yield self.close(commands, self._moved(after))
 
-    def _drop(self, event: CopyDropped, after: Head) -> Iterator[Transaction]:
+    def _change_copy(self, event: CopyChange, after: Head) -> Iterator[Transaction]:
+        """A copy's record after the event; what makes a copy unreadable and due for dropping raises the layout."""
         yield from self._flush()
-        wanted = event.copy_sequence, event.copy_seal
         image = self.image
         position = self._moved(after)
         commands: list[Command] = []
-        for copy in list(image.copies.values()):
-            formed = copy.state is CopyState.FORMED and copy.origin is CopyOrigin.MARKER
-            if formed and (copy.sequence, copy.seal) == wanted:
-                commands.append(self.mark_dropping(copy))
+        for before in list(image.copies.values()):
+            copy = changed(before, event)
+            if copy is before:
+                continue
+            image.copies[copy.generation] = copy
+            commands.append((b"HSET", self._keys.copies, b"%d" % copy.generation, encode_copy(copy)))
+            if copy.state is CopyState.DROPPING:
                 position = replace(position, layout=position.layout + 1)
         self._head = after
         yield self.close(commands, position)
-
-    def mark_dropping(self, copy: Copy) -> Command:
-        """The command that makes a copy unreadable and due for dropping; the layout is the caller's to raise."""
-        copy = replace(copy, state=CopyState.DROPPING)
-        self.image.copies[copy.generation] = copy
-        return (b"HSET", self._keys.copies, b"%d" % copy.generation, encode_copy(copy))
 
     def _known(self, volume: int) -> VolumeInfo:
         found = self.image.volumes.get(volume)

@@ -70,6 +70,8 @@ def encode_copy(copy: Copy) -> bytes:
             "blocks_changed": copy.blocks_changed,
             "state": copy.state.value,
             "origin": copy.origin.value,
+            "locked_until_us": copy.locked_until_us,
+            "kept": copy.kept,
         }
     )
 

@@ -5,6 +5,7 @@ from operator import add
 from tidelog.errors import REBUILD, LogDiverged, LogGap, UnsupportedEvent
 from tidelog.schemas.chain import Head
 from tidelog.schemas.events import (
+    CopyDropped,
     Discard,
     Event,
     VolumeCopied,
@@ -14,12 +15,13 @@ from tidelog.schemas.events import (
     WriteBatch,
 )
 from tidelog.schemas.volumes import VolumeInfo, VolumeTable, impossible_event
+from tidelog.stores.copy_changes import refuse_doubtful_drop
 from tidelog.stores.state import Image
 
 
 def validate(event: Event, offset: int, head: Head, image: Image) -> None:
     """Raises `CorruptEvent` for an event that cannot be true of ``image``, `UnsupportedEvent` for one that this version
-    cannot apply, `LogGap` or `LogDiverged` for one that is not next after ``head``."""
+    cannot apply, `LogGap` or `LogDiverged` for one that is not next after ``head``, `LockInDoubt`."""
     if event.sequence != head.sequence + 1 or event.previous != head.seal:
         raise LogGap(
             f"{event.kind} {event.sequence} does not follow {head.sequence}",
@@ -45,6 +47,8 @@ def validate(event: Event, offset: int, head: Head, image: Image) -> None:
             )
     elif isinstance(event, VolumeCreated | VolumeDeleted | VolumeResized):
         VolumeTable(image.volumes).fold(event)  # on a copy: it raises for what cannot be
+    elif isinstance(event, CopyDropped):
+        refuse_doubtful_drop(event, image.copies.values(), offset)
     elif isinstance(event, VolumeCopied):
         raise UnsupportedEvent(
             f"{event.kind} cannot be applied by this version",

@@ -8,7 +8,7 @@ head is still there. Only the ``.avsc`` files are shared with the code under tes
 import json
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -144,6 +144,8 @@ class Cut:
     timestamp_us: int
     volumes: Frozen
     blocks_changed: int
+    locked_until_us: int = 0
+    kept: bool = False
 
     @property
     def digest(self) -> bytes:
@@ -180,8 +182,7 @@ class Reference:
         self._key = key
         self.sequence, self.epoch, self.writer = 0, 0, b""
         self.seal = blake3(group_id.encode()).digest(16)
-        self.timestamp_us = 0
-        self.gap = False
+        self.timestamp_us, self.gap = 0, False
         self.counted: list[Counted] = []
         self.void_openings: list[int] = []  # their epochs
         self.skipped = {"void": 0, "redelivered": 0, "held": 0}
@@ -275,12 +276,19 @@ class Reference:
             )
             for volume in self.volumes.values():
                 volume.named.clear()
-        elif kind == "CopyDropped":
-            copy = self.copies.get(event["copy_sequence"])
-            if copy is not None and copy.seal == event["copy_seal"]:
-                del self.copies[copy.sequence]
+        elif kind in ("CopyDropped", "CopyLocked", "CopyKept"):
+            self._protect_or_drop(event)
         elif kind not in ("WriterOpened", "Heartbeat"):
             raise Impossible(f"{kind} is not interpreted here")
+
+    def _protect_or_drop(self, event: dict[str, Any]) -> None:
+        copy = self.copies.get(event["copy_sequence"])
+        if copy is None or copy.seal != event["copy_seal"]:
+            return
+        locked = max(copy.locked_until_us, event.get("until_us", 0))
+        self.copies[copy.sequence] = replace(copy, locked_until_us=locked, kept=event.get("kept", copy.kept))
+        if event["kind"] == "CopyDropped" and event["timestamp_us"] >= locked:
+            del self.copies[copy.sequence]
 
     def _known(self, number: int) -> Volume:
         if number not in self.volumes:

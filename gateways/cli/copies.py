@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from tidelog.errors import UsageError
-from tidelog.gateways.cli import copy_tables
+from tidelog.gateways.cli import copy_locks, copy_tables
 from tidelog.gateways.cli.copy_create import create_copy
 from tidelog.gateways.cli.copy_export import export_copy
 from tidelog.gateways.cli.copy_order import cancel as cancel_order
 from tidelog.gateways.cli.copy_order import list_orders, moment, order
+from tidelog.gateways.cli.copy_retention import apply_retention
 from tidelog.gateways.cli.copy_verify import verify_copy
 from tidelog.gateways.cli.invocation import of
 from tidelog.gateways.cli.options import AtSite, Group, Json, Length, Offset, TakeOver
@@ -115,11 +116,50 @@ def export(
 
 @app.command()
 def drop(context: typer.Context, name: CopyName, group: Group, take_over: TakeOver = False) -> None:
-    """Drops the copy at every site, by an event in the log."""
+    """Drops the copy at every site, by an event in the log. One that is locked stays."""
     invocation = of(context)
     with writing(invocation, group, take_over=take_over) as opened:
         opened.drop_copy(name)
     invocation.say(f"copy {name} of group {group} is dropped; each site lets go of it when it gets there")
+
+
+@app.command()
+def lock(
+    context: typer.Context,
+    name: CopyName,
+    group: Group,
+    until: Annotated[str | None, typer.Option("--until", help="When it ends, such as 2027-01-01T00:00:00Z.")] = None,
+    duration: Annotated[str | None, typer.Option("--for", help="So long from the log's time, such as 30d.")] = None,
+    take_over: TakeOver = False,
+    json: Json = False,
+) -> None:
+    """Locks the copy at every site: nothing drops it before that time, and a lock is never shortened or lifted."""
+    copy_locks.lock_copy(of(context), name, group, until, duration, take_over=take_over, json=json)
+
+
+@app.command()
+def keep(
+    context: typer.Context,
+    name: CopyName,
+    group: Group,
+    release: Annotated[bool, typer.Option("--release", help="Subject it to retention again.")] = False,
+    take_over: TakeOver = False,
+    json: Json = False,
+) -> None:
+    """Exempts the copy from retention; it can still be dropped by name."""
+    copy_locks.keep_copy(of(context), name, group, release=release, take_over=take_over, json=json)
+
+
+@app.command()
+def retention(
+    context: typer.Context,
+    group: Group,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be dropped, and why.")] = False,
+    take_over: TakeOver = False,
+    json: Json = False,
+) -> None:
+    """Drops the copies that the group's `keep` does not keep, and says why each stays or goes."""
+    apply_retention(of(context), group, dry_run=dry_run, take_over=take_over, json=json)
 
 
 @app.command()

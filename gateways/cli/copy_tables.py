@@ -1,4 +1,4 @@
-"""`tidelog pitc list` and `show`: the catalogue, and one copy of it."""
+"""`tidelog pitc list` and `show`: the catalogue, and one copy of it. Locks and keeps are those at a site's store."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from rich.text import Text
 
 from tidelog.clock import iso
 from tidelog.consumers.catalogue import Answer, CatalogueCopy, alarms_of, copies_of
-from tidelog.errors import NotFound, Unavailable
+from tidelog.errors import ConfigError, Halted, NotFound, Unavailable, WrongStore
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import (
@@ -16,6 +16,7 @@ from tidelog.gateways.cli.output import (
     equal_text,
     short,
     size_text,
+    time_or_none,
 )
 from tidelog.gateways.cli.reading import opened_store
 from tidelog.gateways.cli.standing import copy_json
@@ -28,9 +29,10 @@ def list_copies(invocation: Invocation, group: str, *, json: bool) -> int:
     record = cluster.find_group(group)
     copies = copies_of(cluster.control.snapshot(), record.group, invocation.config.sites)
     alarms = alarms_of(copies)
+    held = _all_held(invocation, group)
     if json:
-        document = {"group": group, "copies": [copy_json(copy) for copy in copies], "alarms": alarms}
-        emit_json(invocation, document)
+        rows_json = [copy_json(copy) | protection_json(held.get((copy.sequence, copy.seal))) for copy in copies]
+        emit_json(invocation, {"group": group, "copies": rows_json, "alarms": alarms})
     else:
         _print_alarms(invocation, alarms)
         sites = list(dict.fromkeys(site for copy in copies for site in copy.answers))
@@ -42,10 +44,11 @@ def list_copies(invocation: Invocation, group: str, *, json: bool) -> int:
                 _changed(copy),
                 *(_digest(copy, site) for site in sites),
                 equal_text(copy.equal),
+                protection_text(held.get((copy.sequence, copy.seal))),
             )
             for copy in copies
         ]
-        columns = ("pitc", "sequence", "time", "changed blocks", *sites, "")
+        columns = ("pitc", "sequence", "time", "changed blocks", *sites, "", "protected")
         emit_table(invocation, columns, rows, ("sequence", "changed blocks"))
     return DEGRADED if alarms else OK
 
@@ -88,6 +91,30 @@ def _held(
         return None, error
 
 
+def _all_held(invocation: Invocation, group: str) -> dict[tuple[int, bytes], Copy]:
+    """The copies of the primary's store, by identity; none if it cannot be read."""
+    try:
+        with opened_store(invocation, group, None) as store:
+            return {(copy.sequence, copy.seal): copy for copy in store.copies()}
+    except (NotFound, Unavailable, ConfigError, WrongStore, Halted):
+        return {}
+
+
+def protection_json(copy: Copy | None) -> dict[str, Any]:
+    """What protects a copy, for programs; null where no store could be asked."""
+    if copy is None:
+        return {"locked_until": None, "kept": None}
+    return {"locked_until": time_or_none(copy.locked_until_us), "kept": copy.kept}
+
+
+def protection_text(copy: Copy | None) -> str:
+    """What protects a copy, for people; a lock is shown until the copy is dropped, ended or not."""
+    if copy is None:
+        return ""
+    parts = [f"locked until {iso(copy.locked_until_us)}"] if copy.locked_until_us else []
+    return ", ".join([*parts, *(["kept"] if copy.kept else [])])
+
+
 def _print_alarms(invocation: Invocation, alarms: list[str]) -> None:
     for alarm in alarms:
         invocation.err.print(Text(f"ALARM: {alarm}", style="bold white on red"), soft_wrap=True)
@@ -119,6 +146,7 @@ def _copy_document(group: str, found: CatalogueCopy | None, held: Copy | None) -
             "equal": None,
             "sites": {},
         }
+    document |= protection_json(held)
     volumes = held.volumes if held is not None else ()
     document["volumes"] = [
         {"id": volume.id, "name": volume.name, "size": volume.size, "block_size": volume.block_size}
@@ -143,6 +171,8 @@ def _print_copy(invocation: Invocation, group: str, found: CatalogueCopy | None,
             receipt = found.receipts.get(site)
             shown = f"digest {receipt.digest.hex()}, formed {iso(receipt.formed_us)}" if receipt else answer.value
             facts.append((f"  {site}", shown))
+    if protection := protection_text(held):
+        facts.append(("protected", protection))
     emit_facts(invocation, facts)
     if held is not None:
         rows = [

@@ -10,6 +10,8 @@ from tidelog.gateways.cli.log_reading import Judged, Shown
 from tidelog.gateways.cli.output import short
 from tidelog.schemas.events import (
     CopyDropped,
+    CopyKept,
+    CopyLocked,
     Discard,
     Event,
     Heartbeat,
@@ -121,6 +123,10 @@ def _said(event: Event, names: dict[int, str]) -> str:
             return f"{event.name}, seal {short(event.seal)}"
         case CopyDropped():
             return f"of sequence {event.copy_sequence}"
+        case CopyLocked():
+            return f"of sequence {event.copy_sequence}, until {iso(event.until_us)}"
+        case CopyKept():
+            return f"of sequence {event.copy_sequence}, {'kept' if event.kept else 'released'}"
         case VolumeCopied():
             source, target = _name(event.source, names), _name(event.target, names)
             return f"{source}@{event.source_copy_sequence} to {target}"
@@ -146,6 +152,12 @@ def _fields(event: Event, names: dict[int, str], *, data: bool) -> dict[str, Any
             return {"name": event.name}
         case CopyDropped():
             return {"copy_sequence": event.copy_sequence, "copy_seal": event.copy_seal.hex()}
+        case CopyLocked():
+            copy = {"copy_sequence": event.copy_sequence, "copy_seal": event.copy_seal.hex()}
+            return copy | {"until": iso(event.until_us), "until_us": event.until_us}
+        case CopyKept():
+            copy = {"copy_sequence": event.copy_sequence, "copy_seal": event.copy_seal.hex()}
+            return copy | {"kept": event.kept}
         case VolumeCopied():
             return {
                 "source": event.source,

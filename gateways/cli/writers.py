@@ -25,7 +25,7 @@ def writing(invocation: Invocation, group: str, *, take_over: bool) -> Iterator[
     """The group, open for writing for as long as the context lasts. Raises `WriterAlive`."""
     if not take_over:
         refuse_live_writer(invocation, group)
-    opened = open_group(group, deployment=invocation.deployment)
+    opened = open_group(group, deployment=invocation.deployment, schedule=False)
     try:
         yield opened
     except BaseException:

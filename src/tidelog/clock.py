@@ -50,8 +50,20 @@ PROCESS_CLOCK = HybridClock()
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# The end of the year 9999: no date can be told beyond it.
+LATEST_US = 253_402_300_799_999_999
 
 
 def iso(timestamp_us: int) -> str:
     """``2026-11-22T18:00:00.123456Z``, for people and for JSON."""
-    return (_EPOCH + timedelta(microseconds=timestamp_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return utc(timestamp_us).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def utc(timestamp_us: int) -> datetime:
+    """The UTC date and time of a timestamp."""
+    return _EPOCH + timedelta(microseconds=timestamp_us)
+
+
+def microseconds(moment: datetime) -> int:
+    """The timestamp of a date and time that says its offset to UTC."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)

@@ -24,6 +24,7 @@ KEY_SIZE_MIN, KEY_SIZE_MAX = 16, 64
 
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 Positive = Annotated[Duration, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
 
 
 def _addresses(value: Any) -> Any:
@@ -183,13 +184,40 @@ class SiteConfig(Table):
     redis: RedisConfig
 
 
+class KeepConfig(Table):
+    """Which scheduled copies retention keeps: the newest ones, and the newest one of each of the newest hours, days,
+    ISO weeks and months (UTC) that have any. ``named`` subjects copies that were made by name to it, too."""
+
+    last: Count = 0
+    hourly: Count = 0
+    daily: Count = 0
+    weekly: Count = 0
+    monthly: Count = 0
+    named: bool = False
+
+    @model_validator(mode="after")
+    def _check_any(self) -> Self:
+        if not (self.last or self.hourly or self.daily or self.weekly or self.monthly):
+            raise ValueError("keep names no number above 0: it would drop every copy but the newest")
+        return self
+
+
 class GroupConfig(Table):
-    """One consistency group: the key of its seals, hexadecimal, 16 to 64 bytes (``openssl rand -hex 32``)."""
+    """One consistency group: the key of its seals, hexadecimal, 16 to 64 bytes (``openssl rand -hex 32``); how often
+    its writer makes a copy (seconds), and which of those stay."""
 
     secrets = ("key",)
 
     key: SecretStr | None = None
     key_file: Path | None = None
+    every: Annotated[Duration, Field(ge=1)] | None = None
+    keep: KeepConfig | None = None
+
+    @model_validator(mode="after")
+    def _check_schedule(self) -> Self:
+        if self.keep is not None and self.every is None:
+            raise ValueError('keep is about scheduled copies and needs every, such as every = "15m"')
+        return self
 
     @field_validator("key")
     @classmethod

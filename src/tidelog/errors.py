@@ -7,6 +7,7 @@
     │   ├── InvalidName             a name outside the allowed pattern
     │   ├── AlreadyExists           a volume, copy or group of that name is there
     │   ├── NotFound                no such group, volume, copy or site
+    │   ├── Locked                  a copy is locked until a time that has not come
     │   └── SessionClosed           the writer session was closed by its owner
     ├── Unavailable                 something that must answer does not
     │   ├── LogUnavailable          Kafka; of a write: unknown whether it is in the log
@@ -19,6 +20,7 @@
     │   ├── CorruptEvent            bytes that are no event, a wrong seal, or an impossible content
     │   ├── LogGap                  an event is missing before this one
     │   ├── LogDiverged             the log's history is not the one that was applied
+    │   ├── LockInDoubt             the log drops a copy whose lock still runs by this site's clock
     │   ├── NeedsRebuild            the log no longer holds what comes next
     │   ├── StoreDamaged            the store answered a command with an error, or lacks its keys
     │   └── UnsupportedEvent        a valid event that this version cannot apply
@@ -102,6 +104,10 @@ class NotFound(UsageError, LookupError):
     """No group, volume, copy or site of that name."""
 
 
+class Locked(UsageError):
+    """A copy is locked until a time that has not come; the message names it."""
+
+
 class SessionClosed(UsageError):
     """The writer session was closed by its owner."""
 
@@ -167,6 +173,10 @@ class LogGap(Halted):
 
 class LogDiverged(Halted):
     """The log's history is not the one that was applied."""
+
+
+class LockInDoubt(Halted):
+    """The log drops a copy whose lock still runs by this site's clock: one of the two clocks is wrong."""
 
 
 class NeedsRebuild(Halted):

@@ -2,10 +2,12 @@
 
 import re
 
+from tidelog.clock import utc
 from tidelog.errors import InvalidName
 
 NAME_PATTERN = "[a-z0-9][a-z0-9._-]{0,62}"
 _NAME = re.compile(NAME_PATTERN)
+_SCHEDULED = re.compile(r"auto-\d{8}t\d{6}z")
 
 
 def check_name(kind: str, name: str) -> str:
@@ -19,3 +21,13 @@ def check_name(kind: str, name: str) -> str:
             hint="1 to 63 of the characters a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
         )
     return name
+
+
+def scheduled_name(timestamp_us: int) -> str:
+    """What a group's schedule calls the copy that it makes at this time: ``auto-20261125t180000z``."""
+    return utc(timestamp_us).strftime("auto-%Y%m%dt%H%M%Sz")
+
+
+def is_scheduled_name(name: str) -> bool:
+    """Whether it is one of the schedule's names: nobody else may give such a one, and retention goes by it."""
+    return _SCHEDULED.fullmatch(name) is not None

@@ -61,7 +61,9 @@ def vouched(lab: Lab, sequence: int) -> Vouched:
     head = Head(sequence, found.seal, found.epoch, found.writer, event.timestamp_us, found.offset)
     session = lab._sessions[-1]
     copies = tuple(
-        KnownCopy(cut.sequence, cut.seal, cut.name) for cut in state.copies.values() if cut.sequence <= sequence
+        KnownCopy(cut.sequence, cut.seal, cut.name, cut.timestamp_us)
+        for cut in state.copies.values()
+        if cut.sequence <= sequence
     )
     return Vouched(head, tuple(volume for volume in session.state.volumes if volume.id <= sequence), copies)
 

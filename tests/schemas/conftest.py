@@ -7,6 +7,8 @@ import pytest
 
 from tidelog.schemas.events import (
     CopyDropped,
+    CopyKept,
+    CopyLocked,
     Discard,
     Event,
     Heartbeat,
@@ -57,6 +59,8 @@ def _samples() -> dict[str, Event]:
         ("Discard", Discard(**common, volume=2, offset=65536, length=1 << 20)),
         ("Marker", Marker(**common, name="end-of-day")),
         ("CopyDropped", CopyDropped(**common, copy_sequence=39, copy_seal=bytes(range(50, 66)))),
+        ("CopyLocked", CopyLocked(**common, copy_sequence=39, copy_seal=bytes(range(50, 66)), until_us=TIME + 2)),
+        ("CopyKept", CopyKept(**common, copy_sequence=39, copy_seal=bytes(range(50, 66)), kept=True)),
         (
             "VolumeCopied",
             VolumeCopied(

@@ -25,6 +25,8 @@ NAMES = sorted(path.stem for path in GOLDEN.glob("*.bin"))
 FINGERPRINTS = {
     "CopyDropped": "0a18118974c18b6b",
     "CopyFormed": "b793d775c0baf23b",
+    "CopyKept": "168d9b689b5c3ae4",
+    "CopyLocked": "b09f67d716cded7e",
     "CopyOrdered": "ee59226d425837cc",
     "Discard": "6e22254d6db6d2d0",
     "GroupCreated": "246f4596be86ae2f",

@@ -151,6 +151,10 @@ def _compare(site: Site, reference: Reference) -> None:
         content = {info.id: (info.name, info.block_size, store.read(info, 0, info.size, copy)) for info in copy.volumes}
         if content != cut.volumes:
             raise Violation(f"{name}: copy {copy.name} at {copy.sequence} does not hold what the marker cut")
+        if (copy.locked_until_us, copy.kept) != (cut.locked_until_us, cut.kept):
+            raise Violation(
+                f"{name}: copy {copy.name} is locked until {copy.locked_until_us}, not {cut.locked_until_us}"
+            )
         if copy.blocks_changed != cut.blocks_changed:
             raise Violation(f"{name}: copy {copy.name} counts {copy.blocks_changed}, not {cut.blocks_changed}")
 

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from tests.simulation.actors import SITES, WORKERS, Site, nobody
 from tests.simulation.stepped import SiteWorker
-from tidelog.errors import TidelogError
+from tidelog.errors import Locked, TidelogError
 
 
 class SiteOperations:
@@ -80,9 +80,15 @@ class SiteOperations:
         copies = site.store.copies()
         if copies:
             copy = copies[b % len(copies)]
-            site.dropped.add(copy.seal)
-            with suppress(TidelogError):  # `fail`: then it may be dropped or not
-                site.store.mark_dropping(copy)
+            with suppress(TidelogError):
+                try:
+                    site.store.mark_dropping(copy)
+                except Locked:
+                    return
+                except TidelogError:  # `fail`: then it may be dropped or not
+                    site.dropped.add(copy.seal)
+                    raise
+                site.dropped.add(copy.seal)
 
     def _worker(self, a: int, b: int) -> SiteWorker:
         return self.sites[a % SITES].workers[b % WORKERS]

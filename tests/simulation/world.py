@@ -29,7 +29,16 @@ from tidelog.producers.group_state import Vouched
 from tidelog.producers.log import UNKNOWN_OFFSET
 from tidelog.producers.session import WriterSession
 from tidelog.schemas.codec import Codec
-from tidelog.schemas.events import CopyDropped, Discard, Marker, VolumeCreated, VolumeDeleted, VolumeResized
+from tidelog.schemas.events import (
+    CopyDropped,
+    CopyKept,
+    CopyLocked,
+    Discard,
+    Marker,
+    VolumeCreated,
+    VolumeDeleted,
+    VolumeResized,
+)
 
 __all__ = ["GROUP_ID", "Op", "Violation", "World"]
 
@@ -272,6 +281,13 @@ class World(SiteOperations):
             session.emit(CopyDropped, copy_sequence=copy.sequence, copy_seal=copy.seal)
         elif kind == 5 and len(table) > 1:
             session.emit(VolumeDeleted, volume=table[c % len(table)].id)
+        elif kind in (0, 5) and copies:
+            copy = copies[c % len(copies)]
+            named = {"copy_sequence": copy.sequence, "copy_seal": copy.seal}
+            if kind == 0:
+                session.emit(CopyLocked, until_us=session.time_us + c * 2000, **named)
+            else:
+                session.emit(CopyKept, kept=c % 3 > 0, **named)
 
     def reference(self, until: int | None = None) -> Reference:
         return Reference(GROUP_ID).fold(self.log.values(), until)

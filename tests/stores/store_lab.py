@@ -12,6 +12,8 @@ from tidelog.schemas.chain import Head, origin
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.events import (
     CopyDropped,
+    CopyKept,
+    CopyLocked,
     Discard,
     Event,
     Marker,
@@ -73,6 +75,14 @@ class Author:
         """Drops the copy of a marker."""
         return self.add(CopyDropped, copy_sequence=marker.sequence, copy_seal=marker.seal)
 
+    def lock(self, marker: Event | Copy, until_us: int) -> Event:
+        """Locks the copy of a marker."""
+        return self.add(CopyLocked, copy_sequence=marker.sequence, copy_seal=marker.seal, until_us=until_us)
+
+    def keep(self, marker: Event | Copy, *, kept: bool = True) -> Event:
+        """Exempts the copy of a marker from retention, or no longer."""
+        return self.add(CopyKept, copy_sequence=marker.sequence, copy_seal=marker.seal, kept=kept)
+
     def after(self, sequence: int) -> list[tuple[Event, int]]:
         """The events behind the one that ends at ``sequence``."""
         return [(event, offset) for event, offset in self.log if event.sequence > sequence]
@@ -89,6 +99,8 @@ class State:
     volumes: dict[int, tuple[VolumeInfo, bytes]] = field(default_factory=dict)
     named: list[dict[int, frozenset[int]]] = field(default_factory=lambda: [{}])
     dropped: frozenset[int] = frozenset()
+    locked: dict[int, int] = field(default_factory=dict)  # the end of its lock, by the copy's sequence
+    kept: frozenset[int] = frozenset()
 
 
 class Model:
@@ -104,7 +116,12 @@ class Model:
             if event.sequence <= self._last:
                 continue
             before = self.states[self._last]
-            state = State(dict(before.volumes), [dict(named) for named in before.named], before.dropped)
+            state = replace(
+                before,
+                volumes=dict(before.volumes),
+                named=[dict(named) for named in before.named],
+                locked=dict(before.locked),
+            )
             self._apply(state, event)
             self._last = event.last_sequence
             self.states[self._last] = state
@@ -132,8 +149,14 @@ class Model:
             changed = sum(len(newest.get(volume, ())) for volume in state.volumes)
             self.copies[event.sequence] = event, State(dict(state.volumes)), changed
             state.named.append({})
-        elif isinstance(event, CopyDropped):
+        elif isinstance(event, CopyDropped) and state.locked.get(event.copy_sequence, 0) <= event.timestamp_us:
             state.dropped |= {event.copy_sequence}
+        elif isinstance(event, CopyLocked):
+            copy = event.copy_sequence
+            state.locked[copy] = max(event.until_us, state.locked.get(copy, 0))
+        elif isinstance(event, CopyKept):
+            copy = event.copy_sequence
+            state.kept = state.kept | {copy} if event.kept else state.kept - {copy}
 
     def _put(self, state: State, volume: int, offset: int, data: bytes) -> None:
         info, content = state.volumes[volume]
@@ -164,6 +187,8 @@ def check(
     assert there <= due - state.dropped
     assert due - state.dropped - set(dropped) <= there
     for copy in copies:
+        assert copy.locked_until_us == state.locked.get(copy.sequence, 0)
+        assert copy.kept == (copy.sequence in state.kept)
         check_copy(store, copy, model, digests=digests)
     check_bitmaps(store, keyspace, state)
 

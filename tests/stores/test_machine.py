@@ -15,6 +15,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from machine_locks import LockRules
 from store_lab import CLUSTER, IDENTITY, Author, Model, all_keys, check
 
 from tidelog.errors import StoreUnavailable
@@ -25,7 +26,6 @@ from tidelog.stores.keyspace import Keyspace, PositionMoved
 from tidelog.stores.memory import MemoryKeyspace
 from tidelog.stores.plan import Limits
 from tidelog.stores.redis_keyspace import RedisKeyspace
-from tidelog.stores.store import Copy
 from tidelog.testing.processes import RedisServer
 
 BLOCK = 512
@@ -43,7 +43,7 @@ PHASES = [phase for phase in Phase if phase is not Phase.shrink or "TIDELOG_SHRI
 GONE = (PositionMoved, StoreUnavailable)
 
 
-class StoreMachine(RuleBasedStateMachine):
+class StoreMachine(LockRules, RuleBasedStateMachine):
     """One store, two workers that know nothing of one another, and a log that grows."""
 
     def __init__(self) -> None:
@@ -159,11 +159,6 @@ class StoreMachine(RuleBasedStateMachine):
             self.mark_dropping(data.draw(st.sampled_from(copies)))
         self.maintain(which, steps, LIMITS[0])
 
-    def mark_dropping(self, copy: Copy) -> None:
-        assert self.store.mark_dropping(copy)
-        assert not self.store.mark_dropping(copy)
-        self.dropped.add(copy.sequence)
-
     @rule(which=st.integers(0, 1))
     def crash(self, which: int) -> None:
         if (applier := self.appliers[which]) is not None:
@@ -198,6 +193,7 @@ class StoreMachine(RuleBasedStateMachine):
             applier.submit(self.author.after(applier.position.head.sequence))
             while applier.maintain():
                 pass
+            self.end_locks()
             for copy in self.store.copies():
                 if copy.sequence != last.sequence:
                     self.author.drop(copy)

@@ -1,0 +1,55 @@
+"""`tidelog pitc lock` and `keep`: what nothing drops before its time, and what retention leaves alone."""
+
+from datetime import datetime, timedelta
+
+from tidelog.clock import iso, microseconds
+from tidelog.errors import UsageError
+from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.cli.output import emit_facts, emit_json
+from tidelog.gateways.cli.writers import writing
+from tidelog.units import parse_duration
+
+# More seconds than any lock may last: what a duration is cut to before it must fit into a `timedelta`.
+_MOST_SECONDS = 1e10
+
+
+def lock_copy(
+    invocation: Invocation,
+    name: str,
+    group: str,
+    until: str | None,
+    duration: str | None,
+    *,
+    take_over: bool,
+    json: bool,
+) -> None:
+    """Locks a copy until a time, or for so long from the log's time. Raises `UsageError`, `Locked`, `NotFound`."""
+    end = _end(until, duration)
+    with writing(invocation, group, take_over=take_over) as opened:
+        locked_until_us = microseconds(opened.lock_copy(name, end))
+    if json:
+        emit_json(invocation, {"group": group, "name": name, "locked_until": iso(locked_until_us)})
+    else:
+        emit_facts(invocation, [("pitc", name), ("group", group), ("locked until", iso(locked_until_us))])
+
+
+def keep_copy(invocation: Invocation, name: str, group: str, *, release: bool, take_over: bool, json: bool) -> None:
+    """Exempts a copy from retention, or takes that back. Raises `NotFound`."""
+    with writing(invocation, group, take_over=take_over) as opened:
+        opened.keep_copy(name, kept=not release)
+    if json:
+        emit_json(invocation, {"group": group, "name": name, "kept": not release})
+    else:
+        emit_facts(invocation, [("pitc", name), ("group", group), ("kept", "no" if release else "yes")])
+
+
+def _end(until: str | None, duration: str | None) -> datetime | timedelta:
+    if (until is None) == (duration is None):
+        raise UsageError("a lock needs either --until or --for", hint="such as --for 30d")
+    if duration is not None:
+        return timedelta(seconds=min(parse_duration(duration), _MOST_SECONDS))
+    assert until is not None
+    try:
+        return datetime.fromisoformat(until.upper())
+    except ValueError:
+        raise UsageError(f"{until!r} is no time", hint="such as 2027-01-01T00:00:00Z") from None

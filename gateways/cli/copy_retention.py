@@ -1,0 +1,69 @@
+"""`tidelog pitc retention`: what stays, what goes, and why."""
+
+from rich.text import Text
+
+from tidelog.clock import iso
+from tidelog.config_tables import KeepConfig
+from tidelog.consumers.access import read_group
+from tidelog.errors import UsageError
+from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.cli.output import emit_json, emit_table, time_or_none
+from tidelog.gateways.cli.writers import writing
+from tidelog.producers.lock_time import lock_time_us
+from tidelog.producers.retention import Decision, plan_retention, rules_text
+
+
+def apply_retention(invocation: Invocation, group: str, *, dry_run: bool, take_over: bool, json: bool) -> None:
+    """Drops what the group's `keep` does not keep, or only says so. Raises `UsageError` if it has no `keep`."""
+    table = invocation.config.groups.get(group)
+    if table is None or table.keep is None:
+        raise UsageError(
+            f"group {group} has no retention", hint=f'set every = "15m" and keep = {{last = 10}} under [groups.{group}]'
+        )
+    if dry_run:
+        decisions = _planned(invocation, group, table.keep)
+    else:
+        with writing(invocation, group, take_over=take_over) as opened:
+            decisions = opened.apply_retention(table.keep)
+    if json:
+        document = {"group": group, "dry_run": dry_run, "copies": [_as_json(decision) for decision in decisions]}
+        emit_json(invocation, document)
+    else:
+        _print(invocation, decisions)
+    dropped = sum(decision.dropped for decision in decisions)
+    verb = "would be dropped" if dry_run else "are dropped"
+    invocation.say(f"{dropped} of {len(decisions)} copies of group {group} {verb} ({rules_text(table.keep)})")
+
+
+def _planned(invocation: Invocation, group: str, keep: KeepConfig) -> list[Decision]:
+    state, head = read_group(group, invocation.deployment)
+    judged_at_us = lock_time_us(head.timestamp_us, group, invocation.deployment.cluster.control)
+    return plan_retention(state.copies(), keep, judged_at_us)
+
+
+def _as_json(decision: Decision) -> dict[str, object]:
+    copy = decision.copy
+    return {
+        "name": copy.name,
+        "sequence": copy.sequence,
+        "seal": copy.seal.hex(),
+        "time": iso(copy.timestamp_us),
+        "decision": "drop" if decision.dropped else "keep",
+        "reasons": list(decision.reasons),
+        "locked_until": time_or_none(copy.locked_until_us),
+        "kept": copy.kept,
+    }
+
+
+def _print(invocation: Invocation, decisions: list[Decision]) -> None:
+    rows = [
+        (
+            decision.copy.name,
+            str(decision.copy.sequence),
+            iso(decision.copy.timestamp_us),
+            Text("drop", style="yellow") if decision.dropped else Text("keep", style="green"),
+            "; ".join(decision.reasons),
+        )
+        for decision in decisions
+    ]
+    emit_table(invocation, ("pitc", "sequence", "time", "", "because"), rows, ("sequence",))
