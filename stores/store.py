@@ -52,9 +52,9 @@ class Copy:
 
     ``sequence`` is that of the last event or write in it, ``seal`` that of the event that holds it: the marker, or
     for a copy by time whatever came last before. ``timestamp_us`` is the marker's, or the time that was asked for;
-    ``blocks_changed`` counts the blocks, of the volumes in the table at the cut, that events named since the cut before;
-    ``volumes`` is the volume table at the cut, by id. Nothing drops it before ``locked_until_us`` (0: it was never
-    locked), and retention leaves it alone while it is ``kept``.
+    ``blocks_changed`` counts the blocks, of the volumes in the table at the cut, that events named since the cut
+    before; ``volumes`` is the volume table at the cut, by id. Nothing drops it before ``locked_until_us`` (0: it was
+    never locked), and retention leaves it alone while it is ``kept``.
     """
 
     generation: int

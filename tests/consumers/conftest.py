@@ -143,6 +143,7 @@ class Lab:
             }
             assert (copy.seal, copy.name, copy.timestamp_us) == (cut.seal, cut.name, cut.timestamp_us)
             assert content == cut.volumes and copy.blocks_changed == cut.blocks_changed
+            assert (copy.locked_until_us, copy.kept) == (cut.locked_until_us, cut.kept)
             assert store.digest(copy) == cut.digest
         return store
 

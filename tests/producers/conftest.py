@@ -1,5 +1,6 @@
 """A writer session, or a whole group, on a log in memory, and what that log then says by the independent reference."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -79,7 +80,14 @@ class Lab:
         self.site = LaggingSite(self.log)
         self._sessions: list[WriterSession] = []
 
-    def session(self, *, clock: HybridClock | None = None, vouched: Any = None, **settings: Any) -> WriterSession:
+    def session(
+        self,
+        *,
+        clock: HybridClock | None = None,
+        vouched: Any = None,
+        on_turn: Callable[[WriterSession], float] = lambda _: math.inf,
+        **settings: Any,
+    ) -> WriterSession:
         session = open_session(
             self.log,
             self.codec,
@@ -87,13 +95,14 @@ class Lab:
             replace(Settings(), **settings),
             vouched=vouched,
             clock=clock or HybridClock(),
+            on_turn=on_turn,
         )
         self._sessions.append(session)
         return session
 
-    def group(self, *, clock: HybridClock | None = None, **settings: Any) -> Group:
-        session = self.session(clock=clock, **settings)
-        return Group("bank", session, self.site, self.control, replace(Settings(), **settings).batch_bytes, (), [])
+    def group(self, **settings: Any) -> Group:
+        session = self.session(**settings)
+        return Group("bank", session, self.site, self.control, session._settings.batch_bytes, [], [])
 
     def reference(self) -> Reference:
         return folded(self.log)

@@ -1,4 +1,4 @@
-"""Locked copies: what a store does with drops, locks and keeps, whoever asks; what a drop does to other copies (G14)."""
+"""Locked copies: what a store does with drops, locks and keeps, and what a drop does to other copies (G14)."""
 
 import threading
 
@@ -201,7 +201,7 @@ def test_a_crash_at_every_transaction_of_a_locked_life() -> None:
 
 @pytest.mark.parametrize("which", ["oldest", "middle", "newest", "all but one"])
 def test_a_drop_while_writing_and_reading_changes_no_other_copy(keyspace: Keyspace, which: str) -> None:
-    """A reader reads every remaining copy again and again, while blocks are overwritten and drops go on step by step."""
+    """A reader reads every remaining copy again and again, while the writer and the drops go on step by step."""
     lab = Lab(keyspace)
     large = lab.author.create("large", 400 * BLOCK)
     markers = []
