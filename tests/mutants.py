@@ -192,6 +192,27 @@ MUTANTS: tuple[Mutant, ...] = (
         '"auto_offset_reset": "latest"',
         "tests/log/test_kafka_clients.py",
     ),
+    Mutant(
+        "locked-copy-dropped",
+        "stores/copy_changes.py",
+        "    return copy if copy.locked_until_us > event.timestamp_us else replace(",
+        "    return replace(",
+        "tests/stores/test_locks.py -m 'not servers'",
+    ),
+    Mutant(
+        "lock-ended-by-the-writers-clock-alone",
+        "producers/lock_time.py",
+        "    return min(log_time_us, max(reported) + CLOCK_SKEW_US) if reported else log_time_us\n",
+        "    return log_time_us\n",
+        "tests/producers/test_copy_locks.py",
+    ),
+    Mutant(
+        "retention-drops-a-kept-copy",
+        "producers/retention.py",
+        "    if copy.kept:\n",
+        "    if copy.kept and copy.locked_until_us:\n",
+        "tests/producers/test_retention.py",
+    ),
 )
 
 

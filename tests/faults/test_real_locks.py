@@ -66,6 +66,24 @@ def protect(group: Group) -> int:
     return end
 
 
+def as_an_administrator(config_file: Path, name: str, capsys: pytest.CaptureFixture[str], rebuilt: str) -> None:
+    """The command line refuses to drop the locked copy, explains and lists it; and rebuilds a site."""
+
+    def tidelog(*arguments: str) -> tuple[int, str, str]:
+        code = main(["-c", str(config_file), *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    code, _, err = tidelog("pitc", "drop", "locked", "-g", name)
+    assert code == 2 and "locked until" in err
+    code, out, _ = tidelog("pitc", "retention", "-g", name, "--dry-run", "--json")
+    assert code == 0 and {copy["name"] for copy in json.loads(out)["copies"]} >= {"locked", "kept"}
+    code, out, _ = tidelog("pitc", "list", "-g", name, "--json")
+    assert code == 0 and {copy["name"] for copy in json.loads(out)["copies"] if copy["locked_until"]} == {"locked"}
+    code, _, err = tidelog("site", "rebuild", rebuilt, "-g", name, "--yes")
+    assert code == 0, err
+
+
 def test_the_same_copies_everywhere_and_a_lock_that_holds(
     running: RunningDeployment, config_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,26 +113,14 @@ def test_the_same_copies_everywhere_and_a_lock_that_holds(
         ("locked", end, False),
         ("kept", 0, True),
     ]
-    assert LAST <= sum(label in made for _, label, _, _ in first) <= LAST + 1
+    # One more where the session was closed between a copy and the drops behind it.
+    assert LAST <= sum(label.startswith("auto-") for _, label, _, _ in first) <= LAST + 1
     assert len({tuple(copy.digest() for copy in view.copies()) for view in views}) == 1
-
-    def tidelog(*arguments: str) -> tuple[int, str, str]:
-        code = main(["-c", str(config_file), *arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    code, _, err = tidelog("pitc", "drop", "locked", "-g", name)
-    assert code == 2 and "locked until" in err
-    code, out, _ = tidelog("pitc", "retention", "-g", name, "--dry-run", "--json")
-    assert code == 0 and {copy["name"] for copy in json.loads(out)["copies"]} >= {"locked", "kept"}
-    code, out, _ = tidelog("pitc", "list", "-g", name, "--json")
-    assert code == 0 and json.loads(out)["copies"][0]["locked_until"] is not None
     store = open_store(running.deployment, "osaka", name)
     with pytest.raises(Locked):
         store.mark_dropping(store.copy("locked"))
     store.close()
     running.stop_site("london")
-    code, _, err = tidelog("site", "rebuild", "london", "-g", name, "--yes")
-    assert code == 0, err
+    as_an_administrator(config_file, name, capsys, "london")
     rebuilt = running.site("london").group(name)
     assert held(rebuilt) == held(views[0])
