@@ -10,6 +10,7 @@ from tidelog.consumers.deployment import Deployment, find_site, open_store
 from tidelog.errors import NotFound
 from tidelog.producers.volume_file import VolumeFile
 from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.diff import VolumeDiff, diff
 from tidelog.stores.image import Store
 from tidelog.stores.store import Copy, Position
 
@@ -77,6 +78,14 @@ class CopyView:
     def digest(self) -> bytes:
         """The copy's digest, 16 bytes: equal at every site that holds the same copy."""
         return self._store.digest(self.info)
+
+    def diff(self, elder: "CopyView", *, exact: bool = False) -> list[VolumeDiff]:
+        """What changed since ``elder``, a copy at the same site: every volume that is not the same, by id.
+
+        From change bitmaps alone: a block counts if an event named it; with ``exact`` contents are compared. Raises
+        `UsageError` if ``elder`` is not the elder one, `NotFound` if either is dropped meanwhile.
+        """
+        return diff(self._store.contents(elder.info), self._store.contents(self.info), exact=exact)
 
 
 class SiteGroup:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 # In SETBIT's order: bit 0 is the highest bit of byte 0.
 BIT_MASKS = (128, 64, 32, 16, 8, 4, 2, 1)
 _OFFSETS = tuple(tuple(bit for bit in range(8) if byte & BIT_MASKS[bit]) for byte in range(256))
+# For each byte but 0, how many of its last bits are clear.
+_LOWEST = (0, *((byte & -byte).bit_length() - 1 for byte in range(1, 256)))
 # Full bytes in a row become one range, empty ones are skipped, both at the speed of C.
 _RUNS = re.compile(rb"\xff+|[^\x00\xff]+", re.DOTALL)
 
@@ -69,6 +71,12 @@ class ChangeBitmap:
         size = len(self.bits)
         theirs = int.from_bytes(other.bits[:size].ljust(size, b"\0"))
         return ChangeBitmap((int.from_bytes(self.bits) & ~theirs).to_bytes(size))
+
+    @property
+    def last(self) -> int:
+        """The highest set block; -1 if there is none."""
+        bits = self.bits.rstrip(b"\0")
+        return len(bits) * 8 - 1 - _LOWEST[bits[-1]] if bits else -1
 
     def blocks(self, first: int = 0, end: int | None = None) -> Iterator[int]:
         """The set blocks from ``first`` to ``end`` - 1, in order; the bitmap must not change meanwhile."""

@@ -7,20 +7,19 @@ from its elder's and the blocks named between them; and absent blocks need not b
 
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import cast
 
 from blake3 import blake3
 
-from tidelog.errors import NotFound, StoreUnavailable
+from tidelog.errors import NotFound
 from tidelog.schemas.volumes import VolumeInfo
-from tidelog.stores.bitmap import ChangeBitmap, byte_range
+from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.keys import Keys
-from tidelog.stores.keyspace import Command, Keyspace
-from tidelog.stores.reading import CopyReader, check_formed
-from tidelog.stores.state import READ_TRIES, present
+from tidelog.stores.keyspace import Keyspace
+from tidelog.stores.named import named_between, windows
+from tidelog.stores.reading import CopyReader
 from tidelog.stores.store import Copy
 
 DIGEST_SIZE = 16
@@ -61,6 +60,11 @@ def block_digest(volume: int, block: int, content: bytes, block_size: int) -> in
     if content == bytes(block_size):
         return 0
     return int.from_bytes(blake3(_NUMBERS.pack(volume, block) + content).digest(DIGEST_SIZE))
+
+
+def digest_bytes(sums: Iterable[int]) -> bytes:
+    """The digest, or a part of one, that these add up to, 16 bytes."""
+    return (sum(sums) % _MODULUS).to_bytes(DIGEST_SIZE)
 
 
 def copy_digest(volumes: list[tuple[VolumeInfo, bytes]]) -> bytes:
@@ -107,7 +111,8 @@ class Digests:
         """The digest from all blocks ever named before the cut, whatever is known."""
         era = self._era()
         reader = CopyReader(self._keyspace, self._keys, volume, copy, while_rebuilding=True)
-        return self._keep(volume, copy, sum(self._sums(reader, self._named(volume, None, copy))), era)
+        named = named_between(self._keyspace, self._keys, volume.id, None, copy, while_rebuilding=True)
+        return self._keep(volume, copy, sum(self._sums(reader, named)), era)
 
     def known(self, volume: VolumeInfo, copy: Copy) -> bytes | None:
         """The digest if it was computed before, in this era."""
@@ -118,7 +123,7 @@ class Digests:
         return row[_ERA_SIZE:]
 
     def _difference(self, volume: VolumeInfo, copy: Copy, elder: Copy) -> int:
-        named = self._named(volume, elder, copy)
+        named = named_between(self._keyspace, self._keys, volume.id, elder, copy, while_rebuilding=True)
         newer = CopyReader(self._keyspace, self._keys, volume, copy, while_rebuilding=True)
         older = CopyReader(self._keyspace, self._keys, volume, elder, while_rebuilding=True)
         return sum(self._sums(newer, named)) - sum(self._sums(older, named))
@@ -133,46 +138,15 @@ class Digests:
         return era
 
     def _keep(self, volume: VolumeInfo, copy: Copy, total: int, era: bytes) -> bytes:
-        digest = (total % _MODULUS).to_bytes(DIGEST_SIZE)
+        digest = digest_bytes((total,))
         self._keyspace.transact([(b"HSET", self._keys.digests, self._keys.digest_field(copy, volume), era + digest)])
         return digest
 
     def _sums(self, reader: CopyReader, named: ChangeBitmap) -> Iterator[int]:
         volume = reader.volume
         size = volume.block_size
-        window = _BATCH_BYTES // size
-        for base in range(0, len(named.bits) * 8, window):
+        for base, part in windows(named, _BATCH_BYTES // size):
             if _ended.get()():
                 raise DigestEnded
-            low, high = byte_range(base, base + window)
-            part = ChangeBitmap(named.bits[low:high])
-            if part.count:
-                for block, content in reader.blocks(base, part).items():
-                    yield block_digest(volume.id, block, content, size)
-
-    def _named(self, volume: VolumeInfo, elder: Copy | None, copy: Copy) -> ChangeBitmap:
-        """The blocks named between ``elder`` (None: the beginning) and ``copy``.
-
-        Drops in between hand bits on within that span, so the union stays what it is; but a drop of the elder hands
-        its bits out of it, so that both are still formed is seen in the same MULTI. Raises `NotFound` if not.
-        """
-        first = elder.generation if elder else 0
-        generations: list[int] = []
-        for _ in range(READ_TRIES):
-            commands: list[Command] = [(b"GET", self._keys.position), (b"HKEYS", self._keys.copies)]
-            commands += [(b"HGET", self._keys.copies, b"%d" % generation) for generation in (first, copy.generation)]
-            commands += [(b"GET", self._keys.bitmap(generation, volume.id)) for generation in generations]
-            position, names, from_record, to_record, *bitmaps = self._keyspace.transact(commands)
-            present(position)  # without one, an erase may have taken some of the bitmaps
-            if elder:
-                check_formed(from_record, elder)
-            check_formed(to_record, copy)
-            now = sorted({0, *map(int, cast("list[bytes]", names))})
-            now = [generation for generation in now if first <= generation < copy.generation]
-            if now == generations:
-                union = ChangeBitmap()
-                for bitmap in bitmaps:
-                    union.merge(ChangeBitmap(cast("bytes | None", bitmap)))
-                return union
-            generations = now
-        raise StoreUnavailable("copies come and go faster than their bitmaps can be read")
+            for block, content in reader.blocks(base, part).items():
+                yield block_digest(volume.id, block, content, size)

@@ -10,6 +10,7 @@ from tidelog.schemas.chain import origin
 from tidelog.schemas.locks import locked_error
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.applier import Applier
+from tidelog.stores.contents import CopyContents
 from tidelog.stores.digest import Digests, copy_digest
 from tidelog.stores.erase import erase
 from tidelog.stores.keys import Keys
@@ -182,6 +183,10 @@ class Store:
         """The bytes of a volume in ``copy``, in parts of at most 4 MiB; for any length in bounded memory."""
         reader = CopyReader(self._keyspace, self._keys, volume, copy)
         return reader.stream(offset, reader.volume.size - offset if length is None else length)
+
+    def contents(self, copy: Copy) -> CopyContents:
+        """The copy's blocks, for whoever reads many of them."""
+        return CopyContents(self._keyspace, self._keys, copy)
 
     def digest(self, copy: Copy) -> bytes:
         """The copy's digest (16 bytes): from an elder copy's digest and the blocks named since, where that is known.

@@ -8,7 +8,8 @@ import typer
 from tidelog.errors import UsageError
 from tidelog.gateways.cli import copy_locks, copy_tables
 from tidelog.gateways.cli.copy_create import create_copy
-from tidelog.gateways.cli.copy_export import export_copy
+from tidelog.gateways.cli.copy_diff import diff_copies
+from tidelog.gateways.cli.copy_images import export_copy
 from tidelog.gateways.cli.copy_order import cancel as cancel_order
 from tidelog.gateways.cli.copy_order import list_orders, moment, order
 from tidelog.gateways.cli.copy_retention import apply_retention
@@ -112,6 +113,23 @@ def export(
     The folder gets its name when everything in it is written, synced to disk and verified.
     """
     export_copy(of(context), name, group, site, to, json=json)
+
+
+@app.command("diff")
+def diff_command(
+    context: typer.Context,
+    first: Annotated[str, typer.Argument(metavar="A", help="A copy's name, or #SEQUENCE.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another copy.")],
+    group: Group,
+    site: AtSite = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare contents: only blocks that really differ.")] = False,
+    json: Json = False,
+) -> None:
+    """What changed between two copies at a site, by volume: from change bitmaps alone, unless --exact.
+
+    Every extent is in --json.
+    """
+    diff_copies(of(context), first, second, group, site, exact=exact, json=json)
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """Progress bars with rate and time to go: on a terminal only, and on stderr."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.progress import (
@@ -17,8 +17,8 @@ from rich.progress import (
 from rich.text import Text
 
 from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.files import Advance
 
-Advance = Callable[[int], None]
 # Below this a transfer is over before a bar could be read.
 LARGE_BYTES = 8 * 1024 * 1024
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tidelog.gateways.cli.exit_codes import Torn
-from tidelog.gateways.cli.files import new_file, write_sparse
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import size_text
 from tidelog.gateways.cli.progress import byte_bar
 from tidelog.gateways.cli.reading import PART_BYTES, copied_volume, opened_store
+from tidelog.gateways.files import new_file, write_sparse
 from tidelog.producers.follower import Follower
 from tidelog.schemas.chain import Head
 from tidelog.schemas.events import Discard, Event, VolumeCopied, VolumeDeleted, VolumeResized, WriteBatch

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tidelog.errors import OutOfBounds, UsageError
-from tidelog.gateways.cli.files import Run, runs_in
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import size_text
 from tidelog.gateways.cli.progress import LARGE_BYTES, byte_bar
 from tidelog.gateways.cli.writers import writing
+from tidelog.gateways.files import Run, runs_in
 from tidelog.producers.group import Group
 from tidelog.producers.volume import Volume
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tidelog.producers.group import Group, MarkedCopy
     from tidelog.producers.volume import Volume
     from tidelog.producers.volume_file import VolumeFile
+    from tidelog.stores.diff import VolumeDiff
 
 __version__ = "0.1.0"
 
@@ -41,6 +42,7 @@ __all__ = [
     "SiteVolume",
     "TidelogError",
     "Volume",
+    "VolumeDiff",
     "VolumeFile",
     "open_group",
     "open_site",
@@ -58,6 +60,7 @@ _HOMES = {
     "SiteVolume": "tidelog.consumers.site_view",
     "TidelogError": "tidelog.errors",
     "Volume": "tidelog.producers.volume",
+    "VolumeDiff": "tidelog.stores.diff",
     "VolumeFile": "tidelog.producers.volume_file",
     "open_group": "tidelog.consumers.access",
     "open_site": "tidelog.consumers.access",

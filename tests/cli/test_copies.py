@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tidelog.consumers.deployment import open_store
-from tidelog.gateways.cli import copy_export
+from tidelog.gateways.cli import copy_images
 from tidelog.schemas.control import CopyFormed
 from tidelog.testing.readiness import wait_until
 
@@ -119,7 +119,7 @@ def test_an_interrupted_export_leaves_nothing(copied, tmp_path: Path, monkeypatc
     def interrupted(*_: object) -> bytes:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(copy_export, "image_digest", interrupted)
+    monkeypatch.setattr(copy_images, "image_digest", interrupted)
     before = set(tmp_path.iterdir())
     result = copied("pitc", "export", "one", "-g", "bank", "--to", str(tmp_path / "export"))
     assert (result.code, result.err.strip()) == (130, "interrupted")

@@ -58,3 +58,11 @@ def test_a_million_bits_are_walked_fast(density: int) -> None:
     bitmap.bits *= 1000
     bitmap = ChangeBitmap(bitmap.bits)
     assert sum(1 for _ in bitmap.blocks()) == bitmap.count == 1000 * len(range(0, 1000, density))
+
+
+@given(blocks)
+def test_the_last_block(members: set[int]) -> None:
+    """The highest, whatever zero bytes stand behind it."""
+    bitmap = of(members)
+    bitmap.reserve(400)
+    assert bitmap.last == max(members, default=-1)

@@ -8,11 +8,11 @@ from typing import Any
 import tidelog
 from tidelog.clock import iso
 from tidelog.errors import CopiesDiffer
-from tidelog.gateways.cli.files import new_folder, refuse_existing, write_sparse
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import JSON_VERSION, emit_json, size_text
-from tidelog.gateways.cli.progress import Advance, byte_bar
+from tidelog.gateways.cli.progress import byte_bar
 from tidelog.gateways.cli.reading import PART_BYTES, opened_store
+from tidelog.gateways.files import Advance, new_folder, refuse_existing, write_sparse
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.digest import DIGEST_SIZE, block_digest, copy_digest
 from tidelog.stores.image import Store

@@ -3,14 +3,15 @@
 import errno
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from tidelog.errors import AlreadyExists, UsageError
-from tidelog.gateways.cli.progress import Advance
 
+# Told of the bytes done since the last call.
+Advance = Callable[[int], None]
 # The grain in which zeros are looked for: a file system's block.
 GRAIN = 4096
 _PART_BYTES = 1024 * 1024

@@ -1,0 +1,53 @@
+"""The blocks of one copy, in order and in bounded memory: what exports and exact diffs read."""
+
+from collections.abc import Iterator
+
+from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.bitmap import ChangeBitmap
+from tidelog.stores.digest import block_digest, digest_bytes
+from tidelog.stores.keys import Keys
+from tidelog.stores.keyspace import Keyspace
+from tidelog.stores.named import named_between, windows
+from tidelog.stores.reading import CopyReader
+from tidelog.stores.store import Copy
+
+WINDOW_BYTES = 4 << 20
+
+# A block's number and content. Content shorter than the block is padded with zeros; empty, the block is all zeros.
+Block = tuple[int, bytes]
+
+
+class CopyContents:
+    """A copy's blocks. From `Store.contents`.
+
+    Every method raises `NotFound` when the copy is dropped meanwhile, `SiteBehind` while the site is being rebuilt.
+    """
+
+    def __init__(self, keyspace: Keyspace, keys: Keys, copy: Copy) -> None:
+        self.copy = copy
+        self._keyspace = keyspace
+        self._keys = keys
+
+    def named(self, volume: VolumeInfo, elder: Copy | None = None) -> ChangeBitmap:
+        """The blocks of a volume that events have named between ``elder`` (None: the beginning) and this copy."""
+        return named_between(self._keyspace, self._keys, volume.id, elder, self.copy)
+
+    def reader(self, volume: VolumeInfo) -> CopyReader:
+        """Reads of one volume, block by block."""
+        return CopyReader(self._keyspace, self._keys, volume, self.copy)
+
+    def blocks(self, volume: VolumeInfo, wanted: ChangeBitmap) -> Iterator[list[Block]]:
+        """Every block of ``wanted`` as it was in the copy, in ascending order, those of some 4 MiB at a time."""
+        reader = self.reader(volume)
+        for base, part in windows(wanted, WINDOW_BYTES // volume.block_size):
+            found = reader.blocks(base, part)
+            yield [(block, found.get(block, b"")) for block in (base + index for index in part.blocks())]
+
+    def digest_of(self, volume: VolumeInfo, wanted: ChangeBitmap) -> bytes:
+        """What the blocks of ``wanted`` add to the volume's digest, 16 bytes; of all named blocks, the digest."""
+        return digest_bytes(
+            block_digest(volume.id, block, content, volume.block_size)
+            for found in self.blocks(volume, wanted)
+            for block, content in found
+            if content
+        )

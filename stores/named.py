@@ -1,0 +1,55 @@
+"""Which blocks events have named between two copies, by the change bitmaps: what digests, diffs and exports read."""
+
+from collections.abc import Iterator
+from typing import cast
+
+from tidelog.errors import StoreUnavailable
+from tidelog.stores.bitmap import ChangeBitmap, byte_range
+from tidelog.stores.keys import Keys
+from tidelog.stores.keyspace import Command, Keyspace
+from tidelog.stores.reading import check_formed, check_good
+from tidelog.stores.state import READ_TRIES, present
+from tidelog.stores.store import Copy
+
+
+def named_between(
+    keyspace: Keyspace, keys: Keys, volume: int, elder: Copy | None, copy: Copy, *, while_rebuilding: bool = False
+) -> ChangeBitmap:
+    """The blocks of a volume named between ``elder`` (None: the beginning) and ``copy``.
+
+    Drops in between hand bits on within that span, so the union stays what it is; but a drop of the elder hands its
+    bits out of it, so that both are still formed is seen in the same MULTI. Raises `NotFound` if not, `SiteBehind`
+    while a rebuild is under way (unless ``while_rebuilding``), `StoreUnavailable` after bounded tries.
+    """
+    first = elder.generation if elder else 0
+    generations: list[int] = []
+    for _ in range(READ_TRIES):
+        commands: list[Command] = [(b"GET", keys.position), (b"GET", keys.rebuild), (b"HKEYS", keys.copies)]
+        commands += [(b"HGET", keys.copies, b"%d" % generation) for generation in (first, copy.generation)]
+        commands += [(b"GET", keys.bitmap(generation, volume)) for generation in generations]
+        position, rebuild, names, from_record, to_record, *bitmaps = keyspace.transact(commands)
+        present(position)  # without one, an erase may have taken some of the bitmaps
+        if not while_rebuilding:
+            check_good(rebuild)
+        if elder:
+            check_formed(from_record, elder)
+        check_formed(to_record, copy)
+        now = sorted({0, *map(int, cast("list[bytes]", names))})
+        now = [generation for generation in now if first <= generation < copy.generation]
+        if now == generations:
+            union = ChangeBitmap()
+            for bitmap in bitmaps:
+                union.merge(ChangeBitmap(cast("bytes | None", bitmap)))
+            return union
+        generations = now
+    raise StoreUnavailable("copies come and go faster than their bitmaps can be read")
+
+
+def windows(named: ChangeBitmap, blocks_max: int) -> Iterator[tuple[int, ChangeBitmap]]:
+    """``named`` cut into spans of ``blocks_max`` blocks, a multiple of 8: the first block of each span that has any,
+    and the span's own bitmap, whose block 0 that is."""
+    for base in range(0, len(named.bits) * 8, blocks_max):
+        low, high = byte_range(base, base + blocks_max)
+        part = ChangeBitmap(named.bits[low:high])
+        if part.count:
+            yield base, part
