@@ -10,10 +10,9 @@ from tidelog.errors import NeedsRebuild, NotFound, StoreDamaged
 from tidelog.producers.log import Bounds, Log
 from tidelog.recovery.head import find_head, first_event
 from tidelog.schemas.control import GroupCreated
+from tidelog.stores.erase import ERASING as ERASING
 from tidelog.stores.image import Store
 
-# While the store is being erased it must not be called good, whatever it has applied: a sequence beyond all.
-ERASING = 1 << 62
 _SAMPLE_TIMEOUT = 5.0
 
 

@@ -6,6 +6,8 @@ from tidelog.errors import StoreUnavailable
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace, PositionMoved
 
+# While a store is erased or loaded it must not be called good, whatever it has applied: a sequence beyond all.
+ERASING = 1 << 62
 _TRIES = 1000
 
 
@@ -16,7 +18,7 @@ def erase(keyspace: Keyspace, keys: Keys, origin: bytes) -> Iterator[int]:
     The position goes first: from then on no applier can write, and what is left cannot be taken for a store. Keys are
     found by SCAN, not by bitmaps, so that a damaged store is emptied too.
     """
-    _set_position(keyspace, keys, None)
+    set_position(keyspace, keys, None)
     kept = {keys.identity, keys.rebuild}
     cursor = deleted = 0
     while True:
@@ -28,10 +30,10 @@ def erase(keyspace: Keyspace, keys: Keys, origin: bytes) -> Iterator[int]:
             yield deleted
         if not cursor:
             break
-    _set_position(keyspace, keys, origin)
+    set_position(keyspace, keys, origin)
 
 
-def _set_position(keyspace: Keyspace, keys: Keys, value: bytes | None) -> None:
+def set_position(keyspace: Keyspace, keys: Keys, value: bytes | None) -> None:
     """Sets or deletes the position, whatever it is, such that every applier notices."""
     session = keyspace.session(keys.position)
     try:

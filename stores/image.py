@@ -10,6 +10,7 @@ from tidelog.schemas.chain import origin
 from tidelog.schemas.locks import locked_error
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.applier import Applier
+from tidelog.stores.base import BaseLoad
 from tidelog.stores.contents import CopyContents
 from tidelog.stores.digest import Digests, copy_digest
 from tidelog.stores.erase import erase
@@ -187,6 +188,10 @@ class Store:
     def contents(self, copy: Copy) -> CopyContents:
         """The copy's blocks, for whoever reads many of them."""
         return CopyContents(self._keyspace, self._keys, copy)
+
+    def load_base(self) -> BaseLoad:
+        """Makes this empty store ready to take a copy from elsewhere as its base; see `BaseLoad` for what is raised."""
+        return BaseLoad(self._keyspace, self._keys)
 
     def digest(self, copy: Copy) -> bytes:
         """The copy's digest (16 bytes): from an elder copy's digest and the blocks named since, where that is known.

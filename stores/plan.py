@@ -231,11 +231,11 @@ class Planner:
     def _cut(self, event: Marker, after: Head) -> Iterator[Transaction]:
         """One EXEC, whatever the size of the volumes: the copy's record, and a generation with nothing in it."""
         yield from self._flush()
-        command = self._new_generation(event.sequence, event.seal, event.name, event.timestamp_us, CopyOrigin.MARKER)
+        command = self._new_generation(after, event.name, event.timestamp_us, CopyOrigin.MARKER)
         self._head = after
         yield self.close([command], self._moved(after))
 
-    def _new_generation(self, sequence: int, seal: bytes, name: str, timestamp_us: int, origin: CopyOrigin) -> Command:
+    def _new_generation(self, at: Head, name: str, timestamp_us: int, origin: CopyOrigin) -> Command:
         """Begins a generation in the image: what was planned before is in the copy, what follows is not. The command
         that says so goes between the two."""
         image = self.image
@@ -243,7 +243,8 @@ class Planner:
         image.position = replace(image.position, generation=generation, layout=image.position.layout + 1)
         volumes = tuple(image.volumes)
         count = sum(image.changed[volume.id].count for volume in volumes)
-        copy = Copy(generation, sequence, seal, name, timestamp_us, volumes, count, origin=origin)
+        event = at.epoch, at.writer, at.offset, self._cluster_id
+        copy = Copy(generation, at.sequence, at.seal, name, timestamp_us, volumes, count, *event, origin=origin)
         image.copies[generation] = copy
         for volume in volumes:
             image.changed[volume.id] = ChangeBitmap()
@@ -255,8 +256,7 @@ class Planner:
         """The copies that end before ``event``, whose timestamp is past their time."""
         for order in due(self.orders, self.image, self._head, event.first_timestamp_us):
             yield from self._flush()
-            head = self._head
-            command = self._new_generation(head.sequence, head.seal, order.name, order.at_us, CopyOrigin.TIME)
+            command = self._new_generation(self._head, order.name, order.at_us, CopyOrigin.TIME)
             yield self.close([command], self.image.position)
 
     def _straddling(self, batch: WriteBatch, inside: list[DueCopy], after: Head) -> Iterator[Transaction]:
@@ -268,9 +268,9 @@ class Planner:
         for order in inside:
             count = bisect_right(batch.timestamps_us, order.at_us)
             self._write(part(batch, done, count))
-            sequence = batch.sequence + count - 1
             commands += self._emit()
-            commands.append(self._new_generation(sequence, batch.seal, order.name, order.at_us, CopyOrigin.TIME))
+            last = replace(after, sequence=batch.sequence + count - 1)
+            commands.append(self._new_generation(last, order.name, order.at_us, CopyOrigin.TIME))
             done = count
         self._write(part(batch, done, len(batch.lengths)))
         commands += self._emit()

@@ -68,6 +68,10 @@ def encode_copy(copy: Copy) -> bytes:
             "timestamp_us": copy.timestamp_us,
             "volumes": [_volume_row(volume) for volume in copy.volumes],
             "blocks_changed": copy.blocks_changed,
+            "epoch": copy.epoch,
+            "writer": copy.writer.hex(),
+            "offset": copy.offset,
+            "cluster_id": copy.cluster_id,
             "state": copy.state.value,
             "origin": copy.origin.value,
             "locked_until_us": copy.locked_until_us,
@@ -81,6 +85,7 @@ def decode_copy(value: bytes) -> Copy:
     try:
         fields = json.loads(value)
         fields["seal"] = bytes.fromhex(fields["seal"])
+        fields["writer"] = bytes.fromhex(fields["writer"])
         fields["volumes"] = tuple(map(_volume, fields["volumes"]))
         fields["state"] = CopyState(fields["state"])
         fields["origin"] = CopyOrigin(fields["origin"])

@@ -13,6 +13,8 @@ from tidelog.stores.store import Copy, Position
 
 # A reader meets a moving position; after so many tries something else is wrong.
 READ_TRIES = 100
+# What stands in a position's place while a copy from elsewhere is loaded: this, and a random name of that load.
+LOADING = b"loading:"
 
 
 @dataclass(slots=True)
@@ -63,7 +65,12 @@ def read_tables(keyspace: Keyspace, keys: Keys) -> Tables:
 
 
 def present(position: Reply) -> bytes:
-    """The stored position. Raises `NeedsRebuild` if it is absent."""
+    """The stored position. Raises `NeedsRebuild` if it is absent, or a copy from elsewhere is being loaded."""
+    if isinstance(position, bytes) and position.startswith(LOADING):
+        raise NeedsRebuild(
+            "a copy is being imported into this store, or an import was cut short",
+            hint="wait for the import, or run it again: tidelog pitc import",
+        )
     if not isinstance(position, bytes):
         raise NeedsRebuild(
             "the store has no position: an erase was cut short, or keys were lost",

@@ -51,10 +51,11 @@ class Copy:
     """A point-in-time copy as the store knows it. Its identity is (group, ``sequence``, ``seal``); the name is a label.
 
     ``sequence`` is that of the last event or write in it, ``seal`` that of the event that holds it: the marker, or
-    for a copy by time whatever came last before. ``timestamp_us`` is the marker's, or the time that was asked for;
-    ``blocks_changed`` counts the blocks, of the volumes in the table at the cut, that events named since the cut
-    before; ``volumes`` is the volume table at the cut, by id. Nothing drops it before ``locked_until_us`` (0: it was
-    never locked), and retention leaves it alone while it is ``kept``.
+    for a copy by time whatever came last before. ``timestamp_us`` is the marker's, or the time that was asked for.
+    ``epoch``, ``writer`` and ``offset`` are those of that event, whose record is in the log of ``cluster_id``: a site
+    that takes a marker's copy as its base goes on from there. ``blocks_changed`` counts the blocks, of the volumes in
+    the table at the cut, that events named since the cut before; ``volumes`` is that table, by id. Nothing drops it
+    before ``locked_until_us`` (0: it was never locked), and retention leaves it alone while it is ``kept``.
     """
 
     generation: int
@@ -64,10 +65,19 @@ class Copy:
     timestamp_us: int
     volumes: tuple[VolumeInfo, ...]
     blocks_changed: int
+    epoch: int
+    writer: bytes
+    offset: int
+    cluster_id: str
     state: CopyState = CopyState.FORMED
     origin: CopyOrigin = CopyOrigin.MARKER
     locked_until_us: int = 0
     kept: bool = False
+
+    @property
+    def head(self) -> Head:
+        """The head at the cut."""
+        return Head(self.sequence, self.seal, self.epoch, self.writer, self.timestamp_us, self.offset)
 
     def volume(self, name: str) -> VolumeInfo | None:
         """The volume of that name at the cut, or None."""
