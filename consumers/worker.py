@@ -131,15 +131,22 @@ class SiteWorker:
             return open_store(self._deployment, self.site, group, create=True)
 
     def _rebuild_begun(self, name: str, replica: Replica) -> bool:
-        """Whether a replica that has halted may start over, because an operator has begun to rebuild its store."""
-        if replica.progress(0).state not in (State.HALTED, State.NEEDS_REBUILD) or replica.running:
+        """Whether a replica that has halted may start over, because an operator has begun to rebuild its store, or has
+        imported a copy into it, which may be over before anybody has seen that it began."""
+        progress = replica.progress(0)
+        if progress.state not in (State.HALTED, State.NEEDS_REBUILD) or replica.running:
             return False
         try:
             store = open_store(self._deployment, self.site, name)
         except TidelogError:
             return False
         try:
-            return store.rebuilding() is not None
+            if store.rebuilding() is not None:
+                return True
+            moved = store.position().head.sequence != progress.head.sequence
+            return moved and progress.state is State.NEEDS_REBUILD
+        except TidelogError:
+            return False
         finally:
             store.close()
 

@@ -1,6 +1,5 @@
 """`tidelog pitc`: point-in-time copies."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +8,8 @@ from tidelog.errors import UsageError
 from tidelog.gateways.cli import copy_locks, copy_tables
 from tidelog.gateways.cli.copy_create import create_copy
 from tidelog.gateways.cli.copy_diff import diff_copies
-from tidelog.gateways.cli.copy_images import export_copy
+from tidelog.gateways.cli.copy_export import export_copy
+from tidelog.gateways.cli.copy_import import import_copy
 from tidelog.gateways.cli.copy_order import cancel as cancel_order
 from tidelog.gateways.cli.copy_order import list_orders, moment, order
 from tidelog.gateways.cli.copy_retention import apply_retention
@@ -104,15 +104,41 @@ def export(
     context: typer.Context,
     name: CopyName,
     group: Group,
-    to: Annotated[Path, typer.Option("--to", help="The folder to make; must not exist.")],
+    to: Annotated[
+        str | None, typer.Option("--to", help="A folder or URL, such as s3://bucket/folder; must not exist.")
+    ] = None,
+    since: Annotated[str | None, typer.Option("--since", help="Only what changed since this elder copy.")] = None,
+    raw: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--raw",
+            help="VOLUME=FILE: a raw, sparse image of one volume; may be given more than once. all: of every one.",
+        ),
+    ] = None,
     site: AtSite = None,
     json: Json = False,
 ) -> None:
-    """Writes the copy into a new folder: one raw, sparse image per volume, and manifest.json.
+    """Takes the copy away: Avro files with a manifest, or raw images. Verified before it gets its name."""
+    export_copy(of(context), name, group, site, to=to, since=since, raw=raw or [], json=json)
 
-    The folder gets its name when everything in it is written, synced to disk and verified.
+
+@app.command("import")
+def import_command(
+    context: typer.Context,
+    places: Annotated[
+        list[str], typer.Argument(metavar="PLACE...", help="A whole export, then any --since ones, in order.")
+    ],
+    site: Annotated[str, typer.Option("--site", "-s", help="The site, whose store of the group must be empty.")],
+    group: Annotated[
+        str | None, typer.Option("--group", "-g", help="The consistency group. Default: the export's.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Brings an exported copy back, as the base of an empty site; the site's worker goes on from there.
+
+    The site is not served until all of it is there and verified; killed half-way, run it again.
     """
-    export_copy(of(context), name, group, site, to, json=json)
+    import_copy(of(context), places, site, group, json=json)
 
 
 @app.command("diff")

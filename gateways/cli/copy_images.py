@@ -1,4 +1,4 @@
-"""`tidelog pitc export`: a copy as raw images with a manifest, verified."""
+"""`tidelog pitc export --raw`: a copy as raw, sparse images, verified."""
 
 import json as json_format
 import os
@@ -11,8 +11,8 @@ from tidelog.errors import CopiesDiffer
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import JSON_VERSION, emit_json, size_text
 from tidelog.gateways.cli.progress import byte_bar
-from tidelog.gateways.cli.reading import PART_BYTES, opened_store
-from tidelog.gateways.files import Advance, new_folder, refuse_existing, write_sparse
+from tidelog.gateways.cli.reading import PART_BYTES, copied_volume, opened_store
+from tidelog.gateways.files import Advance, new_file, new_folder, refuse_existing, write_sparse
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.digest import DIGEST_SIZE, block_digest, copy_digest
 from tidelog.stores.image import Store
@@ -21,8 +21,11 @@ from tidelog.stores.store import Copy
 MANIFEST = "manifest.json"
 
 
-def export_copy(invocation: Invocation, name: str, group: str, site: str | None, place: Path, *, json: bool) -> None:
-    """Writes the folder. Raises `AlreadyExists`; `CopiesDiffer` if what stands on disk is not what the site says."""
+def export_images(invocation: Invocation, name: str, group: str, site: str | None, place: Path, *, json: bool) -> None:
+    """Writes a folder with an image of each volume and a manifest.
+
+    Raises `AlreadyExists`; `CopiesDiffer` if what stands on disk is not what the site says.
+    """
     refuse_existing(place)
     with opened_store(invocation, group, site) as store:
         copy = store.copy(name)
@@ -46,6 +49,28 @@ def export_copy(invocation: Invocation, name: str, group: str, site: str | None,
     else:
         images = "1 image" if len(copy.volumes) == 1 else f"{len(copy.volumes)} images"
         invocation.say(f"exported copy {copy.name} of group {group} to {place}: {images}, {size_text(size)}, verified")
+
+
+def export_image(
+    invocation: Invocation, name: str, group: str, site: str | None, volume_name: str, place: Path
+) -> dict[str, Any]:
+    """Writes one volume's image; what there is to say of it. Raises as `export_images`."""
+    with opened_store(invocation, group, site) as store:
+        copy = store.copy(name)
+        volume = copied_volume(copy, volume_name)
+        digest = store.volume_digest(volume, copy)
+        with new_file(place) as file, byte_bar(invocation, f"exporting {volume.name}", 2 * volume.size) as advance:
+            write_sparse(file, volume.size, store.stream(volume, copy), advance)
+            file.flush()
+            written = image_digest(Path(file.name), volume, advance)
+            if written != digest:
+                raise CopiesDiffer(
+                    f"the image of volume {volume.name} has digest {written.hex()}, and the site's copy {digest.hex()}",
+                    group=group,
+                    hint="compare the sites with: tidelog pitc verify; nothing was kept of the export",
+                )
+    invocation.say(f"exported volume {volume.name} of copy {copy.name} to {place}, {size_text(volume.size)}, verified")
+    return {"volume": volume.name, "file": str(place), "size": volume.size, "digest": digest.hex()}
 
 
 def image_digest(path: Path, volume: VolumeInfo, advance: Advance) -> bytes:

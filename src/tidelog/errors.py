@@ -15,6 +15,7 @@
     │   └── SiteBehind              a site has not applied what the caller waits for
     ├── Fenced                      another writer session took over; the write's fate is unknown
     ├── CopiesDiffer                two sites have different bytes under the same identity: an alarm
+    ├── ExportDamaged               an export is torn, was changed, or lacks a file
     ├── ClockSkew                   the log's time is too far ahead of this machine's clock
     ├── Halted                      a site stops on doubt, at a known position
     │   ├── CorruptEvent            bytes that are no event, a wrong seal, or an impossible content
@@ -144,6 +145,16 @@ class CopiesDiffer(TidelogError):
     """Two sites' digests of the same copy are not equal: an alarm, never to be passed over."""
 
     exit_code = 3
+
+
+class ExportDamaged(TidelogError):
+    """An export is not what its manifest says: torn, changed, reordered, or short of a file, which is named.
+
+    ``problem`` is what is wrong with that file, without its name.
+    """
+
+    exit_code = 3
+    problem = ""
 
 
 class ClockSkew(TidelogError):

@@ -96,7 +96,8 @@ def test_read_gives_the_bytes_of_the_copy_not_of_now(copied):
 
 def test_export_is_whole_verified_and_sparse(copied, tmp_path: Path):
     place = tmp_path / "export"
-    assert copied("pitc", "export", "one", "-g", "bank", "--site", "osaka", "--to", str(place)).code == 0
+    raw = ("pitc", "export", "one", "-g", "bank", "--raw", "all", "--to", str(place))
+    assert copied(*raw, "--site", "osaka").code == 0
     manifest = json.loads((place / "manifest.json").read_text())
     (volume,) = manifest["volumes"]
     image = place / volume["image"]
@@ -104,13 +105,13 @@ def test_export_is_whole_verified_and_sparse(copied, tmp_path: Path):
     assert image.stat().st_size == volume["size"] > image.stat().st_blocks * 512
     listed = json.loads(copied("pitc", "list", "-g", "bank", "--json").out)["copies"][0]
     assert manifest["digest"] == listed["sites"]["tokyo"]["digest"] and manifest["seal"] == listed["seal"]
-    assert copied("pitc", "export", "one", "-g", "bank", "--to", str(place)).code == 2
+    assert copied(*raw).code == 2
 
 
 def test_an_export_that_is_not_what_the_site_says_is_not_kept(copied, deployment, tmp_path: Path):
     damage(deployment, "osaka")
     place = tmp_path / "export"
-    refused = copied("pitc", "export", "one", "-g", "bank", "--site", "osaka", "--to", str(place))
+    refused = copied("pitc", "export", "one", "-g", "bank", "--site", "osaka", "--to", str(place), "--raw", "all")
     assert refused.code == 3 and "digest" in refused.err
     assert not place.exists() and not [path for path in tmp_path.iterdir() if "partial" in path.name]
 
@@ -121,7 +122,7 @@ def test_an_interrupted_export_leaves_nothing(copied, tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(copy_images, "image_digest", interrupted)
     before = set(tmp_path.iterdir())
-    result = copied("pitc", "export", "one", "-g", "bank", "--to", str(tmp_path / "export"))
+    result = copied("pitc", "export", "one", "-g", "bank", "--to", str(tmp_path / "export"), "--raw", "all")
     assert (result.code, result.err.strip()) == (130, "interrupted")
     assert set(tmp_path.iterdir()) == before
 

@@ -76,7 +76,8 @@ def test_a_day_of_an_operator(operator: Operator, tmp_path: Path) -> None:
     assert wait_until(lambda: operator("pitc", "verify", "two", "-g", "bank").returncode == 0, timeout_s=60)
 
     assert operator.ok("pitc", "read", "one", "disk", "-g", "bank", "--site", "osaka") == image.read_bytes()
-    operator.ok("pitc", "export", "one", "-g", "bank", "--site", "osaka", "--to", str(tmp_path / "export"))
+    images = ("--raw", "all", "--to", str(tmp_path / "export"))
+    operator.ok("pitc", "export", "one", "-g", "bank", "--site", "osaka", *images)
     assert (tmp_path / "export" / "disk.img").read_bytes() == image.read_bytes()
 
     with redis.Redis.from_url(operator.urls["osaka"]) as server:

@@ -1,0 +1,210 @@
+"""Blocks in Avro object container files: written in order, and read back with every byte accounted for."""
+
+import io
+import json
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.resources import files
+from itertools import islice
+from typing import Any, BinaryIO, NamedTuple, cast
+
+import fastavro
+from blake3 import blake3
+from fastavro.schema import to_parsing_canonical_form
+from fastavro.write import Writer
+
+from tidelog.errors import TidelogError
+from tidelog.gateways.exports.manifest import ExportedFile, ExportedVolume, damaged, file_name
+from tidelog.gateways.exports.place import Place
+from tidelog.gateways.files import Advance
+from tidelog.schemas.volumes import MAX_BLOCKS, VolumeInfo
+from tidelog.stores.contents import Block
+
+# Of content in one file; so that one of them fits wherever files have a limit, and a damaged one costs little.
+FILE_BYTES = 1 << 30
+CODEC = "zstandard"
+# Level 1 keeps up with the rest; the default, 3, made random blocks no smaller and took a third longer to write.
+_LEVEL = 1
+# Of content in one of a container's blocks, which are compressed and checked one by one.
+_SYNC_BYTES = 1 << 20
+_READ_BYTES = 1 << 20
+_BATCH_BLOCKS = 256
+
+
+class Written(NamedTuple):
+    """A file as it was written: name, bytes, BLAKE3-128 of them, number of blocks."""
+
+    name: str
+    size: int
+    checksum: str
+    blocks: int
+
+
+FileRecord = ExportedFile | Written
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The schema of a block, as fastavro wants it."""
+    text = files("tidelog.gateways.exports").joinpath("block.avsc").read_text("utf-8")
+    return cast("dict[str, Any]", fastavro.parse_schema(json.loads(text)))
+
+
+def write_blocks(
+    place: Place, volume: VolumeInfo, blocks: Iterable[list[Block]], about: dict[str, str], advance: Advance
+) -> list[Written]:
+    """Writes a volume's blocks, which come ascending, into as many files as they take; none if there are none.
+
+    ``about`` goes into each file's metadata, so that one that has lost its manifest still says what it is. ``advance``
+    is told of bytes of content.
+    """
+    made: list[Written] = []
+    parts = iter(blocks)
+    part = next(parts, None)
+    while part is not None:
+        name = file_name(volume.name, len(made))
+        metadata = about | {"tidelog.volume": volume.name, "tidelog.file": str(len(made))}
+        with place.create(name) as file:
+            out = _Hashed(file)
+            writer = Writer(cast("BinaryIO", out), schema(), CODEC, _SYNC_BYTES, metadata, compression_level=_LEVEL)
+            count = size = 0
+            while part is not None and size < FILE_BYTES:
+                for number, content in part:
+                    writer.write({"number": number, "content": content})
+                count += len(part)
+                added = sum(len(content) for _, content in part)
+                size += added
+                advance(added)
+                part = next(parts, None)
+            writer.flush()
+        made.append(Written(name, out.size, out.checksum, count))
+    return made
+
+
+def read_blocks(place: Place, volume: ExportedVolume, advance: Advance) -> Iterator[list[Block]]:
+    """The blocks of a volume's files, ascending, up to 256 at a time. Raises as `read_file`."""
+    last = -1
+    for file in volume.files:
+        for blocks in read_file(place, volume.info, file, last, advance):
+            yield blocks
+            last = blocks[-1][0]
+
+
+def read_file(
+    place: Place, volume: VolumeInfo, file: FileRecord, after: int, advance: Advance
+) -> Iterator[list[Block]]:
+    """The blocks of one file, the first of which comes behind block ``after``, up to 256 at a time; ``advance`` is told
+    of bytes of the file.
+
+    Raises `ExportDamaged` if the file is not what the manifest says: at its end, if it is a matter of the bytes alone.
+    """
+    count = 0
+    with _opened(place, file) as raw:
+        source = _HashedSource(raw, advance)
+        try:
+            records = _records(io.BufferedReader(source, _READ_BYTES))
+            while blocks := [(row["number"], row["content"]) for row in islice(records, _BATCH_BLOCKS)]:
+                after = _check_order(place, volume, file, blocks, after)
+                count += len(blocks)
+                yield blocks
+            source.drain()
+        except (OSError, TidelogError):
+            raise
+        except Exception as error:  # bytes that are no Avro make fastavro and zstd raise anything
+            raise damaged(place.url, f"it cannot be decoded: {error!r}", file.name) from error
+    if (source.size, source.checksum) != (file.size, file.checksum):
+        raise damaged(place.url, "its bytes are not those that were written", file.name)
+    if count != file.blocks:
+        raise damaged(place.url, f"it holds {count} blocks, not {file.blocks}", file.name)
+
+
+def bytes_checksum(place: Place, file: FileRecord, advance: Advance) -> tuple[int, str]:
+    """Size and checksum of a file as it is, nothing decoded. Raises `ExportDamaged` if it is missing."""
+    with _opened(place, file) as raw:
+        source = _HashedSource(raw, advance)
+        source.drain()
+    return source.size, source.checksum
+
+
+def _records(file: BinaryIO) -> Iterator[dict[str, Any]]:
+    found = fastavro.reader(file)
+    if to_parsing_canonical_form(found.writer_schema) != to_parsing_canonical_form(schema()):
+        raise ValueError("its schema is another one")
+    return iter(cast("Iterable[dict[str, Any]]", found))
+
+
+def _check_order(place: Place, volume: VolumeInfo, file: FileRecord, blocks: list[Block], last: int) -> int:
+    """The number of the last block."""
+    end = volume.blocks
+    for number, content in blocks:
+        if number <= last:
+            raise damaged(place.url, f"block {number} stands behind block {last}", file.name)
+        # A block that a shrink has named lies behind the end, and there is nothing in it.
+        if len(content) > volume.block_size or number >= (end if content else MAX_BLOCKS):
+            what = f"block {number} of {len(content)} bytes cannot be in volume {volume.name}"
+            raise damaged(place.url, what, file.name)
+        last = number
+    return last
+
+
+def _opened(place: Place, file: FileRecord) -> BinaryIO:
+    try:
+        return place.open(file.name)
+    except (FileNotFoundError, IsADirectoryError):
+        raise damaged(place.url, "it is missing", file.name) from None
+
+
+class _Hashed:
+    """What fastavro writes to: the file, counted and hashed."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = blake3()
+        self.size = 0
+
+    def write(self, data: bytes) -> int:
+        self._hash.update(data)
+        self.size += len(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def seekable(self) -> bool:
+        """fastavro would else look whether it is to append."""
+        return False
+
+    @property
+    def checksum(self) -> str:
+        return self._hash.digest(16).hex()
+
+
+class _HashedSource(io.RawIOBase):
+    """A file that is read once through, counted and hashed."""
+
+    def __init__(self, file: BinaryIO, advance: Advance) -> None:
+        self._file = file
+        self._advance = advance
+        self._hash = blake3()
+        self.size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        self._hash.update(data)
+        self.size += len(data)
+        self._advance(len(data))
+        return len(data)
+
+    def drain(self) -> None:
+        """Reads the rest."""
+        buffer = bytearray(_READ_BYTES)
+        while self.readinto(buffer):
+            pass
+
+    @property
+    def checksum(self) -> str:
+        return self._hash.digest(16).hex()

@@ -1,0 +1,106 @@
+"""Writing an export: blocks, read again and proved, and the manifest last."""
+
+from collections.abc import Iterable, Iterator
+
+from tidelog.errors import CopiesDiffer, UsageError
+from tidelog.gateways.exports.blocks import CODEC, write_blocks
+from tidelog.gateways.exports.checking import file_sum
+from tidelog.gateways.exports.manifest import MANIFEST, ExportedFile, ExportedVolume, Manifest, describe, read_manifest
+from tidelog.gateways.exports.place import Place, new_place
+from tidelog.gateways.files import Advance
+from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.bitmap import ChangeBitmap
+from tidelog.stores.contents import Block
+from tidelog.stores.diff import changed_blocks
+from tidelog.stores.digest import copy_digest, digest_bytes
+from tidelog.stores.image import Store
+from tidelog.stores.store import Copy
+
+
+def write_export(store: Store, copy: Copy, url: str, since: Copy | None, advance: Advance) -> Manifest:
+    """Exports ``copy`` to ``url``, or with ``since``, an elder copy at the same site, what was named between the two.
+
+    Memory is bounded whatever the size. What was written is read again, and must have the digest that the site's copy
+    has, before the manifest makes it an export. ``advance`` is told of bytes of content.
+
+    Raises `AlreadyExists`; `UsageError`; `CopiesDiffer` if what was written is not what the site says; `ExportDamaged`
+    if it is not what was written; `NotFound` if a copy is dropped meanwhile; OSErrors of the place. Nothing is left.
+    """
+    if since is not None and since.generation >= copy.generation:
+        raise UsageError(
+            f"copy {since.name} (sequence {since.sequence}) is not older than copy {copy.name}"
+            f" (sequence {copy.sequence})",
+            hint="--since takes a copy that was made before",
+        )
+    digest = store.digest(copy)
+    with new_place(url) as place:
+        volumes = [_export_volume(place, store, copy, since, volume, advance) for volume in copy.volumes]
+        written = copy_digest([(volume.info, bytes.fromhex(volume.digest)) for volume in volumes])
+        if written != digest:
+            raise _differs(store, copy, f"digest {written.hex()}, and the site's copy {digest.hex()}")
+        manifest = describe(store, copy, digest, since, CODEC, volumes)
+        with place.create(MANIFEST) as file:
+            file.write(manifest.encode())
+        read_manifest(place)  # and its checksum
+    return manifest
+
+
+def _export_volume(
+    place: Place, store: Store, copy: Copy, since: Copy | None, volume: VolumeInfo, advance: Advance
+) -> ExportedVolume:
+    contents = store.contents(copy)
+    if since is None:
+        named = contents.named(volume)
+        blocks = _with_content(contents.blocks(volume, named), volume.block_size)
+    else:
+        named = changed_blocks(contents, volume, since)
+        blocks = contents.blocks(volume, named)
+    about = {
+        "tidelog.group_id": store.identity.group_id,
+        "tidelog.sequence": str(copy.sequence),
+        "tidelog.seal": copy.seal.hex(),
+    }
+    files = write_blocks(place, volume, blocks, about, advance)
+    digest = store.volume_digest(volume, copy)
+    proved: list[ExportedFile] = []
+    last = -1
+    for file in files:
+        total, last = file_sum(place, volume, file, last, lambda _: None)
+        proved.append(ExportedFile(**file._asdict(), digest=total.hex()))
+    total = digest_bytes(int(file.digest, 16) for file in proved)
+    if total != _expected(store, since, volume, named, digest):
+        raise _differs(store, copy, f"volume {volume.name} has other blocks than its digest says")
+    return ExportedVolume(
+        id=volume.id,
+        name=volume.name,
+        size=volume.size,
+        block_size=volume.block_size,
+        digest=digest.hex(),
+        files=tuple(proved),
+    )
+
+
+def _expected(store: Store, since: Copy | None, volume: VolumeInfo, named: ChangeBitmap, digest: bytes) -> bytes:
+    """What the blocks must add up to: the volume's digest; of a part, by how much that differs from the elder's, and
+    what the same blocks added up to there."""
+    before = None if since is None else next((row for row in since.volumes if row.id == volume.id), None)
+    if since is None or before is None:
+        return digest
+    rest = int.from_bytes(store.contents(since).digest_of(before, named))
+    return digest_bytes((int.from_bytes(digest), -int.from_bytes(store.volume_digest(before, since)), rest))
+
+
+def _with_content(parts: Iterable[list[Block]], block_size: int) -> Iterator[list[Block]]:
+    """Without the blocks that are all zeros: a whole copy needs none of them."""
+    zeros = bytes(block_size)
+    for part in parts:
+        if kept := [block for block in part if block[1] != zeros[: len(block[1])]]:
+            yield kept
+
+
+def _differs(store: Store, copy: Copy, what: str) -> CopiesDiffer:
+    return CopiesDiffer(
+        f"what was written of copy {copy.name} is not what site {store.identity.site} says it is: {what}",
+        group=store.identity.group,
+        hint="compare the sites with: tidelog pitc verify; nothing was kept of the export",
+    )

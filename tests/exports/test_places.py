@@ -1,0 +1,139 @@
+"""Where exports cannot go, and what is left there: nothing."""
+
+import os
+import resource
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from tidelog.errors import AlreadyExists, CopiesDiffer, ExportDamaged, NotFound, UsageError
+from tidelog.gateways.exports import writing
+from tidelog.gateways.exports.manifest import read_manifest
+from tidelog.gateways.exports.place import new_place, place_of
+
+NOBODY = 65534
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """What a full disk does, but with another number: writes beyond ``size`` fail."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_leaves_nothing(export, tmp_path: Path):
+    with file_size_limit(1000), pytest.raises(OSError, match="too large"):
+        export("two", str(tmp_path / "export"))
+    assert list(tmp_path.iterdir()) == []
+    export("two", str(tmp_path / "export"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody without permission")
+def test_no_permission(export, tmp_path: Path):
+    os.seteuid(NOBODY)
+    try:
+        with pytest.raises(PermissionError):
+            export("two", str(tmp_path / "export"))
+    finally:
+        os.seteuid(0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_that_is_there_is_touched(export, place_for):
+    first = export("one", place_for("export"))
+    with pytest.raises(AlreadyExists):
+        export("two", place_for("export"))
+    assert read_manifest(place_of(place_for("export"))) == first
+
+
+def test_a_file_or_a_broken_link_is_something_too(export, tmp_path: Path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("file", "link"):
+        with pytest.raises(AlreadyExists):
+            export("two", str(tmp_path / name))
+    with pytest.raises(UsageError, match="there is no folder"):
+        export("two", str(tmp_path / "no" / "export"))
+
+
+@pytest.mark.parametrize("url", ["", "memory://", "nosuch://bucket/x", "s3://bucket/x"])
+def test_places_that_cannot_be(url: str):
+    """s3 is what fsspec's extra brings, which the tests do not install."""
+    with pytest.raises(UsageError) as refused:
+        place_of(url)
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("gone")])
+def test_a_failure_elsewhere_leaves_nothing(error):
+    url = f"memory://{uuid.uuid4().hex}/export"
+    system = fsspec.filesystem("memory")
+
+    def fail() -> None:
+        with new_place(url) as place:
+            with place.create("ledger.0000.avro") as file:
+                file.write(b"some")
+            assert system.exists(url)
+            raise error
+
+    with pytest.raises((KeyboardInterrupt, OSError)):
+        fail()
+    assert not system.exists(url)
+
+
+def test_what_was_damaged_while_it_was_written_is_not_kept(export, tmp_path: Path, monkeypatch):
+    """A bit that flips on the way to the disk is seen when the file is read again."""
+    real = writing.write_blocks
+
+    def harmed(place, *rest):
+        files = real(place, *rest)
+        for file in files:
+            path = place.folder / file.name
+            content = bytearray(path.read_bytes())
+            content[-1] ^= 1
+            path.write_bytes(content)
+        return files
+
+    monkeypatch.setattr(writing, "write_blocks", harmed)
+    with pytest.raises(ExportDamaged, match="ledger"):
+        export("two", str(tmp_path / "export"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("since", [None, "one"])
+def test_a_store_that_is_damaged_gives_no_export(store, export, tmp_path: Path, since):
+    """Blocks that are not what the copy's digest says, also in an export of a part."""
+    for name in ("one", "two"):
+        store.digest(store.copy(name))
+    ledger = store.copy("two").volume("ledger")
+    key = store._keys.block_format(ledger.id) % 4  # written between one and two, and not since
+    store._keyspace.transact([(b"SET", key, b"\x55" * 4096)])
+    with pytest.raises(CopiesDiffer):
+        export("two", str(tmp_path / "export"), since=since)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_that_is_dropped_meanwhile_ends_the_export(store, tmp_path: Path):
+    copy = store.copy("two")
+    with pytest.raises(NotFound):
+        writing.write_export(store, copy, str(tmp_path / "export"), None, lambda _: drop(store, copy))
+    assert list(tmp_path.iterdir()) == []
+
+
+def drop(store, copy):
+    store.mark_dropping(copy)
+
+
+def test_relative_places_are_where_the_user_is(export, tmp_path: Path, monkeypatch):
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    export("two", "../outer")
+    assert (tmp_path / "outer" / "manifest.json").exists()
