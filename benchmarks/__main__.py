@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import apply, copies, latency, publish, sizes
+from benchmarks import apply, copies, exports, latency, publish, sizes
 from benchmarks.arithmetic import Row
 from benchmarks.report import print_rows, write_json
 from benchmarks.servers import Bench, started
@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[Bench], list[Row]]] = {
     "cut": copies.cut,
     "copies-held": copies.held,
     "copy-memory": copies.memory,
+    "export": exports.exports,
     "log-bytes": sizes.log_bytes,
     "worker-memory": sizes.worker_memory,
 }

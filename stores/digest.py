@@ -57,7 +57,7 @@ def block_digest(volume: int, block: int, content: bytes, block_size: int) -> in
     """What a block adds to its volume's digest; nothing if it is all zeros."""
     if len(content) < block_size:
         content = content.ljust(block_size, b"\0")
-    if content == bytes(block_size):
+    if not content[0] and content == bytes(block_size):
         return 0
     return int.from_bytes(blake3(_NUMBERS.pack(volume, block) + content).digest(DIGEST_SIZE))
 

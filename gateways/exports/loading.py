@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from tidelog.consumers.deployment import Deployment, find_site, open_store
 from tidelog.errors import ExportDamaged, UsageError
+from tidelog.gateways.exports.ahead import ahead
 from tidelog.gateways.exports.blocks import read_blocks
 from tidelog.gateways.exports.checking import check_bytes
 from tidelog.gateways.exports.manifest import Manifest, read_manifest
@@ -72,7 +73,7 @@ def _load(store: Store, exports: Sequence[Export], advance: Advance) -> Copy:
         for place, manifest in exports:
             for volume in manifest.volumes:
                 if volume.id in kept:  # else it was deleted since
-                    for blocks in read_blocks(place, volume, advance):
+                    for blocks in ahead(read_blocks(place, volume, advance)):
                         base.put(volume.info, blocks)
         held = base.finish(last.copy_record)
         if store.verify(held, advance).hex() != last.pitc.digest:

@@ -1,9 +1,11 @@
 """Writing an export: blocks, read again and proved, and the manifest last."""
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from tidelog.errors import CopiesDiffer, UsageError
-from tidelog.gateways.exports.blocks import CODEC, write_blocks
+from tidelog.gateways.exports.ahead import ahead
+from tidelog.gateways.exports.blocks import CODEC, Written, write_blocks
 from tidelog.gateways.exports.checking import file_sum
 from tidelog.gateways.exports.manifest import MANIFEST, ExportedFile, ExportedVolume, Manifest, describe, read_manifest
 from tidelog.gateways.exports.place import Place, new_place
@@ -60,13 +62,8 @@ def _export_volume(
         "tidelog.sequence": str(copy.sequence),
         "tidelog.seal": copy.seal.hex(),
     }
-    files = write_blocks(place, volume, blocks, about, advance)
     digest = store.volume_digest(volume, copy)
-    proved: list[ExportedFile] = []
-    last = -1
-    for file in files:
-        total, last = file_sum(place, volume, file, last, lambda _: None)
-        proved.append(ExportedFile(**file._asdict(), digest=total.hex()))
+    proved = _proved(place, volume, write_blocks(place, volume, ahead(blocks), about, advance))
     total = digest_bytes(int(file.digest, 16) for file in proved)
     if total != _expected(store, since, volume, named, digest):
         raise _differs(store, copy, f"volume {volume.name} has other blocks than its digest says")
@@ -78,6 +75,30 @@ def _export_volume(
         digest=digest.hex(),
         files=tuple(proved),
     )
+
+
+def _proved(place: Place, volume: VolumeInfo, files: Iterable[Written]) -> list[ExportedFile]:
+    """The files, each read again while the next is written."""
+    found: list[ExportedFile] = []
+    reading: Future[ExportedFile] | None = None
+    thread = ThreadPoolExecutor(1, "tidelog-proof")
+
+    def prove(file: Written, after: int) -> ExportedFile:
+        digest, _ = file_sum(place, volume, file, after, lambda _: None)
+        size, checksum, blocks = file.size, file.checksum, file.blocks
+        return ExportedFile(name=file.name, size=size, checksum=checksum, blocks=blocks, digest=digest.hex())
+
+    try:
+        last = -1
+        for file in files:
+            if reading is not None:
+                found.append(reading.result())
+            reading, last = thread.submit(prove, file, last), file.last
+        if reading is not None:
+            found.append(reading.result())
+    finally:
+        thread.shutdown()
+    return found
 
 
 def _expected(store: Store, since: Copy | None, volume: VolumeInfo, named: ChangeBitmap, digest: bytes) -> bytes:

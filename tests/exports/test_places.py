@@ -94,13 +94,12 @@ def test_what_was_damaged_while_it_was_written_is_not_kept(export, tmp_path: Pat
     real = writing.write_blocks
 
     def harmed(place, *rest):
-        files = real(place, *rest)
-        for file in files:
+        for file in real(place, *rest):
             path = place.folder / file.name
             content = bytearray(path.read_bytes())
             content[-1] ^= 1
             path.write_bytes(content)
-        return files
+            yield file
 
     monkeypatch.setattr(writing, "write_blocks", harmed)
     with pytest.raises(ExportDamaged, match="ledger"):
