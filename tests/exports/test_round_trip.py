@@ -56,7 +56,7 @@ def test_there_and_back(store, running, deployment, export, bring, place_for, na
     assert running.site("osaka").group("bank").wait_until(store.position().head.sequence)
     equal_stores(store, osaka, held.sequence)
     view = deployment.cluster.control
-    key = f"copy/bank/{held.sequence}"
+    key = f"copy/bank/{held.sequence}/{held.name}"
     assert view.wait_for(lambda found: {f"{key}/tokyo", f"{key}/osaka"} <= found.keys(), 10)
     receipts = [view.snapshot()[f"{key}/{site}"] for site in ("tokyo", "osaka")]
     assert receipts[0].digest == receipts[1].digest and receipts[0].blocks_changed == receipts[1].blocks_changed

@@ -11,7 +11,7 @@ from tidelog.consumers.deployment import MemoryDeployment, open_store
 from tidelog.consumers.membership import SoleWorker
 from tidelog.consumers.worker import SiteWorker
 from tidelog.producers.group import Group
-from tidelog.schemas.control import SiteStatus
+from tidelog.schemas.control import SiteStatus, copy_key
 from tidelog.stores.image import Store
 from tidelog.testing.running import RunningDeployment
 
@@ -47,8 +47,8 @@ def replicate(deployment: MemoryDeployment, group: Group) -> Callable[..., None]
             for site in names or SITES:
                 running.wait_for_store(site, "bank")
                 assert running.site(site).group("bank").wait_until(group.session.confirmed.sequence)
-            sequence = open_store(deployment, SITES[0], "bank").copies()[-1].sequence
-            done = {f"copy/bank/{sequence}/{site}" for site in names or SITES}
+            last = open_store(deployment, SITES[0], "bank").copies()[-1]
+            done = {copy_key("bank", last.sequence, last.name, site) for site in names or SITES}
             assert deployment.cluster.control.wait_for(lambda view: done <= view.keys(), 10)
 
     return run
