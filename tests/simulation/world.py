@@ -19,6 +19,7 @@ from tests.reference import Reference
 from tests.simulation.actors import GROUP_ID, SITES, WRITERS, Op, Session, Site, Violation, Writer
 from tests.simulation.coroutine import Coroutine
 from tests.simulation.judgement import check_positions, judge_refusal, judge_sessions, recover
+from tests.simulation.protection import CopyProtection
 from tests.simulation.site_operations import SiteOperations
 from tests.simulation.stepped import Settings, SteppedLog, WriterIds, give_up, step
 from tidelog.consumers.access import _vouch
@@ -29,24 +30,15 @@ from tidelog.producers.group_state import Vouched
 from tidelog.producers.log import UNKNOWN_OFFSET
 from tidelog.producers.session import WriterSession
 from tidelog.schemas.codec import Codec
-from tidelog.schemas.events import (
-    CopyDropped,
-    CopyKept,
-    CopyLocked,
-    Discard,
-    Marker,
-    VolumeCreated,
-    VolumeDeleted,
-    VolumeResized,
-)
+from tidelog.schemas.events import CopyDropped, Discard, Marker, VolumeCreated, VolumeDeleted, VolumeResized
 
 __all__ = ["GROUP_ID", "Op", "Violation", "World"]
 
 BLOCK = 512
 
 
-class World(SiteOperations):
-    """See the module; what happens to sites is in `tests.simulation.site_operations`."""
+class World(SiteOperations, CopyProtection):
+    """See the module; what happens to sites is in `tests.simulation.site_operations`, to locks in `.protection`."""
 
     def __init__(self) -> None:
         self.log = SteppedLog()
@@ -281,13 +273,6 @@ class World(SiteOperations):
             session.emit(CopyDropped, copy_sequence=copy.sequence, copy_seal=copy.seal)
         elif kind == 5 and len(table) > 1:
             session.emit(VolumeDeleted, volume=table[c % len(table)].id)
-        elif kind in (0, 5) and copies:
-            copy = copies[c % len(copies)]
-            named = {"copy_sequence": copy.sequence, "copy_seal": copy.seal}
-            if kind == 0:
-                session.emit(CopyLocked, until_us=session.time_us + c * 2000, **named)
-            else:
-                session.emit(CopyKept, kept=c % 3 > 0, **named)
 
     def reference(self, until: int | None = None) -> Reference:
         return Reference(GROUP_ID).fold(self.log.values(), until)
