@@ -11,7 +11,8 @@ from tidelog.stores.named import named_between, windows
 from tidelog.stores.reading import CopyReader
 from tidelog.stores.store import Copy
 
-# Read at once. Measured, 4 KiB blocks: 774 MiB/s at 256 KiB, 1,072 at 1 MiB, 716 at 4 MiB, which no cache holds.
+# Read at once: enough that round trips do not count, and not more than a processor's cache holds on its way to a file
+# (``python -m benchmarks --only export``).
 WINDOW_BYTES = 1 << 20
 
 # A block's number and content. Content shorter than the block is padded with zeros; empty, the block is all zeros.

@@ -1,7 +1,7 @@
 """An iterator run ahead of whoever takes from it, on a thread: reading goes on while what was read is worked on."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 _DEPTH = 2
 
 
-def ahead(items: Iterable[Item]) -> Iterator[Item]:
+def ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
     """The same items in the same order; an error of ``items`` is raised where its item would be. When the taker leaves
     early, at most the parts that were begun are finished."""
     source = iter(items)

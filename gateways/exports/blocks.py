@@ -4,7 +4,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from functools import cache
 from importlib.resources import files
 from itertools import islice
@@ -57,7 +57,7 @@ def schema() -> dict[str, Any]:
 
 def write_blocks(
     place: Place, volume: VolumeInfo, blocks: Iterable[list[Block]], about: dict[str, str], advance: Advance
-) -> Iterator[Written]:
+) -> Generator[Written, None, None]:
     """Writes a volume's blocks, which come ascending, into as many files as they take, and yields each when it is
     whole; none if there are none.
 
@@ -91,8 +91,8 @@ def write_blocks(
 
 
 def _encoded(blocks: list[Block]) -> bytes:
-    """Records in Avro's binary encoding. By hand, since fastavro's writer takes 3.6 us a record, as long as zstandard
-    takes to compress it; `read_file` reads it with fastavro, and a test with Apache's Avro."""
+    """Records in Avro's binary encoding. By hand, since fastavro's writer takes as long for a record as zstandard does
+    (``python -m benchmarks --only export``); `read_file` reads it with fastavro, and a test with Apache's Avro."""
     pieces: list[bytes] = []
     lengths: dict[int, bytes] = {}  # nearly all are a whole block's
     for number, content in blocks:

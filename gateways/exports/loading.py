@@ -1,6 +1,7 @@
 """Bringing an export back: into an empty store of a site, as its base."""
 
 from collections.abc import Sequence
+from contextlib import closing
 
 from tidelog.consumers.deployment import Deployment, find_site, open_store
 from tidelog.errors import ExportDamaged, UsageError
@@ -73,8 +74,9 @@ def _load(store: Store, exports: Sequence[Export], advance: Advance) -> Copy:
         for place, manifest in exports:
             for volume in manifest.volumes:
                 if volume.id in kept:  # else it was deleted since
-                    for blocks in ahead(read_blocks(place, volume, advance)):
-                        base.put(volume.info, blocks)
+                    with closing(ahead(read_blocks(place, volume, advance))) as parts:
+                        for blocks in parts:
+                            base.put(volume.info, blocks)
         held = base.finish(last.copy_record)
         if store.verify(held, advance).hex() != last.pitc.digest:
             base.withdraw()

@@ -46,15 +46,6 @@ class Place:
             file.flush()
             os.fsync(file.fileno())
 
-    def size(self, name: str) -> int | None:
-        """A file's bytes; None if there is none of that name."""
-        try:
-            if self._system is None:
-                return (Path(self._path) / name).stat().st_size
-            return int(self._system.info(self._join(name))["size"])
-        except FileNotFoundError:
-            return None
-
     def exists(self) -> bool:
         """Whether anything is there."""
         if self._system is None:
@@ -105,12 +96,12 @@ def new_place(url: str) -> Iterator[Place]:
     files appear as they are written; whoever writes puts the manifest last. Raises `AlreadyExists`, `UsageError`.
     """
     place = place_of(url)
+    if place.exists():
+        raise AlreadyExists(f"{url} exists", hint="name a place that is not there yet")
     if place.folder is not None:
         with new_folder(place.folder) as work:
             yield Place(url, str(work))
         return
-    if place.exists():
-        raise AlreadyExists(f"{url} exists", hint="name a place that is not there yet")
     try:
         yield place
     except BaseException:

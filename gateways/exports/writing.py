@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 
 from tidelog.errors import CopiesDiffer, UsageError
 from tidelog.gateways.exports.ahead import ahead
@@ -34,8 +35,8 @@ def write_export(store: Store, copy: Copy, url: str, since: Copy | None, advance
             f" (sequence {copy.sequence})",
             hint="--since takes a copy that was made before",
         )
-    digest = store.digest(copy)
     with new_place(url) as place:
+        digest = store.digest(copy)
         volumes = [_export_volume(place, store, copy, since, volume, advance) for volume in copy.volumes]
         written = copy_digest([(volume.info, bytes.fromhex(volume.digest)) for volume in volumes])
         if written != digest:
@@ -63,7 +64,12 @@ def _export_volume(
         "tidelog.seal": copy.seal.hex(),
     }
     digest = store.volume_digest(volume, copy)
-    proved = _proved(place, volume, write_blocks(place, volume, ahead(blocks), about, advance))
+    # Closed here, not some time: elsewhere than on this machine a file that is closed is a file that is there.
+    with (
+        closing(ahead(blocks)) as parts,
+        closing(write_blocks(place, volume, parts, about, advance)) as files,
+    ):
+        proved = _proved(place, volume, files)
     total = digest_bytes(int(file.digest, 16) for file in proved)
     if total != _expected(store, since, volume, named, digest):
         raise _differs(store, copy, f"volume {volume.name} has other blocks than its digest says")

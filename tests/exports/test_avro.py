@@ -8,12 +8,11 @@ from pathlib import Path
 import avro.io
 import avro.schema
 import pytest
-from backports import zstd
 
 from tests.exports.conftest import ignore
 from tidelog.gateways.exports import ahead as aheads
 from tidelog.gateways.exports.ahead import ahead
-from tidelog.gateways.exports.blocks import write_blocks
+from tidelog.gateways.exports.blocks import write_blocks, zstd
 from tidelog.gateways.exports.place import Place
 from tidelog.schemas.volumes import VolumeInfo
 

@@ -1,5 +1,6 @@
 """Where exports cannot go, and what is left there: nothing."""
 
+import gc
 import os
 import resource
 import uuid
@@ -11,7 +12,7 @@ import fsspec
 import pytest
 
 from tidelog.errors import AlreadyExists, CopiesDiffer, ExportDamaged, NotFound, UsageError
-from tidelog.gateways.exports import writing
+from tidelog.gateways.exports import blocks, writing
 from tidelog.gateways.exports.manifest import read_manifest
 from tidelog.gateways.exports.place import new_place, place_of
 
@@ -87,6 +88,24 @@ def test_a_failure_elsewhere_leaves_nothing(error):
     with pytest.raises((KeyboardInterrupt, OSError)):
         fail()
     assert not system.exists(url)
+
+
+def test_a_file_that_was_being_written_elsewhere_is_not_left(export, monkeypatch):
+    """The proof of the first file fails while the third is open: closing it later would make it appear."""
+    url = f"memory://{uuid.uuid4().hex}/export"
+    monkeypatch.setattr(blocks, "FILE_BYTES", 1)
+    monkeypatch.setattr("tidelog.stores.contents.WINDOW_BYTES", 8 * 4096)
+
+    def gone(*_: object) -> None:
+        raise OSError("gone")
+
+    monkeypatch.setattr(writing, "file_sum", gone)
+    with pytest.raises(OSError, match="gone") as failed:
+        export("one", url)
+    assert not fsspec.filesystem("memory").exists(url)
+    del failed
+    gc.collect()
+    assert not fsspec.filesystem("memory").exists(url)
 
 
 def test_what_was_damaged_while_it_was_written_is_not_kept(export, tmp_path: Path, monkeypatch):

@@ -21,6 +21,7 @@ from tidelog.gateways.exports.manifest import read_manifest
 from tidelog.gateways.exports.place import place_of
 from tidelog.gateways.exports.writing import write_export
 from tidelog.testing.readiness import wait_until
+from tidelog.testing.running import RunningDeployment
 
 
 def check(url):
@@ -153,6 +154,19 @@ def test_a_worker_that_could_not_begin_goes_on_from_the_import(store, deployment
     finally:
         worker.stop()
         thread.join(20)
+
+
+def test_another_log_is_the_workers_matter(export, deployment, folder_for):
+    """The group is the same by its id, and its log holds nothing of it."""
+    export("two", folder_for("export"))
+    other = MemoryDeployment(deployment.config)
+    other.cluster.create_group("bank")
+    held = loading.import_exports(other, "osaka", open_exports([folder_for("export")], None), ignore)
+    with RunningDeployment(other) as running:
+        group = running.site("osaka").group("bank")
+        worker, _ = running._workers["osaka"]
+        assert wait_until(lambda: "bank" in worker.statuses and worker.statuses["bank"].state == "HALTED", 10)
+        assert worker.statuses["bank"].reason.startswith("LogDiverged") and group.position.head == held.head
 
 
 def test_a_store_that_is_not_empty_is_refused(store, export, bring, folder_for, running):

@@ -197,6 +197,7 @@ def check_copy(store: Store, copy: Copy, model: Model, *, digests: bool) -> None
     marker, state, changed = model.copies[copy.sequence]
     assert (copy.seal, copy.name, copy.timestamp_us) == (marker.seal, marker.name, marker.timestamp_us)
     assert copy.blocks_changed == changed
+    assert (copy.epoch, copy.writer, copy.cluster_id) == (marker.epoch, marker.writer, CLUSTER)
     assert copy.volumes == tuple(info for _, (info, _) in sorted(state.volumes.items()))
     for info, content in state.volumes.values():
         assert store.read(info, 0, info.size, copy) == content, (copy, info)
