@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import apply, copies, exports, latency, publish, sizes
+from benchmarks import apply, copies, exports, latency, publish, sizes, volume_copies
 from benchmarks.arithmetic import Row
 from benchmarks.report import print_rows, write_json
 from benchmarks.servers import Bench, started
@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, Callable[[Bench], list[Row]]] = {
     "copy-memory": copies.memory,
     "export": exports.exports,
     "log-bytes": sizes.log_bytes,
+    "volume-copy": volume_copies.wire,
     "worker-memory": sizes.worker_memory,
 }
 RESULTS = Path(__file__).with_name("results.json")

@@ -134,7 +134,9 @@ def _vouched(deployment: Deployment, site: str, group: str, cluster_id: str) -> 
 
 
 def _known(copy: Copy) -> KnownCopy:
-    return KnownCopy(copy.sequence, copy.seal, copy.name, copy.timestamp_us, copy.locked_until_us, copy.kept)
+    return KnownCopy(
+        copy.sequence, copy.seal, copy.name, copy.timestamp_us, copy.volumes, copy.locked_until_us, copy.kept
+    )
 
 
 def _vouch(store: Store, cluster_id: str) -> Vouched | None:

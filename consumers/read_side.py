@@ -2,7 +2,10 @@
 
 from tidelog.consumers.deployment import Deployment, open_store
 from tidelog.errors import NotFound, OutOfBounds, StoreUnavailable
+from tidelog.producers.volume import ChangedBlocks
+from tidelog.schemas.chain import Head, origin
 from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.image import Store
 
 READ_TRIES = 100
@@ -44,6 +47,13 @@ class SiteReadSide:
             return bytes(length), sequence
         data, stood_at = store.read_live(there, offset, inside)
         return data + bytes(length - inside), min(sequence, stood_at)  # a site may go back in between
+
+    def changes(self, source: int, target: int, copy: tuple[int, bytes] | None) -> tuple[ChangedBlocks, Head]:
+        """See `ReadSide`."""
+        store = self._opened()
+        if store is None:
+            return ChangeBitmap(), origin("")
+        return store.changes(source, target, copy)
 
     def close(self) -> None:
         """Lets go of the store."""

@@ -16,6 +16,7 @@ from tidelog.producers.lock_time import lock_end_us, lock_time_us
 from tidelog.producers.retention import Decision, plan_retention
 from tidelog.producers.session import WriterSession
 from tidelog.producers.volume import ReadSide, Volume
+from tidelog.producers.volume_copy import VolumeCopy, copy_volume
 from tidelog.schemas.control import CopyFormed, copy_key
 from tidelog.schemas.events import CopyDropped, CopyKept, CopyLocked, Event, Marker, VolumeCreated, VolumeDeleted
 from tidelog.schemas.locks import locked_error
@@ -162,6 +163,21 @@ class Group:
             volume = self.volume(name)
             self.session.emit(VolumeDeleted, volume=volume.id)
         self.flush()
+
+    def copy_volume(self, source: str, target: str, copy: str | None = None) -> VolumeCopy:
+        """Makes one volume the same as another, live or as it was in a copy: a command in the log, durable when this
+        returns, that every site carries out on its own blocks, in order with the writes before and after it.
+
+        What of the target lies behind the source's end becomes zeros. The first copy between two volumes brings what
+        was ever written to either, each later one what has changed since. Raises `NotFound`, `UsageError` (other block
+        size, smaller target, a volume onto itself), `SiteBehind` if the site that this group reads from does not come
+        to the last write within 30 s, `CopyMissing` if it lacks the copy, `Fenced`, `LogUnavailable`.
+        """
+        return copy_volume(self, source, target, copy)
+
+    def restore_volume(self, name: str, copy: str) -> VolumeCopy:
+        """Makes a volume what it was in a copy, at every site: `copy_volume` from its own past. Raises as that does."""
+        return copy_volume(self, name, name, copy)
 
     def flush(self) -> None:
         """Returns when every earlier write is confirmed in the log: that is the acknowledgement.

@@ -11,13 +11,14 @@ from tidelog.schemas.volumes import VolumeInfo, VolumeTable
 
 @dataclass(frozen=True, slots=True)
 class KnownCopy:
-    """A copy that a marker in the log made: its identity, its label, its time, and what protects it (UTC microseconds
-    of the log until which nothing drops it; whether retention leaves it alone)."""
+    """A copy that a marker in the log made: its identity, its label, its time, the volume table at the cut, and what
+    protects it (UTC microseconds of the log until which nothing drops it; whether retention leaves it alone)."""
 
     sequence: int
     seal: bytes
     name: str
     timestamp_us: int
+    volumes: tuple[VolumeInfo, ...]
     locked_until_us: int = 0
     kept: bool = False
 
@@ -47,7 +48,8 @@ class GroupState:
         """Applies an event that counts. Raises `CorruptEvent` for a volume event that cannot be."""
         self.volumes.fold(event)
         if isinstance(event, Marker):
-            self._copies[event.sequence] = KnownCopy(event.sequence, event.seal, event.name, event.timestamp_us)
+            cut = KnownCopy(event.sequence, event.seal, event.name, event.timestamp_us, tuple(self.volumes))
+            self._copies[event.sequence] = cut
         elif isinstance(event, CopyDropped | CopyLocked | CopyKept):
             self._change(event)
 

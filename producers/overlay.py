@@ -6,10 +6,13 @@ every own write after that sequence; as there is one writer, the result is what 
 
 import threading
 from collections import deque
+from collections.abc import Container
 from itertools import islice
 from typing import NamedTuple
 
 from tidelog.producers.batch import OpenBatch
+from tidelog.schemas.events import Discard, Event, VolumeCopied, VolumeResized, WriteBatch
+from tidelog.schemas.volumes import VolumeTable
 
 # Pages of the overlay's own index, not of the volumes.
 _PAGE = 4096
@@ -28,14 +31,25 @@ class Patch(NamedTuple):
     data: bytes | None
 
 
+class Named(NamedTuple):
+    """Extents that own events name, (volume, offset, length) in bytes, and the sequence of the last event looked at."""
+
+    extents: list[tuple[int, int, int]]
+    last: int
+
+
 class Overlay:
     """Own writes after sequence ``floor``, at most about ``capacity`` bytes of them. Thread-safe.
+
+    Of a copy onto a volume it keeps no data: until a site has applied the last one, ``copied``, nobody but the site
+    knows what the target holds, or which blocks differ.
 
     Writes are indexed only when somebody reads, so that a session that only writes pays nothing for it.
     """
 
     def __init__(self, floor: int, capacity: int) -> None:
-        self.floor = floor
+        self.floor = self.copied = floor
+        self._copies: dict[int, int] = {}  # target -> sequence of the last copy onto it
         self._capacity = capacity
         self._size = 0
         self._lock = threading.RLock()
@@ -43,6 +57,20 @@ class Overlay:
         self._indexed = 0  # how many of `_recent`, from the left, are in `_pages`
         self._pages: dict[tuple[int, int], list[Patch]] = {}
         self._long: dict[int, list[Patch]] = {}
+
+    def add(self, event: Event, batch: OpenBatch, volumes: VolumeTable) -> None:
+        """What a read of one's own writes must see of an event before a site has applied it. ``batch`` is what a
+        ``WriteBatch`` was made of, ``volumes`` the table before the event."""
+        if isinstance(event, WriteBatch):
+            self.add_batch(batch)
+        elif isinstance(event, Discard):
+            self.add_zeros(event.volume, event.sequence, event.offset, event.length)
+        elif isinstance(event, VolumeResized):
+            before = volumes.get(event.volume)
+            if before is not None and event.size < before.size:
+                self.add_zeros(event.volume, event.sequence, event.size, before.size - event.size)
+        elif isinstance(event, VolumeCopied):
+            self.add_copy(event.target, event.sequence)
 
     def add_batch(self, batch: OpenBatch) -> None:
         """A closed batch; its lists no longer change."""
@@ -53,6 +81,26 @@ class Overlay:
         """A discard, or what a shrink cuts off."""
         self._add(sequence, 256, (volume, Patch(sequence, offset, length, None)))
 
+    def add_copy(self, target: int, sequence: int) -> None:
+        """A copy onto a volume."""
+        with self._lock:
+            self._copies[target] = self.copied = sequence
+
+    def needs(self, volume: int) -> int:
+        """The sequence that a site must have applied before own writes laid over its data make the volume."""
+        return max(self.floor, self._copies.get(volume, 0))
+
+    def named(self, after: int, volumes: Container[int]) -> Named | None:
+        """The extents of ``volumes`` that own events after sequence ``after`` name, unsent writes left out. None if
+        some of those events are forgotten, or are copies onto volumes."""
+        with self._lock:
+            if after < max(self.floor, self.copied):
+                return None
+            recent = [(last, what) for last, _, what in self._recent if last > after]
+        patches = ((volume, patch) for _, what in recent for volume, patch in _patches(what) if volume in volumes)
+        extents = [(volume, patch.offset, patch.length) for volume, patch in patches]
+        return Named(extents, recent[-1][0] if recent else after)
+
     def prune(self, applied: int) -> None:
         """Forgets what a site has applied up to sequence ``applied``."""
         with self._lock:
@@ -61,13 +109,13 @@ class Overlay:
 
     def patch(self, volume: int, offset: int, data: bytearray, after: int, unsent: OpenBatch) -> bool:
         """Lays every own write after sequence ``after`` over ``data``, which begins at byte ``offset``; last those of
-        the batch that is still ``unsent``. False, and nothing is changed, if ``after`` is below `floor`.
+        the batch that is still ``unsent``. False, and nothing is changed, if ``after`` is below `needs`.
 
         The session's lock is held, so that ``unsent`` stays as it is.
         """
         end = offset + len(data)
         with self._lock:
-            if after < self.floor:
+            if after < self.needs(volume):
                 return False
             self._index(len(self._recent))
             found = {patch.sequence: patch for patch in self._long.get(volume, ())}

@@ -7,7 +7,7 @@ Order, sequence, time and chain are decided under one lock, in the thread that c
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -19,10 +19,10 @@ from tidelog.producers.confirmation import Confirmations
 from tidelog.producers.extents import out_of_bounds
 from tidelog.producers.group_state import GroupState
 from tidelog.producers.log import UNKNOWN_OFFSET, Appender, Log
-from tidelog.producers.overlay import Overlay
+from tidelog.producers.overlay import Named, Overlay
 from tidelog.schemas.chain import Head
 from tidelog.schemas.codec import Codec
-from tidelog.schemas.events import Discard, Event, Heartbeat, VolumeResized, WriteBatch
+from tidelog.schemas.events import Event, Heartbeat
 
 # A long linger keeps neither the fence nor the end of a session waiting for longer than this (seconds).
 _LINGER_SLICE = 0.005
@@ -160,6 +160,15 @@ class WriterSession:
                 self._raise()
             return self.overlay.patch(volume, offset, data, after, self._batch)
 
+    def named(self, after: int, volumes: Container[int]) -> Named | None:
+        """What own events after sequence ``after`` name of some volumes, those of the open batch, which is closed for
+        it, included: `Overlay.named`. For who holds `order`, that is all of them."""
+        with self._order:
+            if self._confirmations.error is not None or self._closed:
+                self._raise()
+            self._close_batch()
+            return self.overlay.named(after, volumes)
+
     def close(self) -> None:
         """Flushes and ends. Raises as `flush` does, also of a session that failed earlier with something unconfirmed:
         who leaves without an error has everything in the log. Closing twice does nothing more."""
@@ -199,7 +208,7 @@ class WriterSession:
         return event
 
     def _hand_over(self, event: Event, message: bytes) -> None:
-        self._lay_over(event)
+        self.overlay.add(event, self._batch, self.state.volumes)
         self._batch = OpenBatch(event.last_sequence + 1)
         self._planned = Head(
             event.last_sequence, event.seal, self.epoch, self.writer, event.timestamp_us, UNKNOWN_OFFSET
@@ -211,17 +220,6 @@ class WriterSession:
         sent = confirmations.sending(self._planned, len(message))
         self._appender.send(message, partial(confirmations.acknowledged, sent))
         self.state.fold(event)
-
-    def _lay_over(self, event: Event) -> None:
-        """What a read of one's own writes must see of this event before a site has applied it."""
-        if isinstance(event, WriteBatch):
-            self.overlay.add_batch(self._batch)
-        elif isinstance(event, Discard):
-            self.overlay.add_zeros(event.volume, event.sequence, event.offset, event.length)
-        elif isinstance(event, VolumeResized):
-            before = self.state.volumes.get(event.volume)
-            if before is not None and event.size < before.size:
-                self.overlay.add_zeros(event.volume, event.sequence, event.size, before.size - event.size)
 
     def _await_room(self) -> None:
         confirmations, most = self._confirmations, self._settings.buffer_bytes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from tidelog.errors import NotFound, OutOfBounds, SiteBehind
 from tidelog.producers.extents import out_of_bounds
 from tidelog.producers.volume_file import VolumeFile
+from tidelog.schemas.chain import Head
 from tidelog.schemas.events import Discard, VolumeResized
 from tidelog.schemas.volumes import MAX_BLOCKS, VolumeInfo, valid_size
 from tidelog.units import parse_size
@@ -26,6 +27,24 @@ class ReadSide(Protocol):
         """``length`` bytes, and a sequence up to which they are complete: what came later may or may not be in them,
         so the writer lays its own writes after that sequence over them. Zeros where the site does not know the volume,
         or that part of it, yet. Raises `StoreUnavailable`."""
+
+    def changes(self, source: int, target: int, copy: tuple[int, bytes] | None) -> "tuple[ChangedBlocks, Head]":
+        """The blocks in which a volume, live or in a copy (sequence, seal), may differ from another at the site, and
+        the head that this is true at; nothing yet before the site knows the copy. The bitmap is the caller's to
+        change. Raises `CopyMissing`, `SiteBehind` during a rebuild, `StoreUnavailable`."""
+
+
+class ChangedBlocks(Protocol):
+    """A set of block numbers: ``bits`` with the most significant first, ``count`` of them set."""
+
+    bits: bytearray
+    count: int
+
+    def add_range(self, first: int, end: int) -> None:
+        """Adds blocks ``first`` to ``end`` - 1."""
+
+    def discard_range(self, first: int, end: int) -> None:
+        """Takes out blocks ``first`` to ``end`` - 1."""
 
 
 class Volume:
@@ -123,7 +142,7 @@ class Volume:
                 return bytes(data)
             if time.monotonic() > deadline:
                 raise SiteBehind(
-                    f"the site has applied sequence {sequence}, and reading needs {session.overlay.floor}",
+                    f"the site has applied sequence {sequence}, and reading needs {session.overlay.needs(self.id)}",
                     group=self._group.name,
                     hint="is its worker running? Start it with: tidelog site run SITE",
                 )

@@ -148,7 +148,8 @@ class CopyKept(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeCopied(Event):
-    """Each site copies the blocks of ``bitmap`` (most significant bit first) from its own source volume."""
+    """Each site copies the blocks of ``bitmap`` (`tidelog.schemas.block_bitmap`) from its own source volume, live if
+    the copy's sequence is 0 and its seal all zeros."""
 
     source: int
     source_copy_sequence: int

@@ -1,19 +1,20 @@
 """The way of events into a store: planned in Python while Redis executes the transaction before."""
 
 from collections.abc import Iterable, Sequence
-from typing import Self
+from typing import Self, cast
 
 from tidelog.errors import Halted, StoreUnavailable
 from tidelog.schemas.events import Event
+from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.drop import Maintenance
 from tidelog.stores.keys import Keys
-from tidelog.stores.keyspace import Keyspace, PositionMoved
-from tidelog.stores.plan import Limits, Planner
+from tidelog.stores.keyspace import Command, Keyspace, PositionMoved
+from tidelog.stores.plan import Planner
 from tidelog.stores.records import encode_position
 from tidelog.stores.state import READ_TRIES, present, read_image
 from tidelog.stores.store import Position
 from tidelog.stores.timed import DueCopy
-from tidelog.stores.transaction import Transaction
+from tidelog.stores.transaction import Limits, Transaction
 
 
 class Applier:
@@ -21,7 +22,7 @@ class Applier:
 
     Raises out of any method: `PositionMoved` when another worker, another process or a rewind changed the store (throw
     the applier away and open a new one), `StoreUnavailable` and `StoreDamaged` (likewise), `CorruptEvent`,
-    `UnsupportedEvent`, `LogGap` and `LogDiverged` when an event cannot be applied: the events before it are submitted,
+    `CopyMissing`, `LogGap` and `LogDiverged` when an event cannot be applied: the events before it are submitted,
     it and those behind are not, and the applier remains usable.
     """
 
@@ -39,7 +40,8 @@ class Applier:
         except BaseException:
             self._session.close()
             raise
-        self._planner = Planner(keys, image, cluster_id, limits)
+        self._keyspace, self._keys = keyspace, keys
+        self._planner = Planner(keys, image, cluster_id, limits, self._read_bitmaps)
         self._maintenance = Maintenance(keyspace, keys, self._planner)
         self._confirmed = image.position
         self._on_its_way: Transaction | None = None
@@ -71,8 +73,8 @@ class Applier:
 
         Returns when the last transaction of the run is sent; at most that one is not confirmed yet. Consecutive write
         batches and discards share transactions up to the limits; every event is atomic, but one too large for a
-        transaction (a discard or shrink of many blocks) is applied in steps that ``position.step`` counts. An applier
-        opened in the midst of one takes the same event again and goes on from there.
+        transaction (a discard, shrink or volume copy of many blocks) is applied in steps that ``position.step`` counts.
+        An applier opened in the midst of one takes the same event again and goes on from there.
         """
         self._check()
         try:
@@ -126,6 +128,16 @@ class Applier:
             self._fail()
             raise
         self._on_its_way = transaction
+
+    def _read_bitmaps(self, volume: int, generations: list[int]) -> list[ChangeBitmap]:
+        """A volume's bitmaps of generations that no event changes any more. What is on its way is settled first: it may
+        be the cut that ended one of them; and they are of this applier's own position, or it is `PositionMoved`."""
+        expected = encode_position(self.settle())
+        commands: list[Command] = [(b"GET", self._keys.bitmap(generation, volume)) for generation in generations]
+        position, *bitmaps = self._keyspace.transact([(b"GET", self._keys.position), *commands])
+        if position != expected:
+            raise PositionMoved("another worker or command changed the position")
+        return [ChangeBitmap(cast("bytes | None", bitmap)) for bitmap in bitmaps]
 
     def _check(self) -> None:
         if self._failed:

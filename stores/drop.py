@@ -132,9 +132,10 @@ class Maintenance:
         del image.copies[copy.generation]
         self._work = None
         ids = [volume.id for volume in image.volumes] + list(image.deleted)
-        commands: list[Command] = [(b"HDEL", keys.copies, b"%d" % copy.generation)]
-        if ids:
-            commands.append((b"DEL", *(keys.bitmap(copy.generation, volume) for volume in ids)))
+        commands: list[Command] = [
+            (b"HDEL", keys.copies, b"%d" % copy.generation),
+            (b"DEL", keys.copied_pairs(copy.generation), *(keys.bitmap(copy.generation, volume) for volume in ids)),
+        ]
         if copy.volumes:
             commands.append((b"HDEL", keys.digests, *(keys.digest_field(copy, volume) for volume in copy.volumes)))
         return commands

@@ -6,21 +6,24 @@ from typing import cast
 
 from tidelog.clock import wall_us
 from tidelog.errors import NotFound, StoreDamaged, StoreUnavailable, WrongStore
-from tidelog.schemas.chain import origin
+from tidelog.schemas.chain import Head, origin
 from tidelog.schemas.locks import locked_error
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.applier import Applier
 from tidelog.stores.base import BaseLoad
+from tidelog.stores.bitmap import ChangeBitmap
+from tidelog.stores.changes import read_changes, read_pairs
 from tidelog.stores.contents import CopyContents
 from tidelog.stores.digest import Digests, copy_digest
 from tidelog.stores.erase import erase
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace, PositionMoved
-from tidelog.stores.plan import Limits
+from tidelog.stores.pairs import Pair
 from tidelog.stores.reading import CopyReader, LiveReader
 from tidelog.stores.records import FORMAT, decode_copy, decode_position, encode_copy, encode_position
 from tidelog.stores.state import present, read_tables
 from tidelog.stores.store import Copy, CopyState, Identity, Position
+from tidelog.stores.transaction import Limits
 
 _MARK_TRIES = 1000
 _IDENTITY_FIELDS = (b"group", b"group_id", b"site", b"format")
@@ -179,6 +182,18 @@ class Store:
     def read_live(self, volume: VolumeInfo, offset: int, length: int) -> tuple[bytes, int]:
         """Live bytes and the sequence at which they stood so, all at one position."""
         return self._live.read(volume, offset, length)
+
+    def changes(
+        self, source: int, target: int, source_copy: tuple[int, bytes] | None = None
+    ) -> tuple[ChangeBitmap, Head]:
+        """The blocks in which a volume, live or in a copy (sequence, seal), may differ from another, and the head at
+        which that is true: see `tidelog.stores.changes.read_changes`."""
+        return read_changes(self._keyspace, self._keys, (source, target), source_copy)
+
+    def pairs(self, copy: Copy) -> dict[Pair, ChangeBitmap]:
+        """The pairs of volumes, by id, that copies had gone between at the cut, and in which blocks each may have
+        differed: what a store needs that goes on from this copy. Raises `NotFound` once the copy is dropped."""
+        return read_pairs(self._keyspace, self._keys, copy)
 
     def stream(self, volume: VolumeInfo, copy: Copy, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The bytes of a volume in ``copy``, in parts of at most 4 MiB; for any length in bounded memory."""

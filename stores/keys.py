@@ -10,6 +10,9 @@
     g:<generation>:<volume id>:<block> string a before-image: the block as it was at the cut that began the generation
     m:<generation>:<volume id>        string  change bitmap: blocks named since that cut (SETBIT's order of bits)
     copies                            hash    generation -> `Copy`; generation 0, before the first cut, has none
+    pairs                             hash    <source id>:<target id> -> sequence of the last copy between them
+    p:<source id>:<target id>         string  bitmap of a pair: the blocks in which the live two may differ
+    c:<generation>                    hash    <source id>:<target id> -> bitmap of a pair as it was at that cut
     digests                           hash    <copy's sequence>:<its seal>:<volume id> -> era + digest; `era` -> random,
                                               new after an erase, so that no digest outlives one; outside the position
     rebuild                           string  sequence that a rebuild must reach; outside the data, survives an erase
@@ -25,7 +28,7 @@ from tidelog.stores.store import Copy
 class Keys:
     """The keys of one group."""
 
-    __slots__ = ("copies", "deleted", "digests", "identity", "position", "prefix", "rebuild", "volumes")
+    __slots__ = ("copies", "deleted", "digests", "identity", "pairs", "position", "prefix", "rebuild", "volumes")
 
     def __init__(self, group: str) -> None:
         self.prefix = b"tidelog:{%b}:" % group.encode()
@@ -35,6 +38,7 @@ class Keys:
         self.deleted = self.prefix + b"deleted"
         self.copies = self.prefix + b"copies"
         self.digests = self.prefix + b"digests"
+        self.pairs = self.prefix + b"pairs"
         self.rebuild = self.prefix + b"rebuild"
 
     def block_format(self, volume: int) -> bytes:
@@ -47,6 +51,19 @@ class Keys:
 
     def bitmap(self, generation: int, volume: int) -> bytes:
         return self.prefix + b"m:%d:%d" % (generation, volume)
+
+    def pair_bitmap(self, source: int, target: int) -> bytes:
+        """The key of a pair's bitmap; its field of ``pairs`` is `pair_field`."""
+        return self.prefix + b"p:" + self.pair_field(source, target)
+
+    def copied_pairs(self, generation: int) -> bytes:
+        """The key of the pairs' bitmaps as they were at a cut."""
+        return self.prefix + b"c:%d" % generation
+
+    @staticmethod
+    def pair_field(source: int, target: int) -> bytes:
+        """A field of ``pairs``."""
+        return b"%d:%d" % (source, target)
 
     @staticmethod
     def digest_field(copy: Copy, volume: VolumeInfo) -> bytes:

@@ -6,7 +6,7 @@ sets the position. It changes the picture as it goes; whoever could not carry ou
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tidelog.errors import Halted
 from tidelog.schemas.chain import Head
@@ -17,6 +17,7 @@ from tidelog.schemas.events import (
     Discard,
     Event,
     Marker,
+    VolumeCopied,
     VolumeCreated,
     VolumeDeleted,
     VolumeResized,
@@ -27,32 +28,27 @@ from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.copy_changes import CopyChange, changed
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command
+from tidelog.stores.pairs import copied_pairs, pairs_with
 from tidelog.stores.records import encode_copy, encode_position, encode_volume
 from tidelog.stores.state import Image
 from tidelog.stores.store import Copy, CopyOrigin, CopyState, Position
 from tidelog.stores.timed import DueCopy, due, part
-from tidelog.stores.transaction import BlockChanges, Commands, Transaction
+from tidelog.stores.transaction import BlockChanges, Commands, Limits, Transaction
 from tidelog.stores.validation import validate
+from tidelog.stores.volume_changes import changed_tables
+from tidelog.stores.volume_copy import ReadBitmaps, VolumeCopy
 
 # One step of an event too large for one transaction: so many commands, or so many bits, that Redis is busy for some ms.
 STEP_BLOCKS = 4096
 STEP_SPAN_BLOCKS = 1 << 19
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When a transaction that several events share is closed: at so many bytes of data or so many writes."""
-
-    bytes_max: int = 1024 * 1024  # 221 MiB/s of 4 KiB writes at 256 KiB, 242 at 512, 280 here (benchmarks, apply-4k)
-    writes_max: int = 4096
-
-
 class Planner:
-    """Plans on ``image``, which it owns and keeps up to date."""
+    """Plans on ``image``, which it owns and keeps up to date; only copies onto volumes ``read`` more of the store."""
 
-    def __init__(self, keys: Keys, image: Image, cluster_id: str, limits: Limits) -> None:
+    def __init__(self, keys: Keys, image: Image, cluster_id: str, limits: Limits, read: ReadBitmaps) -> None:
         self.image = image
-        self._keys = keys
+        self._keys, self._read = keys, read
         self._cluster_id = cluster_id
         self._limits = limits
         self.orders: Sequence[DueCopy] = ()  # copies by time that are asked for; those that were cut do no harm
@@ -60,7 +56,7 @@ class Planner:
 
     def plan(self, run: Iterable[tuple[Event, int]]) -> Iterator[Transaction]:
         """The transactions that apply a run of (event, offset). An event is validated before any command of it;
-        when one cannot be applied (`CorruptEvent`, `UnsupportedEvent`, `LogGap`), those before it come first.
+        when one cannot be applied (`CorruptEvent`, `CopyMissing`, `LogGap`), those before it come first.
         """
         for event, offset in run:
             try:
@@ -94,6 +90,8 @@ class Planner:
             return self._cut(event, after)
         if isinstance(event, CopyDropped | CopyLocked | CopyKept):
             return self._change_copy(event, after)
+        if isinstance(event, VolumeCopied):
+            return self._volume_copied(event, after)
         return self._share(0, 0, lambda: None, after)  # heartbeats and openings move the position only
 
     # --- transactions that several events share ---
@@ -133,7 +131,8 @@ class Planner:
         changes = self._changes.get(volume.id)
         if changes is None:
             image = self.image
-            changes = BlockChanges(volume, image.changed[volume.id], image.named[volume.id])
+            pairs = pairs_with(image.pairs, volume.id, self._keys)
+            changes = BlockChanges(volume, image.changed[volume.id], image.named[volume.id], pairs)
             self._changes[volume.id] = changes
         return changes
 
@@ -199,6 +198,17 @@ class Planner:
         self._head = after
         yield self.close(commands + last, self._moved(after))
 
+    def _volume_copied(self, event: VolumeCopied, after: Head) -> Iterator[Transaction]:
+        yield from self._flush()
+        image = self.image
+        copy = VolumeCopy(event, image, self._keys, self._read)
+        done = image.position.step
+        while (until := copy.limit(done)) < copy.end:
+            yield self.close(copy.step(done, until), replace(image.position, step=until, step_seal=event.seal))
+            done = until
+        self._head = after
+        yield self.close(copy.step(done, copy.end) + copy.finish(), self._moved(after))
+
     def _moved(self, after: Head) -> Position:
         return replace(self.image.position, head=after, cluster_id=self._cluster_id, step=0, step_seal=b"")
 
@@ -206,38 +216,27 @@ class Planner:
 
     def _volume(self, event: VolumeCreated | VolumeDeleted | VolumeResized, after: Head) -> Iterator[Transaction]:
         image, keys = self.image, self._keys
-        before = None if isinstance(event, VolumeCreated) else self._known(event.volume)
-        if isinstance(event, VolumeResized) and before is not None and event.size < before.size:
+        if isinstance(event, VolumeResized) and event.size < (before := self._known(event.volume)).size:
             row = encode_volume(replace(before, size=event.size))
-            commands: list[Command] = [(b"HSET", keys.volumes, b"%d" % before.id, row)]
-            yield from self._steps(event, before, event.size, before.size, commands, after)
+            last: list[Command] = [(b"HSET", keys.volumes, b"%d" % before.id, row)]
+            yield from self._steps(event, before, event.size, before.size, last, after)
             image.volumes.fold(event)
             return
         yield from self._flush()
-        image.volumes.fold(event)
-        if isinstance(event, VolumeDeleted) and before is not None:
-            field = b"%d" % before.id
-            image.deleted[before.id] = before
-            del image.changed[before.id], image.named[before.id]
-            commands = [(b"HDEL", keys.volumes, field), (b"HSET", keys.deleted, field, encode_volume(before))]
-        else:
-            number = event.sequence if isinstance(event, VolumeCreated) else event.volume
-            image.changed.setdefault(number, ChangeBitmap())
-            image.named.setdefault(number, ChangeBitmap())
-            commands = [(b"HSET", keys.volumes, b"%d" % number, encode_volume(self._known(number)))]
+        commands = changed_tables(image, keys, event)
         self._head = after
         yield self.close(commands, self._moved(after))
 
     def _cut(self, event: Marker, after: Head) -> Iterator[Transaction]:
         """One EXEC, whatever the size of the volumes: the copy's record, and a generation with nothing in it."""
         yield from self._flush()
-        command = self._new_generation(after, event.name, event.timestamp_us, CopyOrigin.MARKER)
+        commands = self._new_generation(after, event.name, event.timestamp_us, CopyOrigin.MARKER)
         self._head = after
-        yield self.close([command], self._moved(after))
+        yield self.close(commands, self._moved(after))
 
-    def _new_generation(self, at: Head, name: str, timestamp_us: int, origin: CopyOrigin) -> Command:
-        """Begins a generation in the image: what was planned before is in the copy, what follows is not. The command
-        that says so goes between the two."""
+    def _new_generation(self, at: Head, name: str, timestamp_us: int, origin: CopyOrigin) -> list[Command]:
+        """Begins a generation in the image: what was planned before is in the copy, what follows is not. The commands
+        that say so go between the two."""
         image = self.image
         generation = image.position.generation + 1
         image.position = replace(image.position, generation=generation, layout=image.position.layout + 1)
@@ -248,7 +247,8 @@ class Planner:
         image.copies[generation] = copy
         for volume in volumes:
             image.changed[volume.id] = ChangeBitmap()
-        return (b"HSET", self._keys.copies, b"%d" % generation, encode_copy(copy))
+        record: Command = (b"HSET", self._keys.copies, b"%d" % generation, encode_copy(copy))
+        return [*copied_pairs(image.pairs, generation, self._keys), record]
 
     # --- copies by time (US8788772): the timestamps in the events decide when ---
 
@@ -256,8 +256,8 @@ class Planner:
         """The copies that end before ``event``, whose timestamp is past their time."""
         for order in due(self.orders, self.image, self._head, event.first_timestamp_us):
             yield from self._flush()
-            command = self._new_generation(self._head, order.name, order.at_us, CopyOrigin.TIME)
-            yield self.close([command], self.image.position)
+            commands = self._new_generation(self._head, order.name, order.at_us, CopyOrigin.TIME)
+            yield self.close(commands, self.image.position)
 
     def _straddling(self, batch: WriteBatch, inside: list[DueCopy], after: Head) -> Iterator[Transaction]:
         """A batch with copies inside: its writes up to each time, the cut, and so on, all in one EXEC, so that the
@@ -270,7 +270,7 @@ class Planner:
             self._write(part(batch, done, count))
             commands += self._emit()
             last = replace(after, sequence=batch.sequence + count - 1)
-            commands.append(self._new_generation(last, order.name, order.at_us, CopyOrigin.TIME))
+            commands += self._new_generation(last, order.name, order.at_us, CopyOrigin.TIME)
             done = count
         self._write(part(batch, done, len(batch.lengths)))
         commands += self._emit()

@@ -136,7 +136,7 @@ class CopyReader:
                 guess = {}
                 continue
             layers = dict(zip(generations, map(_bitmap, replies), strict=False))
-            truth = _sources(layers, wanted)
+            truth = sources(layers, wanted)
             if places:
                 contents = cast("list[bytes | None]", replies[-1])
                 for (source, block), content in zip(places, contents, strict=True):
@@ -192,7 +192,7 @@ def check_good(rebuild: Reply) -> None:
         )
 
 
-def _sources(layers: dict[int, ChangeBitmap], wanted: ChangeBitmap) -> dict[int | None, ChangeBitmap]:
+def sources(layers: dict[int, ChangeBitmap], wanted: ChangeBitmap) -> dict[int | None, ChangeBitmap]:
     """Where each wanted block is: by generation, None for the live image."""
     sources: dict[int | None, ChangeBitmap] = {}
     for generation in sorted(layers):

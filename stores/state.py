@@ -8,6 +8,7 @@ from tidelog.schemas.volumes import VolumeInfo, VolumeTable
 from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command, Keyspace, Reply
+from tidelog.stores.pairs import Pair, decode_pair
 from tidelog.stores.records import decode_copy, decode_position, decode_volume
 from tidelog.stores.store import Copy, Position
 
@@ -25,6 +26,7 @@ class Tables:
     volumes: VolumeTable
     deleted: dict[int, VolumeInfo]
     copies: dict[int, Copy]
+    pairs: list[Pair]
 
     @property
     def generations(self) -> list[int]:
@@ -35,7 +37,7 @@ class Tables:
 @dataclass(slots=True)
 class Image:
     """An applier's picture. ``changed`` is the newest generation's bitmap of each live volume, ``named`` the union of
-    all generations': every block that any event ever named."""
+    all generations': every block that any event ever named. ``pairs`` are those that copies onto volumes have made."""
 
     position: Position
     volumes: VolumeTable
@@ -43,16 +45,18 @@ class Image:
     copies: dict[int, Copy]
     changed: dict[int, ChangeBitmap] = field(default_factory=dict)
     named: dict[int, ChangeBitmap] = field(default_factory=dict)
+    pairs: dict[Pair, ChangeBitmap] = field(default_factory=dict)
 
 
 def read_tables(keyspace: Keyspace, keys: Keys) -> Tables:
     """Raises `NeedsRebuild` if there is no position."""
-    position, volumes, deleted, copies = keyspace.transact(
+    position, volumes, deleted, copies, pairs = keyspace.transact(
         [
             (b"GET", keys.position),
             (b"HGETALL", keys.volumes),
             (b"HGETALL", keys.deleted),
             (b"HGETALL", keys.copies),
+            (b"HKEYS", keys.pairs),
         ]
     )
     found = sorted(map(decode_copy, _values(copies)), key=lambda copy: copy.generation)
@@ -61,6 +65,7 @@ def read_tables(keyspace: Keyspace, keys: Keys) -> Tables:
         VolumeTable(sorted(map(decode_volume, _values(volumes)), key=lambda volume: volume.id)),
         {volume.id: volume for volume in map(decode_volume, _values(deleted))},
         {copy.generation: copy for copy in found},
+        sorted(map(decode_pair, cast("list[bytes]", pairs))),
     )
 
 
@@ -88,6 +93,7 @@ def read_image(keyspace: Keyspace, keys: Keys) -> Image:
         generations = tables.generations
         commands: list[Command] = [(b"GET", keys.position)]
         commands += [(b"GET", keys.bitmap(generation, volume)) for volume in ids for generation in generations]
+        commands += [(b"GET", keys.pair_bitmap(*pair)) for pair in tables.pairs]
         position, *bitmaps = keyspace.transact(commands)
         if decode_position(present(position)) != tables.position:
             continue
@@ -98,6 +104,7 @@ def read_image(keyspace: Keyspace, keys: Keys) -> Image:
                 newest = ChangeBitmap(next(replies))
                 named.merge(newest)
             image.changed[volume], image.named[volume] = newest, named
+        image.pairs = {pair: ChangeBitmap(next(replies)) for pair in tables.pairs}
         return image
     raise StoreUnavailable("the store changes faster than it can be read", hint="is another worker on this group?")
 

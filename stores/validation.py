@@ -2,13 +2,12 @@
 
 from operator import add
 
-from tidelog.errors import REBUILD, LogDiverged, LogGap, UnsupportedEvent
+from tidelog.errors import REBUILD, LogDiverged, LogGap
 from tidelog.schemas.chain import Head
 from tidelog.schemas.events import (
     CopyDropped,
     Discard,
     Event,
-    VolumeCopied,
     VolumeCreated,
     VolumeDeleted,
     VolumeResized,
@@ -20,8 +19,8 @@ from tidelog.stores.state import Image
 
 
 def validate(event: Event, offset: int, head: Head, image: Image) -> None:
-    """Raises `CorruptEvent` for an event that cannot be true of ``image``, `UnsupportedEvent` for one that this version
-    cannot apply, `LogGap` or `LogDiverged` for one that is not next after ``head``, `LockInDoubt`."""
+    """Raises `CorruptEvent` for an event that cannot be true of ``image``, `LogGap` or `LogDiverged` for one that is
+    not next after ``head``, `LockInDoubt`. What a ``VolumeCopied`` must be, only `tidelog.stores.volume_copy` knows."""
     if event.sequence != head.sequence + 1 or event.previous != head.seal:
         raise LogGap(
             f"{event.kind} {event.sequence} does not follow {head.sequence}",
@@ -49,13 +48,6 @@ def validate(event: Event, offset: int, head: Head, image: Image) -> None:
         VolumeTable(image.volumes).fold(event)  # on a copy: it raises for what cannot be
     elif isinstance(event, CopyDropped):
         refuse_doubtful_drop(event, image.copies.values(), offset)
-    elif isinstance(event, VolumeCopied):
-        raise UnsupportedEvent(
-            f"{event.kind} cannot be applied by this version",
-            sequence=event.sequence,
-            offset=offset,
-            hint="upgrade this site, then start it again",
-        )
 
 
 def _validate_batch(batch: WriteBatch, table: VolumeTable) -> None:

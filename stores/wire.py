@@ -42,7 +42,13 @@ class VolumeFormats:
         self.set_range = b"*4\r\n$8\r\nSETRANGE\r\n" + block + b"%b$%d\r\n%b\r\n"
         self.whole = b"\r\n" + block + b"$%d\r\n"
         self.rename = b"*3\r\n$6\r\nRENAME\r\n" + block + before
-        self.copy = b"*4\r\n$4\r\nCOPY\r\n" + block + before + b"$7\r\nREPLACE\r\n"
+        self.copy = copy_format(self.block, keys.before_format(generation, volume))
+
+
+def copy_format(source: bytes, target: bytes) -> bytes:
+    """A %-format of a COPY, from one key format to another; it takes the block twice. An absent source changes
+    nothing: whoever wants it to be zeros there deletes the target first."""
+    return b"*4\r\n$4\r\nCOPY\r\n" + _bulk(source) + _bulk(target) + b"$7\r\nREPLACE\r\n"
 
 
 def _bulk(key_format: bytes) -> bytes:

@@ -31,6 +31,7 @@ class Mutant:
 
 
 STORES = "tests/stores/test_schedules.py tests/stores/test_exhaustive.py tests/stores/test_machine.py -m 'not servers'"
+COPIES = "tests/stores/test_copy_schedules.py tests/stores/test_machine.py -m 'not servers'"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -212,6 +213,41 @@ MUTANTS: tuple[Mutant, ...] = (
         "    if copy.kept:\n",
         "    if copy.kept and copy.locked_until_us:\n",
         "tests/producers/test_retention.py",
+    ),
+    Mutant(
+        "copy-forgets-changes-since-its-source-copy",
+        "stores/volume_copy.py",
+        "            self._since.merge(bitmap)\n",
+        "            pass\n",
+        COPIES,
+    ),
+    Mutant(
+        "copy-onto-a-volume-not-named-in-its-other-pairs",
+        "stores/volume_copy.py",
+        "in pairs_with(image.pairs, target, keys):",
+        "in pairs_with({}, target, keys):",
+        COPIES,
+    ),
+    Mutant(
+        "shipped-bitmap-unchecked",
+        "stores/volume_copy.py",
+        "        if missing.count:\n",
+        "        if missing.count < 0:\n",
+        COPIES,
+    ),
+    Mutant(
+        "source-copy-taken-from-the-live-block",
+        "stores/volume_copy.py",
+        " if place is None else keys.before_format(place, source)\n",
+        "\n",
+        COPIES,
+    ),
+    Mutant(
+        "writer-ships-what-the-site-knows-alone",
+        "producers/volume_copy.py",
+        "        _add(changes, late, target.block_size)\n",
+        "",
+        "tests/producers/test_volume_copy.py",
     ),
 )
 

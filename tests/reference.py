@@ -6,9 +6,9 @@ head is still there. Only the ``.avsc`` files are shared with the code under tes
 """
 
 import json
-import struct
+import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -19,13 +19,11 @@ import avro.schema
 import fastavro
 from blake3 import blake3
 
+from tests.reference_image import Cut, Frozen, Impossible, Volume
+
 _SCHEMAS = Path(__file__).parent.parent / "schemas"
 _HEADER = 10
 _SEAL = 16
-
-
-class Impossible(Exception):
-    """The log holds what no history can: a broken seal, a forked session, a write outside a volume."""
 
 
 @dataclass(frozen=True)
@@ -108,60 +106,6 @@ def _checked(value: bytes, key: bytes) -> _Schema:
     return schema
 
 
-@dataclass
-class Volume:
-    """A live volume; ``named`` holds the numbers of the blocks that events named since the newest cut."""
-
-    name: str
-    block_size: int
-    data: bytearray
-    named: set[int] = field(default_factory=set)
-
-    def put(self, offset: int, data: bytes) -> None:
-        if offset < 0 or not data or offset + len(data) > len(self.data):
-            raise Impossible(f"{offset} to {offset + len(data)} of volume {self.name}, {len(self.data)} bytes long")
-        self.data[offset : offset + len(data)] = data
-        self.named.update(range(offset // self.block_size, -(-(offset + len(data)) // self.block_size)))
-
-    def resize(self, size: int) -> None:
-        if size < len(self.data):
-            self.put(size, bytes(len(self.data) - size))
-            del self.data[size:]
-        else:
-            self.data.extend(bytes(size - len(self.data)))
-
-
-Frozen = dict[int, tuple[str, int, bytes]]  # volume id -> name, block size, content
-
-
-@dataclass(frozen=True)
-class Cut:
-    """A copy: what the group held at a marker."""
-
-    sequence: int
-    seal: bytes
-    name: str
-    timestamp_us: int
-    volumes: Frozen
-    blocks_changed: int
-    locked_until_us: int = 0
-    kept: bool = False
-
-    @property
-    def digest(self) -> bytes:
-        """As DESIGN section 5 defines it."""
-        rows = b""
-        for number, (_, block_size, content) in sorted(self.volumes.items()):
-            total = 0
-            for block in range(-(-len(content) // block_size)):
-                part = content[block * block_size : (block + 1) * block_size].ljust(block_size, b"\0")
-                if any(part):
-                    message = struct.pack("<QQ", number, block) + part
-                    total += int.from_bytes(blake3(message).digest(16), "big")
-            rows += struct.pack("<QQQ", number, len(content), block_size) + (total % (1 << 128)).to_bytes(16, "big")
-        return blake3(rows).digest(16)
-
-
 @dataclass(frozen=True)
 class Counted:
     """An event that counts."""
@@ -188,6 +132,7 @@ class Reference:
         self.skipped = {"void": 0, "redelivered": 0, "held": 0}
         self.volumes: dict[int, Volume] = {}
         self.copies: dict[int, Cut] = {}
+        self._copied: dict[tuple[int, int], tuple[int, int]] = {}  # since when source and target may have changed
 
     def fold(self, records: Iterable[tuple[int, bytes]], until: int | None = None) -> "Reference":
         """Takes (offset, value) in log order; stops behind the event that ends at sequence ``until``."""
@@ -256,19 +201,21 @@ class Reference:
         if kind == "WriteBatch":
             at = 0
             for number, offset, length in zip(event["volumes"], event["offsets"], event["lengths"], strict=True):
-                self._known(number).put(offset, event["data"][at : at + length])
+                self._known(number).put(offset, event["data"][at : at + length], _last(event))
                 at += length
         elif kind == "Discard":
-            self._known(event["volume"]).put(event["offset"], bytes(event["length"]))
+            self._known(event["volume"]).put(event["offset"], bytes(event["length"]), _last(event))
         elif kind == "VolumeCreated":
             if any(volume.name == event["name"] for volume in self.volumes.values()):
                 raise Impossible("a volume created twice")
             self.volumes[event["sequence"]] = Volume(event["name"], event["block_size"], bytearray(event["size"]))
         elif kind == "VolumeResized":
-            self._known(event["volume"]).resize(event["size"])
+            self._known(event["volume"]).resize(event["size"], _last(event))
         elif kind == "VolumeDeleted":
             self._known(event["volume"])
             del self.volumes[event["volume"]]
+        elif kind == "VolumeCopied":
+            self._copy(event)
         elif kind == "Marker":
             changed = sum(len(volume.named) for volume in self.volumes.values())
             self.copies[event["sequence"]] = Cut(
@@ -289,6 +236,34 @@ class Reference:
         self.copies[copy.sequence] = replace(copy, locked_until_us=locked, kept=event.get("kept", copy.kept))
         if event["kind"] == "CopyDropped" and event["timestamp_us"] >= locked:
             del self.copies[copy.sequence]
+
+    def may_differ(self, source: int, target: int, of: int = 0) -> set[int]:
+        """The blocks that a copy must ship, from the live source or (``of``) as it was at that marker, as far as the
+        target has them."""
+        mine, theirs = self._known(source), self._known(target)
+        found = mine.since(of) if of else set()
+        if source != target:
+            source_from, target_from = self._copied.get((source, target), (0, 0))
+            found |= mine.since(source_from) | theirs.since(target_from)
+        return found
+
+    def _copy(self, event: dict[str, Any]) -> None:
+        source, target, of = event["source"], event["target"], event["source_copy_sequence"]
+        content = bytes(self._known(source).data)
+        if of:
+            cut = self.copies.get(of)
+            if cut is None or cut.seal != event["source_copy_seal"] or source not in cut.volumes:
+                raise Impossible("a copy from a copy that is not there")
+            content = cut.volumes[source][2]
+        elif source == target:
+            raise Impossible("a copy of a volume to itself")
+        bits = "".join(f"{byte:08b}" for byte in zlib.decompress(event["bitmap"]))
+        shipped = {block for block, bit in enumerate(bits) if bit == "1"}
+        there = range(-(-len(self._known(target).data) // self._known(target).block_size))
+        if missing := self.may_differ(source, target, of) & set(there) - shipped:
+            raise Impossible(f"a copy that leaves out blocks {sorted(missing)[:9]}")
+        self._known(target).become(content, shipped, self._known(source).block_size, event["sequence"])
+        self._copied[source, target] = of or event["sequence"], event["sequence"]
 
     def _known(self, number: int) -> Volume:
         if number not in self.volumes:

@@ -129,7 +129,8 @@ def _said(event: Event, names: dict[int, str]) -> str:
             return f"of sequence {event.copy_sequence}, {'kept' if event.kept else 'released'}"
         case VolumeCopied():
             source, target = _name(event.source, names), _name(event.target, names)
-            return f"{source}@{event.source_copy_sequence} to {target}"
+            copy = f" at copy #{event.source_copy_sequence}" if event.source_copy_sequence else ""
+            return f"{source}{copy} to {target}, bitmap of {len(event.bitmap)} bytes"
     return ""
 
 

@@ -10,6 +10,7 @@ from tidelog.gateways.cli.invocation import of
 from tidelog.gateways.cli.options import AtSite, Group, Json, Length, Offset, TakeOver
 from tidelog.gateways.cli.output import emit_facts, emit_json, emit_table, size_text
 from tidelog.gateways.cli.reading import opened_store, send_copy, send_live
+from tidelog.gateways.cli.volume_copies import copy_volume
 from tidelog.gateways.cli.volume_export import export_volume
 from tidelog.gateways.cli.volume_import import import_file, write_input
 from tidelog.gateways.cli.writers import writing
@@ -144,6 +145,36 @@ def export(
     A live volume that is written to meanwhile is refused (exit code 3): export a copy, with --pitc.
     """
     export_volume(of(context), name, file, group, site, pitc)
+
+
+@app.command()
+def copy(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="The volume to copy.")],
+    target: Annotated[str, typer.Argument(help="The volume that becomes the same; must exist, and not be smaller.")],
+    group: Group,
+    pitc: OfCopy = None,
+    take_over: TakeOver = False,
+    json: Json = False,
+) -> None:
+    """Makes a volume the same as another at every site, by a command in the log: no data travel.
+
+    The second copy between two volumes touches only what has changed on either since the first.
+    """
+    copy_volume(of(context), source, target, group, pitc, take_over=take_over, json=json)
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    name: VolumeName,
+    group: Group,
+    pitc: Annotated[str, typer.Option("--pitc", help="The copy to go back to.")],
+    take_over: TakeOver = False,
+    json: Json = False,
+) -> None:
+    """Makes a volume what it was in a copy, at every site, by a command in the log. Other volumes stay as they are."""
+    copy_volume(of(context), name, name, group, pitc, take_over=take_over, json=json)
 
 
 def _as_json(info: VolumeInfo) -> dict[str, object]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tidelog.errors import TidelogError
     from tidelog.producers.group import Group, MarkedCopy
     from tidelog.producers.volume import Volume
+    from tidelog.producers.volume_copy import VolumeCopy
     from tidelog.producers.volume_file import VolumeFile
     from tidelog.stores.diff import VolumeDiff
 
@@ -42,6 +43,7 @@ __all__ = [
     "SiteVolume",
     "TidelogError",
     "Volume",
+    "VolumeCopy",
     "VolumeDiff",
     "VolumeFile",
     "open_group",
@@ -60,6 +62,7 @@ _HOMES = {
     "SiteVolume": "tidelog.consumers.site_view",
     "TidelogError": "tidelog.errors",
     "Volume": "tidelog.producers.volume",
+    "VolumeCopy": "tidelog.producers.volume_copy",
     "VolumeDiff": "tidelog.stores.diff",
     "VolumeFile": "tidelog.producers.volume_file",
     "open_group": "tidelog.consumers.access",

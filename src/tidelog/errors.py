@@ -24,6 +24,7 @@
     │   ├── LockInDoubt             the log drops a copy whose lock still runs by this site's clock
     │   ├── NeedsRebuild            the log no longer holds what comes next
     │   ├── StoreDamaged            the store answered a command with an error, or lacks its keys
+    │   ├── CopyMissing             a copy onto a volume needs a source copy that this site does not hold
     │   └── UnsupportedEvent        a valid event that this version cannot apply
     └── WrongStore                  the Redis holds another group's or site's data, or may evict
 
@@ -196,6 +197,10 @@ class NeedsRebuild(Halted):
 
 class StoreDamaged(Halted):
     """Redis answered a command of an apply with an error, or keys are missing that must be there."""
+
+
+class CopyMissing(Halted):
+    """A copy onto a volume needs a source copy that this site does not hold, or is dropping on its own."""
 
 
 class UnsupportedEvent(Halted):

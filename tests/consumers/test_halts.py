@@ -9,13 +9,14 @@ from tests.consumers.conftest import KIB, Lab, needs_rebuild, until, written
 from tests.producers.author import following, opening, put
 from tidelog.consumers.replica import State
 from tidelog.errors import (
+    CopyMissing,
     CorruptEvent,
     LogDiverged,
     TidelogError,
     UnsupportedEvent,
 )
 from tidelog.schemas.chain import Head
-from tidelog.schemas.events import Discard, Heartbeat, VolumeCopied, VolumeCreated, VolumeDeleted, WriteBatch
+from tidelog.schemas.events import Discard, Event, Heartbeat, VolumeCopied, VolumeCreated, VolumeDeleted, WriteBatch
 
 
 def batch(head: Head, volume: int, offset: int, data: bytes = b"xx", **fields: Any) -> WriteBatch:
@@ -33,6 +34,12 @@ def batch(head: Head, volume: int, offset: int, data: bytes = b"xx", **fields: A
     )
     assert isinstance(event, WriteBatch)
     return event
+
+
+def copied(head: Head, **fields: Any) -> Event:
+    """The session's next event: a copy of the volume to itself, of no blocks."""
+    plain = {"source": 2, "source_copy_sequence": 0, "source_copy_seal": bytes(16), "target": 2, "bitmap": b""}
+    return following(VolumeCopied, head, **plain | fields)
 
 
 def spoiled(spoil: Callable[[bytes], bytes]) -> Callable[[Lab, Head], None]:
@@ -88,14 +95,8 @@ POISON: dict[str, tuple[Callable[[Lab, Head], None], type[TidelogError]]] = {
         said(lambda head: following(Heartbeat, head, timestamp_us=head.timestamp_us)),
         CorruptEvent,
     ),
-    "an event of a later version": (
-        said(
-            lambda head: following(
-                VolumeCopied, head, source=2, source_copy_sequence=0, source_copy_seal=bytes(16), target=2, bitmap=b""
-            )
-        ),
-        UnsupportedEvent,
-    ),
+    "a copy onto itself": (said(lambda head: copied(head)), CorruptEvent),
+    "a copy from a copy that is not here": (said(lambda head: copied(head, source_copy_sequence=999)), CopyMissing),
     "another event of the same sequence": (
         said(lambda head: following(Heartbeat, head, previous=b"another history!")),
         LogDiverged,

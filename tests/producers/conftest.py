@@ -15,8 +15,11 @@ from tidelog.producers.memory_control import MemoryControl
 from tidelog.producers.memory_log import MemoryLog
 from tidelog.producers.opening import open_session
 from tidelog.producers.session import WriterSession
+from tidelog.producers.volume import ChangedBlocks
+from tidelog.schemas.chain import Head, origin
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.bitmap import ChangeBitmap
 
 GROUP_ID = "9a0f3c6e-6f3f-4a0c-8d2b-0c8a3c3f9d11"
 DEADLINE = 20.0
@@ -58,6 +61,17 @@ class LaggingSite:
         there = reference.volumes.get(volume.id)
         data = bytes(there.data[offset : offset + length]) if there is not None else b""
         return data.ljust(length, b"\0"), self.applied
+
+    def changes(self, source: int, target: int, copy: tuple[int, bytes] | None) -> tuple[ChangedBlocks, Head]:
+        self.on_read()
+        reference = folded(self._log, until=self.applied)
+        event = reference.at(reference.sequence)
+        head = origin("") if event is None else Head(event.last, event.seal, event.epoch, event.writer, 0, event.offset)
+        changes = ChangeBitmap()
+        if {source, target} <= reference.volumes.keys() and (copy is None or copy[0] in reference.copies):
+            for block in reference.may_differ(source, target, copy[0] if copy else 0):
+                changes.add(block)
+        return changes, head
 
 
 def folded(log: MemoryLog, until: int | None = None) -> Reference:

@@ -61,7 +61,13 @@ def vouched(lab: Lab, sequence: int) -> Vouched:
     head = Head(sequence, found.seal, found.epoch, found.writer, event.timestamp_us, found.offset)
     session = lab._sessions[-1]
     copies = tuple(
-        KnownCopy(cut.sequence, cut.seal, cut.name, cut.timestamp_us)
+        KnownCopy(
+            cut.sequence,
+            cut.seal,
+            cut.name,
+            cut.timestamp_us,
+            tuple(info for info in session.state.volumes if info.id in cut.volumes),
+        )
         for cut in state.copies.values()
         if cut.sequence <= sequence
     )

@@ -69,7 +69,7 @@ def _samples() -> dict[str, Event]:
                 source_copy_sequence=0,
                 source_copy_seal=bytes(16),
                 target=3,
-                bitmap=b"\x80\x01\xff",
+                bitmap=bytes.fromhex("789c6b60fc0f0002840181"),  # zlib of 80 01 ff
             ),
         ),
         ("Heartbeat", Heartbeat(**common)),

@@ -15,6 +15,7 @@ WEIGHTS = {
     "write": 16,
     "say": 6,
     "mark": 6,
+    "copy": 5,
     "deliver": 14,
     "land": 6,
     "acknowledge": 6,

@@ -11,6 +11,7 @@ class SiteOperations:
     """The operations of a schedule that concern sites; ``a`` chooses the site, ``b`` mostly the worker."""
 
     sites: list[Site]
+    sources: set[bytes]  # seals of copies that volumes were copied from
 
     def sync(self, a: int, b: int, _c: int) -> None:
         self._worker(a, b).sync()
@@ -75,9 +76,9 @@ class SiteOperations:
         self.sites[a % SITES].keyspace.fail(b % 3 + 1, applied=c % 2 == 0)
 
     def drop(self, a: int, b: int, _c: int) -> None:
-        """Another process drops a copy at one site."""
+        """Another process drops a copy at one site; not one that a copy onto a volume may still need there."""
         site = self.sites[a % SITES]
-        copies = site.store.copies()
+        copies = [copy for copy in site.store.copies() if copy.seal not in self.sources]
         if copies:
             copy = copies[b % len(copies)]
             with suppress(TidelogError):

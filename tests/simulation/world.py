@@ -20,8 +20,8 @@ from tests.simulation.actors import GROUP_ID, SITES, WRITERS, Op, Session, Site,
 from tests.simulation.coroutine import Coroutine
 from tests.simulation.judgement import check_positions, judge_refusal, judge_sessions, recover
 from tests.simulation.protection import CopyProtection
-from tests.simulation.site_operations import SiteOperations
 from tests.simulation.stepped import Settings, SteppedLog, WriterIds, give_up, step
+from tests.simulation.volume_copying import VolumeCopying
 from tidelog.consumers.access import _vouch
 from tidelog.errors import TidelogError
 from tidelog.producers import opening
@@ -37,8 +37,9 @@ __all__ = ["GROUP_ID", "Op", "Violation", "World"]
 BLOCK = 512
 
 
-class World(SiteOperations, CopyProtection):
-    """See the module; what happens to sites is in `tests.simulation.site_operations`, to locks in `.protection`."""
+class World(VolumeCopying, CopyProtection):
+    """See the module; what happens to sites is in `tests.simulation.site_operations`, copies in `volume_copying`, locks
+    in `protection`."""
 
     def __init__(self) -> None:
         self.log = SteppedLog()
@@ -48,6 +49,7 @@ class World(SiteOperations, CopyProtection):
         self.sites = [Site(number, self) for number in range(SITES)]
         self.sessions: list[Session] = []
         self.truncated = False
+        self.sources: set[bytes] = set()
         self._count = 0
         WriterIds.random = Random(0)
 

@@ -81,3 +81,4 @@ def set_small_steps(setattr: Callable[[str, Any], Any]) -> None:
     setattr("tidelog.stores.plan.STEP_BLOCKS", 2)
     setattr("tidelog.stores.plan.STEP_SPAN_BLOCKS", 5)
     setattr("tidelog.stores.drop.STEP_BLOCKS", 2)
+    setattr("tidelog.stores.volume_copy.STEP_BLOCKS", 2)

@@ -1,12 +1,11 @@
-"""What the store's tests share: an author of well-chained events, and a model that is obviously right.
+"""What the store's tests share: an author of well-chained events, and a store beside the model of it (store_model)."""
 
-The model is a fold of the log into one bytearray a volume, and keeps every state that it went through; a copy is the
-state at its marker.
-"""
-
+import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
+
+from store_model import Model, State
 
 from tidelog.schemas.chain import Head, origin
 from tidelog.schemas.codec import Codec
@@ -14,20 +13,18 @@ from tidelog.schemas.events import (
     CopyDropped,
     CopyKept,
     CopyLocked,
-    Discard,
     Event,
     Marker,
+    VolumeCopied,
     VolumeCreated,
-    VolumeDeleted,
-    VolumeResized,
     WriteBatch,
     WriterOpened,
 )
-from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.applier import Applier
 from tidelog.stores.image import Store
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace
+from tidelog.stores.pairs import decode_pair
 from tidelog.stores.store import Copy, CopyState, Identity
 
 IDENTITY = Identity("bank", "0b9fd4f8-8a3e-4a53-bb54-2c63b7b3f8a1", "tokyo")
@@ -83,6 +80,20 @@ class Author:
         """Exempts the copy of a marker from retention, or no longer."""
         return self.add(CopyKept, copy_sequence=marker.sequence, copy_seal=marker.seal, kept=kept)
 
+    def copy(self, source: int, target: int, blocks: Iterable[int], marker: Event | None = None) -> Event:
+        """Copies a volume, live or as it was at a marker, shipping ``blocks``."""
+        number = sum(1 << block for block in blocks)
+        bits = "".join(reversed(f"{number:b}")) if number else ""
+        packed = bytes(int(bits[at : at + 8].ljust(8, "0"), 2) for at in range(0, len(bits), 8))
+        return self.add(
+            VolumeCopied,
+            source=source,
+            source_copy_sequence=marker.sequence if marker else 0,
+            source_copy_seal=marker.seal if marker else bytes(16),
+            target=target,
+            bitmap=zlib.compress(packed),
+        )
+
     def after(self, sequence: int) -> list[tuple[Event, int]]:
         """The events behind the one that ends at ``sequence``."""
         return [(event, offset) for event, offset in self.log if event.sequence > sequence]
@@ -90,80 +101,6 @@ class Author:
     @property
     def head(self) -> Head:
         return self._head
-
-
-@dataclass
-class State:
-    """The image at one sequence; ``named`` holds the blocks named, by generation and volume id."""
-
-    volumes: dict[int, tuple[VolumeInfo, bytes]] = field(default_factory=dict)
-    named: list[dict[int, frozenset[int]]] = field(default_factory=lambda: [{}])
-    dropped: frozenset[int] = frozenset()
-    locked: dict[int, int] = field(default_factory=dict)  # the end of its lock, by the copy's sequence
-    kept: frozenset[int] = frozenset()
-
-
-class Model:
-    """Every state of a log, by sequence; ``copies`` by the sequence of the marker."""
-
-    def __init__(self) -> None:
-        self.states: dict[int, State] = {0: State()}
-        self.copies: dict[int, tuple[Marker, State, int]] = {}
-        self._last = 0
-
-    def fold(self, log: Iterable[tuple[Event, int]]) -> None:
-        for event, _ in log:
-            if event.sequence <= self._last:
-                continue
-            before = self.states[self._last]
-            state = replace(
-                before,
-                volumes=dict(before.volumes),
-                named=[dict(named) for named in before.named],
-                locked=dict(before.locked),
-            )
-            self._apply(state, event)
-            self._last = event.last_sequence
-            self.states[self._last] = state
-
-    def _apply(self, state: State, event: Event) -> None:
-        if isinstance(event, VolumeCreated):
-            info = VolumeInfo(event.sequence, event.name, event.size, event.block_size)
-            state.volumes[info.id] = info, bytes(event.size)
-        elif isinstance(event, VolumeDeleted):
-            del state.volumes[event.volume]
-        elif isinstance(event, WriteBatch):
-            at = 0
-            for volume, offset, length in zip(event.volumes, event.offsets, event.lengths, strict=True):
-                self._put(state, volume, offset, event.data[at : at + length])
-                at += length
-        elif isinstance(event, Discard):
-            self._put(state, event.volume, event.offset, bytes(event.length))
-        elif isinstance(event, VolumeResized):
-            info, data = state.volumes[event.volume]
-            if event.size < info.size:
-                self._put(state, info.id, event.size, bytes(info.size - event.size))
-            state.volumes[info.id] = replace(info, size=event.size), data[: event.size].ljust(event.size, b"\0")
-        elif isinstance(event, Marker):
-            newest = state.named[-1]
-            changed = sum(len(newest.get(volume, ())) for volume in state.volumes)
-            self.copies[event.sequence] = event, State(dict(state.volumes)), changed
-            state.named.append({})
-        elif isinstance(event, CopyDropped) and state.locked.get(event.copy_sequence, 0) <= event.timestamp_us:
-            state.dropped |= {event.copy_sequence}
-        elif isinstance(event, CopyLocked):
-            copy = event.copy_sequence
-            state.locked[copy] = max(event.until_us, state.locked.get(copy, 0))
-        elif isinstance(event, CopyKept):
-            copy = event.copy_sequence
-            state.kept = state.kept | {copy} if event.kept else state.kept - {copy}
-
-    def _put(self, state: State, volume: int, offset: int, data: bytes) -> None:
-        info, content = state.volumes[volume]
-        state.volumes[volume] = info, content[:offset] + data + content[offset + len(data) :]
-        blocks = range(offset // info.block_size, -(-(offset + len(data)) // info.block_size))
-        newest = state.named[-1]
-        newest[volume] = newest.get(volume, frozenset()) | frozenset(blocks)
 
 
 def check(
@@ -201,6 +138,7 @@ def check_copy(store: Store, copy: Copy, model: Model, *, digests: bool) -> None
     assert copy.volumes == tuple(info for _, (info, _) in sorted(state.volumes.items()))
     for info, content in state.volumes.values():
         assert store.read(info, 0, info.size, copy) == content, (copy, info)
+    assert {pair: set(bitmap.blocks()) for pair, bitmap in store.pairs(copy).items()} == state.pairs
     if digests:
         assert store.digest(copy) == store.verify(copy)
 
@@ -225,6 +163,9 @@ def check_bitmaps(store: Store, keyspace: Keyspace, state: State) -> None:
         for volume in state.volumes:
             named = set().union(*(state.named[index].get(volume, ()) for index in range(generation, following)))
             assert bitmap_blocks(keyspace, keys.bitmap(generation, volume)) == named, (generation, volume)
+    assert set(map(decode_pair, keyspace.transact([(b"HKEYS", keys.pairs)])[0])) == set(state.pairs)
+    for pair, blocks in state.pairs.items():
+        assert bitmap_blocks(keyspace, keys.pair_bitmap(*pair)) == blocks, pair
 
 
 def all_keys(keyspace: Keyspace) -> set[bytes]:

@@ -11,7 +11,7 @@ from tidelog.errors import NotFound
 from tidelog.schemas.events import Discard
 from tidelog.stores.image import Store
 from tidelog.stores.keyspace import Keyspace, PositionMoved
-from tidelog.stores.plan import Limits
+from tidelog.stores.transaction import Limits
 
 BLOCK = 512
 BLOCKS = 40

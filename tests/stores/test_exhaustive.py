@@ -4,13 +4,10 @@ from collections.abc import Callable
 from itertools import product
 
 import pytest
-from store_lab import CLUSTER, IDENTITY, Author, Model, check
+from crash_lab import MarkingAuthor, run_with_every_crash
+from store_lab import Author
 
-from tidelog.errors import StoreUnavailable
 from tidelog.schemas.events import Discard, VolumeDeleted, VolumeResized
-from tidelog.stores.image import Store
-from tidelog.stores.keyspace import PositionMoved
-from tidelog.stores.memory import MemoryKeyspace
 
 BLOCK = 512
 SIZE = 3 * BLOCK
@@ -37,19 +34,6 @@ OPERATIONS: dict[str, Callable[[Author, int], object]] = {
 }
 
 
-class MarkingAuthor(Author):
-    """Remembers its markers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.markers: list[object] = []
-
-    def mark(self, name: str = "m") -> object:
-        marker = super().mark(name)
-        self.markers.append(marker)
-        return marker
-
-
 def _program(names: tuple[str, ...]) -> Author:
     """Two blocks written, a cut, the operations, another cut (so that the newest drop can end)."""
     author = MarkingAuthor()
@@ -62,40 +46,13 @@ def _program(names: tuple[str, ...]) -> Author:
     return author
 
 
-def _run(author: Author, model: Model, crash: int, applied: bool) -> int:
-    """Applies a log, with a crash at a transaction (0: none), and checks before and after; the transactions it took."""
-    keyspace = MemoryKeyspace()
-    store = Store.create(keyspace, IDENTITY)
-    start = keyspace.transactions
-    if crash:
-        keyspace.fail(crash, applied=applied)
-    while True:
-        applier = store.applier(CLUSTER)
-        try:
-            applier.submit(author.after(applier.position.head.sequence))
-            applier.settle()
-            while applier.maintain():
-                pass
-        except (PositionMoved, StoreUnavailable):
-            check(store, keyspace, model)
-            continue
-        break
-    check(store, keyspace, model, digests=True)
-    return keyspace.transactions - start
-
-
 @pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("first", OPERATIONS)
 def test_every_short_program_with_a_crash_at_every_transaction(first: str) -> None:
     """Wherever it stops, image and copies are right, and going on from there ends as if nothing had happened."""
     names = [first]
     for rest in [(), *product(OPERATIONS, repeat=1), *product(OPERATIONS, repeat=2)]:
-        author = _program((*names, *rest))
-        model = Model()
-        model.fold(author.log)
-        for crash in range(1, _run(author, model, 0, False) + 1):
-            # A transaction that was lost before it ran is as if the crash had come after the one before it.
-            _run(author, model, crash, applied=bool(crash % 2))
+        run_with_every_crash(_program((*names, *rest)))
 
 
 @pytest.mark.usefixtures("small_steps")
@@ -109,8 +66,4 @@ def test_deleted_volumes_are_collected_whatever_the_crash() -> None:
     author.add(VolumeDeleted, volume=volume)
     author.mark("end")
     author.drop(author.markers[0])
-    model = Model()
-    model.fold(author.log)
-    for crash in range(1, _run(author, model, 0, False) + 1):
-        for applied in (False, True):
-            _run(author, model, crash, applied)
+    run_with_every_crash(author, twice=True)

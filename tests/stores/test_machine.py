@@ -9,12 +9,12 @@ import redis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     rule,
     run_state_machine_as_test,
 )
+from machine_copies import VolumeCopies
 from machine_locks import LockRules
 from store_lab import CLUSTER, IDENTITY, Author, Model, all_keys, check
 
@@ -24,8 +24,8 @@ from tidelog.stores.applier import Applier
 from tidelog.stores.image import Store
 from tidelog.stores.keyspace import Keyspace, PositionMoved
 from tidelog.stores.memory import MemoryKeyspace
-from tidelog.stores.plan import Limits
 from tidelog.stores.redis_keyspace import RedisKeyspace
+from tidelog.stores.transaction import Limits
 from tidelog.testing.processes import RedisServer
 
 BLOCK = 512
@@ -35,6 +35,7 @@ SMALL = {
     "plan.STEP_BLOCKS": 2,
     "plan.STEP_SPAN_BLOCKS": 5,
     "drop.STEP_BLOCKS": 2,
+    "volume_copy.STEP_BLOCKS": 2,
     "transaction._BITFIELD_OPERATION_BYTES": 0,
 }
 LIMITS = [Limits(1, 1), Limits(2000, 3), Limits(1 << 20, 1 << 20)]
@@ -43,7 +44,7 @@ PHASES = [phase for phase in Phase if phase is not Phase.shrink or "TIDELOG_SHRI
 GONE = (PositionMoved, StoreUnavailable)
 
 
-class StoreMachine(LockRules, RuleBasedStateMachine):
+class StoreMachine(LockRules, VolumeCopies):
     """One store, two workers that know nothing of one another, and a log that grows."""
 
     def __init__(self) -> None:

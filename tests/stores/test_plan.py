@@ -2,33 +2,38 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from store_lab import CLUSTER, IDENTITY, Author
 
-from tidelog.errors import CorruptEvent, LogDiverged, LogGap, UnsupportedEvent
+from tidelog.errors import CorruptEvent, LogDiverged, LogGap
 from tidelog.schemas.chain import origin
 from tidelog.schemas.events import (
     Discard,
     Event,
     Heartbeat,
-    VolumeCopied,
     VolumeCreated,
     VolumeDeleted,
     VolumeResized,
 )
 from tidelog.schemas.volumes import VolumeTable
+from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.keys import Keys
-from tidelog.stores.plan import Limits, Planner
+from tidelog.stores.plan import Planner
 from tidelog.stores.records import decode_position
 from tidelog.stores.state import Image
 from tidelog.stores.store import Position
-from tidelog.stores.transaction import Transaction
+from tidelog.stores.transaction import Limits, Transaction
 from tidelog.stores.wire import Packed, unpack
 
 BLOCK = 512
 PREFIX = Keys(IDENTITY.group).prefix
+
+
+def nothing_elder(_volume: int, generations: list[int]) -> list[ChangeBitmap]:
+    """There is no generation but the newest."""
+    assert not generations
+    return []
 
 
 class Bench:
@@ -36,7 +41,7 @@ class Bench:
 
     def __init__(self, limits: Limits | None = None) -> None:
         image = Image(Position(origin(IDENTITY.group_id), "", 0, 0), VolumeTable(), {}, {})
-        self.planner = Planner(Keys(IDENTITY.group), image, CLUSTER, limits or Limits())
+        self.planner = Planner(Keys(IDENTITY.group), image, CLUSTER, limits or Limits(), nothing_elder)
         self.author = Author()
         self.volume = self.author.create("v", 20 * BLOCK + 100)
         self.plan()
@@ -212,14 +217,6 @@ def test_an_impossible_event_stops_behind_those_before_it(bench: Bench, number: 
         list(bench.planner.plan(bench.author.after(good)))
 
 
-def test_what_this_version_cannot_apply_stops_it(bench: Bench) -> None:
-    """A copy onto a volume: valid, but not here."""
-    fields: dict[str, Any] = {"source": 2, "source_copy_sequence": 0, "source_copy_seal": bytes(16), "bitmap": b""}
-    bench.author.add(VolumeCopied, target=2, **fields)
-    with pytest.raises(UnsupportedEvent):
-        bench.plan()
-
-
 def test_only_the_next_event_is_taken(bench: Bench) -> None:
     """Neither one before the head nor one behind a gap nor one of another history."""
     bench.author.write((2, 0, b"a"))
@@ -244,7 +241,7 @@ def test_a_large_event_goes_in_steps_and_only_it_can_go_on(bench: Bench) -> None
     first, second = next(steps), next(steps)
     assert 0 < first.position.step < second.position.step
     assert second.position.head.sequence == discard.sequence - 1 and second.position.step_seal == discard.seal
-    again = Planner(Keys(IDENTITY.group), bench.planner.image, CLUSTER, Limits())
+    again = Planner(Keys(IDENTITY.group), bench.planner.image, CLUSTER, Limits(), nothing_elder)
     with pytest.raises(LogDiverged):
         list(again.plan([(replace(discard, seal=b"s" * 16), 99)]))
     rest = list(again.plan(bench.author.after(discard.sequence - 1)))

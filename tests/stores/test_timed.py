@@ -11,9 +11,9 @@ from tidelog.schemas.events import Discard, Heartbeat, Marker, WriteBatch
 from tidelog.stores.image import Store
 from tidelog.stores.keyspace import Keyspace
 from tidelog.stores.memory import MemoryKeyspace
-from tidelog.stores.plan import Limits
 from tidelog.stores.store import CopyOrigin
 from tidelog.stores.timed import DueCopy
+from tidelog.stores.transaction import Limits
 
 BLOCK = Lab.BLOCK
 LIMITS = [Limits(1, 1), Limits(2000, 3), Limits(1 << 20, 1 << 20)]

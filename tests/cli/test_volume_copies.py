@@ -1,0 +1,51 @@
+"""`tidelog volume copy` and `restore`: a command in the log, carried out by every site."""
+
+import json
+
+from tidelog.producers import volume_copy
+
+MIB = 1024 * 1024
+
+
+def read(cli, name, site, *options):
+    result = cli("volume", "read", name, "-g", "bank", "--site", site, "--length", "12", *options)
+    assert result.code == 0
+    return result.out
+
+
+def test_copy_and_restore(bank, sites):
+    assert bank("volume", "create", "test", "-g", "bank", "--size", "2MiB").code == 0
+    assert bank("volume", "write", "ledger", "-g", "bank", stdin=b"first").code == 0
+    assert bank("pitc", "create", "noon", "-g", "bank", "--wait").code == 0
+    assert bank("volume", "write", "ledger", "-g", "bank", stdin=b"second").code == 0
+    live = bank("volume", "copy", "ledger", "test", "-g", "bank")
+    assert live.code == 0 and live.out == b"" and "1 blocks, 4 KiB" in live.err
+    old = bank("volume", "copy", "ledger", "test", "-g", "bank", "--pitc", "noon", "--json")
+    told = json.loads(old.text)
+    assert (told["version"], told["blocks"], told["data_bytes"], told["pitc"]) == (1, 1, 4096, "noon")
+    assert told["bitmap_bytes"] < 20
+    back = json.loads(bank("volume", "restore", "ledger", "-g", "bank", "--pitc", "noon", "--json").text)
+    assert (back["source"], back["target"], back["blocks"]) == ("ledger", "ledger", 1)
+    for site in ("tokyo", "london"):
+        assert sites.site(site).group("bank").wait_until(back["sequence"])
+        assert read(bank, "test", site) == read(bank, "ledger", site) == b"first" + bytes(7)
+    shown = bank("log", "show", "bank").text
+    assert "ledger to test, bitmap of" in shown and "ledger at copy #" in shown
+    assert bank("pitc", "create", "end", "-g", "bank", "--wait").code == 0
+
+
+def test_what_does_not_fit(bank):
+    for name, size, block_size in (("small", "64KiB", "4096"), ("coarse", "1MiB", "8192")):
+        assert bank("volume", "create", name, "-g", "bank", "--size", size, "--block-size", block_size).code == 0
+    small = bank("volume", "copy", "ledger", "small", "-g", "bank")
+    assert small.code == 2 and "do not fit" in small.err and "hint: " in small.err
+    coarse = bank("volume", "copy", "ledger", "coarse", "-g", "bank")
+    assert coarse.code == 2 and "8192" in coarse.err
+
+
+def test_without_the_primary_sites_worker(bank, sites, monkeypatch):
+    monkeypatch.setattr(volume_copy, "READ_TIMEOUT", 0.05)
+    assert bank("volume", "create", "test", "-g", "bank", "--size", "1MiB").code == 0
+    sites.stop_site("tokyo")
+    result = bank("volume", "copy", "ledger", "test", "-g", "bank")
+    assert result.code == 3 and "tidelog site run tokyo" in result.err
