@@ -15,6 +15,7 @@ from benchmarks.limits import Way
 from benchmarks.load import Load
 from benchmarks.servers import PRIMARY, SECONDARY, Bench, Servers
 from tidelog.consumers.deployment import RealDeployment, open_store
+from tidelog.consumers.process_settings import set_for_worker
 from tidelog.gateways.exports.loading import import_exports, open_exports
 from tidelog.gateways.exports.writing import write_export
 from tidelog.stores.keys import Keys
@@ -83,7 +84,8 @@ def _measured(bench: Bench, group: str, load: Load, folder: Path) -> list[Row]:
 
 
 def export_seconds(servers: Servers, group: str, place: str) -> float:
-    """In a child: one export, whose copy's digest the site's receipt has computed before."""
+    """In a child: one export in a process set up as the command's is; the site's receipt has the copy's digest."""
+    set_for_worker()
     store = open_store(RealDeployment(servers.config()), PRIMARY, group)
     copy = store.copy(COPY)
     store.digest(copy)
@@ -93,7 +95,8 @@ def export_seconds(servers: Servers, group: str, place: str) -> float:
 
 
 def import_seconds(servers: Servers, place: str) -> float:
-    """In a child: one import into an empty site."""
+    """In a child: one import into an empty site, likewise."""
+    set_for_worker()
     deployment = RealDeployment(servers.config())
     deployment.cluster.list_groups()  # connected before the clock runs
     start = time.perf_counter()

@@ -1,5 +1,5 @@
-"""Settings of a whole process, for one that is a site worker and nothing else: it owns them, the library leaves them
-alone in a user's process.
+"""Settings of a whole process, for one that is a site worker and nothing else, or a command that exports or imports: it
+owns them, the library leaves them alone in a user's process.
 
 Measured with 400 MiB of 4 KiB writes (benchmarks/apply.py): kafka-python receives, joins and cuts in buffers of a whole
 fetch, which glibc gives back to the kernel each time and faults in again. Without that a worker has 20,000 page faults

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tidelog.consumers.process_settings import set_for_worker
 from tidelog.errors import UsageError
 from tidelog.gateways.cli.copy_images import export_image, export_images
 from tidelog.gateways.cli.invocation import Invocation
@@ -40,6 +41,7 @@ def export_copy(
 def _export_avro(
     invocation: Invocation, name: str, group: str, site: str | None, to: str, since: str | None, *, json: bool
 ) -> None:
+    set_for_worker()  # its threads read, write and prove at once
     with opened_store(invocation, group, site) as store:
         copy = store.copy(name)
         elder = None if since is None else store.copy(since)
