@@ -6,7 +6,7 @@ last transaction sets tables and position together. A load that was cut short le
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Self
 
@@ -17,6 +17,7 @@ from tidelog.stores.contents import Block
 from tidelog.stores.erase import ERASING, erase, set_position
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Argument, Command, Keyspace, PositionMoved, Session
+from tidelog.stores.pairs import Pair, copied_pairs
 from tidelog.stores.records import decode_position, encode_copy, encode_position, encode_volume
 from tidelog.stores.state import LOADING
 from tidelog.stores.store import Copy, CopyState, Position
@@ -86,9 +87,9 @@ class BaseLoad:
         if commands:
             self._send(commands)
 
-    def finish(self, copy: Copy) -> Copy:
-        """Sets bitmaps, tables and position: the store is then at the copy, its only one, and still marked as being
-        rebuilt. Returns the copy as the store has it."""
+    def finish(self, copy: Copy, pairs: Mapping[Pair, ChangeBitmap]) -> Copy:
+        """Sets bitmaps, tables, the pairs of volumes as they were at the cut, and position: the store is then at the
+        copy, its only one, and still marked as being rebuilt. Returns the copy as the store has it."""
         keys = self._keys
         for volume in copy.volumes:
             bits = self._named.get(volume.id, ChangeBitmap()).bits
@@ -100,6 +101,10 @@ class BaseLoad:
         commands: list[Command] = [
             (b"HSET", keys.volumes, b"%d" % volume.id, encode_volume(volume)) for volume in copy.volumes
         ]
+        commands += copied_pairs(dict(pairs), 1, keys)
+        for pair, bitmap in pairs.items():
+            commands.append((b"HSET", keys.pairs, keys.pair_field(*pair), b"%d" % copy.sequence))
+            commands.append((b"SET", keys.pair_bitmap(*pair), bytes(bitmap.bits)))
         commands.append((b"HSET", keys.copies, b"1", encode_copy(held)))
         commands.append((b"SET", keys.position, position))
         self._send(commands)

@@ -12,7 +12,7 @@ from tidelog.stores.pairs import Pair, decode_pair, may_differ
 from tidelog.stores.reading import check_formed, check_good
 from tidelog.stores.records import decode_position
 from tidelog.stores.state import READ_TRIES, Tables, present, read_tables
-from tidelog.stores.store import Copy, CopyState
+from tidelog.stores.store import Copy, CopyOrigin, CopyState
 
 
 def read_changes(
@@ -63,7 +63,8 @@ def _first_generation(tables: Tables, source_copy: tuple[int, bytes] | None) -> 
     if source_copy is None:
         return 0
     for copy in tables.copies.values():
-        if (copy.sequence, copy.seal) == source_copy and copy.state is CopyState.FORMED:
+        marked = copy.state is CopyState.FORMED and copy.origin is CopyOrigin.MARKER
+        if marked and (copy.sequence, copy.seal) == source_copy:
             return copy.generation
     if tables.position.head.sequence < source_copy[0]:
         return None

@@ -20,7 +20,7 @@ from tidelog.stores.keyspace import Command
 from tidelog.stores.pairs import Pair, may_differ, pairs_with
 from tidelog.stores.reading import sources
 from tidelog.stores.state import Image
-from tidelog.stores.store import Copy, CopyState
+from tidelog.stores.store import Copy, CopyOrigin, CopyState
 from tidelog.stores.transaction import name_blocks, set_bits
 from tidelog.stores.wire import Argument, Packed, VolumeFormats, copy_format
 
@@ -131,8 +131,10 @@ def _source_copy(event: VolumeCopied, image: Image) -> Copy | None:
     if wanted == (0, bytes(16)):
         return None
     for copy in image.copies.values():
-        # One that is marked while the event is under way is still whole: dropping waits for the event to end.
-        if (copy.sequence, copy.seal) == wanted and (copy.state is CopyState.FORMED or image.position.step):
+        # One that is marked while the event is under way is still whole: dropping waits for the event to end. A copy
+        # by time may have the same identity, but not every site need have it.
+        marked = (copy.sequence, copy.seal, copy.origin) == (*wanted, CopyOrigin.MARKER)
+        if marked and (copy.state is CopyState.FORMED or image.position.step):
             return copy
     raise CopyMissing(
         f"{event.kind} needs the copy of sequence {event.source_copy_sequence}, which this site does not hold",

@@ -12,7 +12,7 @@ from tidelog.gateways.exports.manifest import Manifest, read_manifest
 from tidelog.gateways.exports.place import Place, place_of
 from tidelog.gateways.files import Advance
 from tidelog.stores.image import Store
-from tidelog.stores.store import Copy
+from tidelog.stores.store import Copy, CopyOrigin
 
 Export = tuple[Place, Manifest]
 
@@ -52,6 +52,11 @@ def import_exports(deployment: Deployment, site: str, exports: Sequence[Export],
             f" is ({record.group_id})",
             hint="a group that was made anew is another group, whatever its name",
         )
+    if last.pitc.origin is CopyOrigin.TIME:
+        raise UsageError(
+            f"{exports[-1][0].url} is an export of a copy by time, which may end inside a write batch",
+            hint="a site can begin from a marker's copy; its blocks can be read from this one all the same",
+        )
     for place, manifest in exports:
         check_bytes(place, manifest, advance).check(place)
     store = open_store(deployment, site, last.group, create=True)
@@ -77,7 +82,7 @@ def _load(store: Store, exports: Sequence[Export], advance: Advance) -> Copy:
                     with closing(ahead(read_blocks(place, volume, advance))) as parts:
                         for blocks in parts:
                             base.put(volume.info, blocks)
-        held = base.finish(last.copy_record)
+        held = base.finish(last.copy_record, last.pair_bitmaps)
         if store.verify(held, advance).hex() != last.pitc.digest:
             base.withdraw()
             raise ExportDamaged(

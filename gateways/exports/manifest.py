@@ -1,12 +1,13 @@
 """The manifest of an export: what it is, what is in it, and what a site needs to go on from it.
 
-JSON, so that people can read it; with a checksum of its own, so that an edit shows. Version 1 knows whole copies and
-the blocks named since another; what a later version adds (the bitmaps of volume pairs) raises the number, since who
-does not know it must not import without it.
+JSON, so that people can read it; with a checksum of its own, so that an edit shows. What a later version adds raises
+the number, since who does not know it must not import without it.
 """
 
 import json
-from typing import Annotated, Any
+import zlib
+from base64 import b64decode, b64encode
+from typing import Annotated, Any, Self
 
 from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,8 +18,10 @@ from tidelog.errors import ExportDamaged, InvalidName, UsageError
 from tidelog.gateways.exports.place import Place
 from tidelog.names import check_name
 from tidelog.schemas.volumes import VolumeInfo, valid_block_size, valid_size
+from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.image import Store
-from tidelog.stores.store import Copy
+from tidelog.stores.pairs import Pair
+from tidelog.stores.store import Copy, CopyOrigin
 
 MANIFEST = "manifest.json"
 VERSION = 1
@@ -61,6 +64,20 @@ class ExportedVolume(_Record):
         return VolumeInfo(self.id, self.name, self.size, self.block_size)
 
 
+class ExportedPair(_Record):
+    """Two volumes, by id, that copies had gone between at the cut, and the bitmap of the blocks in which they may have
+    differed: a bit a block, the most significant first, in zlib and base64."""
+
+    source: Annotated[int, Field(gt=0)]
+    target: Annotated[int, Field(gt=0)]
+    bitmap: str
+
+    @classmethod
+    def of(cls, pair: Pair, bitmap: ChangeBitmap) -> Self:
+        """As the store has it."""
+        return cls(source=pair[0], target=pair[1], bitmap=b64encode(zlib.compress(bytes(bitmap.bits))).decode())
+
+
 class CopyIdentity(_Record):
     """Which copy: (group, ``sequence``, ``seal``); the name is a label."""
 
@@ -80,6 +97,7 @@ class ExportedCopy(CopyIdentity):
     cluster_id: str
     blocks_changed: Count
     digest: Hex16
+    origin: CopyOrigin
 
 
 class Manifest(_Record):
@@ -98,6 +116,7 @@ class Manifest(_Record):
     since: CopyIdentity | None
     codec: str
     volumes: tuple[ExportedVolume, ...]
+    pairs: tuple[ExportedPair, ...]
 
     @property
     def copy_record(self) -> Copy:
@@ -115,7 +134,25 @@ class Manifest(_Record):
             writer=bytes.fromhex(pitc.writer),
             offset=pitc.offset,
             cluster_id=pitc.cluster_id,
+            origin=pitc.origin,
         )
+
+    @property
+    def pair_bitmaps(self) -> dict[Pair, ChangeBitmap]:
+        """The pairs, as a store keeps them. Raises `ExportDamaged` for a bitmap that cannot be."""
+        blocks = {volume.id: volume.info.blocks for volume in self.volumes}
+        found = {}
+        for pair in self.pairs:
+            limit = -(-max(blocks.get(pair.source, 0), blocks.get(pair.target, 0)) // 8)
+            unpacker = zlib.decompressobj()
+            try:
+                bits = unpacker.decompress(b64decode(pair.bitmap, validate=True), limit + 1)
+            except (ValueError, zlib.error) as error:
+                raise damaged(self.group, f"the bitmap of a pair does not unpack: {error}") from error
+            if not unpacker.eof or len(bits) > limit:
+                raise damaged(self.group, "the bitmap of a pair goes beyond its volumes")
+            found[pair.source, pair.target] = ChangeBitmap(bits)
+        return found
 
     @property
     def files(self) -> list[tuple[ExportedVolume, ExportedFile]]:
@@ -157,10 +194,12 @@ def describe(
             cluster_id=copy.cluster_id,
             blocks_changed=copy.blocks_changed,
             digest=digest.hex(),
+            origin=copy.origin,
         ),
         since=None if since is None else CopyIdentity(name=since.name, sequence=since.sequence, seal=since.seal.hex()),
         codec=codec,
         volumes=tuple(volumes),
+        pairs=tuple(ExportedPair.of(*found) for found in sorted(store.pairs(copy).items())),
     )
 
 

@@ -141,7 +141,7 @@ EDITS: dict[str, tuple[Callable[[dict[str, object]], None], str]] = {
     "block size": (first_volume(block_size=1000), "cannot have size"),
     "size": (first_volume(size=-1), "cannot have size"),
     "twice": (deeper(lambda document: document["volumes"].append(document["volumes"][0])), "a volume twice"),
-    "unknown field": (deeper(edited(pairs=[])), "pairs"),
+    "unknown field": (deeper(edited(parts=[])), "parts"),
     "a field of another type": (first_volume(id="2"), "volumes.0.id"),
     "no digest": (first_volume(digest="abc"), "volumes.0.digest"),
 }

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.exports.conftest import ignore
 from tests.exports.programs import filled_store, new_store
+from tidelog.clock import wall_us
 from tidelog.consumers.deployment import MemoryDeployment, open_store
 from tidelog.consumers.membership import SoleWorker
 from tidelog.consumers.worker import SiteWorker
@@ -20,6 +21,7 @@ from tidelog.gateways.exports.loading import open_exports
 from tidelog.gateways.exports.manifest import read_manifest
 from tidelog.gateways.exports.place import place_of
 from tidelog.gateways.exports.writing import write_export
+from tidelog.producers.ordering import lead_seconds, order_copy
 from tidelog.testing.readiness import wait_until
 from tidelog.testing.running import RunningDeployment
 
@@ -61,6 +63,50 @@ def test_there_and_back(store, running, deployment, export, bring, place_for, na
     assert view.wait_for(lambda found: {f"{key}/tokyo", f"{key}/osaka"} <= found.keys(), 10)
     receipts = [view.snapshot()[f"{key}/{site}"] for site in ("tokyo", "osaka")]
     assert receipts[0].digest == receipts[1].digest and receipts[0].blocks_changed == receipts[1].blocks_changed
+
+
+def test_a_copy_onto_a_volume_goes_on_after_an_import(store, running, deployment, export, bring, place_for):
+    """The pairs of volumes come along: a site that begins from an export knows in which blocks two may differ, and
+    takes the next, incremental copy like any other site."""
+    opened = running.group("bank")
+    opened.create_volume("target", opened.volume("ledger").size)
+    opened.copy_volume("ledger", "target")
+    opened.mark("paired")
+    opened.flush()
+    assert running.site("tokyo").group("bank").wait_until(opened.session.confirmed.sequence)
+    assert read_pairs(store, "paired")
+    export("paired", place_for("export"))
+    bring(place_for("export"))
+    opened.volume("ledger").write(0, b"changed since")
+    opened.copy_volume("ledger", "target")
+    opened.flush()
+    for site in ("tokyo", "osaka"):
+        assert running.site(site).group("bank").wait_until(opened.session.confirmed.sequence)
+    osaka = open_store(deployment, "osaka", "bank")
+    equal_stores(store, osaka, osaka.copies()[0].sequence)
+    assert read_pairs(osaka, "paired") == read_pairs(store, "paired")
+
+
+def read_pairs(store, name):
+    return store.pairs(store.copy(name))
+
+
+def test_a_copy_by_time_is_no_base(store, running, deployment, export, place_for):
+    """It may end inside a write batch, where no site can go on from."""
+    opened = running.group("bank")
+    lead = lead_seconds(deployment.cluster)
+    order_copy(deployment.cluster, "noon", ["bank"], wall_us() + round((lead + 0.2) * 1_000_000))
+    assert wait_until(lambda: beaten(opened) and "noon" in {copy.name for copy in store.copies()}, timeout_s=30)
+    export("noon", place_for("export"))
+    with pytest.raises(UsageError, match="copy by time"):
+        loading.import_exports(deployment, "osaka", open_exports([place_for("export")], None), ignore)
+
+
+def beaten(opened):
+    """Time passes in the group."""
+    opened.volume("ledger").write(0, b"x")
+    opened.flush()
+    return True
 
 
 def test_a_whole_one_and_what_changed_since(store, running, deployment, export, bring, place_for):

@@ -39,7 +39,7 @@ def load(target: Store, source: Store, name: str):
         for volume in copy.volumes:
             for blocks in contents.blocks(volume, contents.named(volume)):
                 base.put(volume, blocks)
-        held = base.finish(copy)
+        held = base.finish(copy, {})
         assert target.verify(held) == source.verify(copy)
         base.accept()
     return held
@@ -68,7 +68,7 @@ def test_blocks_put_later_win_and_those_without_content_go(keyspace: Keyspace, s
     with store.load_base() as base:
         base.put(volume, [(0, b"old"), (3, b"goes"), (9, b"stays")])
         base.put(volume, [(0, b"new"), (3, b"")])
-        base.finish(copy)
+        base.finish(copy, {})
         base.accept()
     assert store.read(volume, 0, 3) == b"new" and store.read(volume, 3 * BLOCK, 4) == bytes(4)
     assert bitmap_blocks(keyspace, Keys(IDENTITY.group).bitmap(0, volume.id)) == {0, 3, 9}
@@ -82,7 +82,7 @@ def test_nothing_is_served_before_it_is_whole(store: Store, source: Store):
         for read in (lambda: store.read(volume, 0, 1), store.position, store.copies, lambda: store.applier(CLUSTER)):
             with pytest.raises((NeedsRebuild, SiteBehind)):
                 read()
-        held = base.finish(copy)
+        held = base.finish(copy, {})
         for read in (lambda: store.read(volume, 0, 1), lambda: store.read(volume, 0, 1, held)):
             with pytest.raises(SiteBehind):
                 read()
@@ -121,7 +121,7 @@ def test_of_two_loads_the_later_one_goes_on(store: Store, source: Store):
     load(store, source, "two")
     first.put(volume, [(1, b"stale")])
     with first, pytest.raises(StoreUnavailable, match="another process"):
-        first.finish(source.copy("two"))
+        first.finish(source.copy("two"), {})
     assert store.verify(store.copy("two")) == source.verify(source.copy("two"))
 
 
@@ -130,7 +130,7 @@ def test_a_worker_that_was_there_before_applies_nothing_into_a_load(store: Store
     base = store.load_base()
     with pytest.raises(PositionMoved):
         applier.submit(author.log)
-    base.finish(source.copy("two"))
+    base.finish(source.copy("two"), {})
     base.accept()
     base.close()
     apply(store, author)
