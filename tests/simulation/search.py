@@ -15,7 +15,6 @@ WEIGHTS = {
     "write": 16,
     "say": 6,
     "mark": 6,
-    "copy": 5,
     "deliver": 14,
     "land": 6,
     "acknowledge": 6,
@@ -40,6 +39,8 @@ WEIGHTS = {
 }
 _NAMES, _ODDS = list(WEIGHTS), list(WEIGHTS.values())
 LEAST, MOST = 8, 60
+# One schedule in so many copies volumes, too, up to so many times: put in between, so that the others stay as they are.
+COPYING, COPIES = 5, 12
 
 
 def schedule(seed: int) -> list[Op]:
@@ -49,6 +50,10 @@ def schedule(seed: int) -> list[Op]:
     spare = {"truncate"} if seed % 3 else set()
     names = random.choices(_NAMES, _ODDS, k=length)
     drawn = [Op(name, random.randrange(12), random.randrange(12), random.randrange(12)) for name in names]
+    if seed % COPYING == 0:
+        for _ in range(random.randint(1, COPIES)):
+            operation = Op("copy", random.randrange(12), random.randrange(12), random.randrange(12))
+            drawn.insert(random.randint(0, len(drawn)), operation)
     return [op for op in drawn if op.name not in spare]
 
 
