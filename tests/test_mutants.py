@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.mutants import MUTANTS, ROOT, Mutant, caught
+from tests.mutants import ROOT, caught
+from tests.planted import MUTANTS, Mutant
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
