@@ -166,7 +166,9 @@ def test_events_by_hand(lab: Lab, group: Group, wall: Wall) -> None:
     )
     wall.now = end
     again = lab.group(clock=HybridClock(wall))
-    assert again.session.state.copies() == [KnownCopy(copy.sequence, copy.seal, "m", copy.timestamp_us, end, True)]
+    volumes = tuple(again.session.state.volumes)
+    known = KnownCopy(copy.sequence, copy.seal, "m", copy.timestamp_us, volumes, end, True)
+    assert again.session.state.copies() == [known]
     assert held(lab) == (end, True)
     group.volume("v").write(0, b"x")
     with pytest.raises((Fenced, LogDiverged)):
