@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from tidelog.clock import wall_us
-from tidelog.errors import NotFound, TidelogError, Unavailable
+from tidelog.errors import Halted, NotFound, TidelogError, Unavailable
 from tidelog.producers.control import Control
 from tidelog.schemas.control import CopyFormed, copy_key
 from tidelog.stores.digest import DigestEnded, interruptible
@@ -31,6 +31,7 @@ class Receipts:
         self._stopping: Callable[[], bool] = lambda: True  # once closed: whether what is left is left
         self._sent: set[tuple[int, bytes, str]] = set()
         self.error: TidelogError | None = None  # of the last round, for the status
+        self.halt: Halted | None = None  # damage that the last round met: the applying thread ends on it
         self._thread = threading.Thread(target=self._run, name="tidelog-receipts", daemon=True)
         self._thread.start()
 
@@ -60,13 +61,15 @@ class Receipts:
         try:
             with interruptible(ended):
                 self._round(ended)
-            self.error = None
+            self.error = self.halt = None
         except DigestEnded:
             return  # whoever answers next computes it
         except Unavailable as error:
             self.error = error  # tried again after RETRY seconds
+        except Halted as error:
+            self.error = self.halt = error
         except TidelogError as error:
-            self.error = error  # the applying thread meets the same damage and halts
+            self.error = error  # likewise; it may be mended meanwhile
         except Exception as error:  # a thread must not die unseen
             self.error = TidelogError(f"receipts failed: {error!r}", hint="this is a bug in tidelog")
 

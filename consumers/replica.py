@@ -191,6 +191,8 @@ class Replica:
         maintained, unfinished = time.monotonic(), True
         heard: Sequence[CopyOrdered] | None = None
         while not self._stopping.is_set():
+            if receipts.halt is not None:
+                self._halt_with(receipts.halt, store, applier)
             if heard is not self.orders:
                 heard = self.orders
                 self._obey(heard, store, applier)
@@ -215,6 +217,12 @@ class Replica:
                     store.end_rebuild()
                     self._rebuilding = None
         self._head = applier.settle().head
+
+    def _halt_with(self, error: Halted, store: Store, applier: Applier) -> None:
+        """Raises what the receipts met, unless the store was changed meanwhile by whoever rebuilds or rewinds it."""
+        if applier.settle() != store.position():
+            raise PositionMoved("the store was changed while its copies were read")
+        raise error
 
     def _obey(self, orders: Sequence[CopyOrdered], store: Store, applier: Applier) -> None:
         """Has the applier cut what is ordered, and drops what was taken back (it then sees `PositionMoved`)."""

@@ -5,7 +5,7 @@ import pytest
 from tests.consumers.conftest import Lab, until, written
 from tidelog.consumers import receipts as receipts_module
 from tidelog.consumers.replica import State
-from tidelog.errors import CopiesDiffer, SiteBehind
+from tidelog.errors import CopiesDiffer, SiteBehind, StoreDamaged
 from tidelog.schemas.control import CopyFormed, copy_key
 
 
@@ -163,3 +163,18 @@ def test_an_unforeseen_error_shows(lab: Lab, monkeypatch: pytest.MonkeyPatch) ->
     replica = lab.replica()
     error = until(lambda: replica.progress(0).error, "the reason")
     assert "ZeroDivisionError" in error.message and replica.running
+
+
+def test_damage_that_only_the_receipts_meet_is_a_halt(lab: Lab) -> None:
+    """Applying does not read the records of old copies: garbage in one ends the replica all the same."""
+    group = written(lab.group())
+    replica = lab.replica()
+    lab.caught_up()
+    until(lambda: lab.receipt(max(lab.reference().copies)), "the receipts")
+    copies = lab.keyspace().data[b"tidelog:{bank}:copies"]
+    copies[min(copies)] = b"garbage"  # type: ignore[index,call-overload]
+    group.mark("next")
+    until(lambda: not replica.running, "the halt")
+    progress = replica.progress(0)
+    assert progress.state is State.HALTED and isinstance(progress.error, StoreDamaged)
+    assert progress.error.hint.endswith("tidelog site rebuild osaka --group bank")
