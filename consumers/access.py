@@ -77,6 +77,9 @@ def read_group(name: str, deployment: Deployment) -> tuple[GroupState, Head]:
     try:
         vouched = _vouched(deployment, primary, name, log.cluster_id) if primary is not None else None
         return read_state(log, deployment.cluster.codec(record), record.group_id, timeout, vouched=vouched)
+    except TidelogError as error:
+        error.at_site(primary or "NAME", name)
+        raise
     finally:
         log.close()
 
@@ -103,7 +106,7 @@ def _open(
         )
     except BaseException as error:  # Ctrl-C, too, must not leave connections behind
         if isinstance(error, TidelogError):
-            error.group = error.group or name
+            error.at_site(site, name)
         read_side.close()
         log.close()
         raise

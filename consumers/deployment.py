@@ -11,6 +11,7 @@ from tidelog.producers.cluster import Cluster, KafkaCluster, MemoryCluster
 from tidelog.stores.image import Store
 from tidelog.stores.keyspace import Keyspace
 from tidelog.stores.memory import MemoryKeyspace
+from tidelog.stores.placing import placed
 from tidelog.stores.redis_keyspace import RedisKeyspace
 from tidelog.stores.store import Identity
 
@@ -87,7 +88,8 @@ def open_store(deployment: Deployment, site: str, group: str, *, create: bool = 
     identity = Identity(group, record.group_id, site)
     keyspace = deployment.keyspace(site, group)
     try:
-        return Store.create(keyspace, identity) if create else Store.open(keyspace, identity)
+        with placed(identity):
+            return Store.create(keyspace, identity) if create else Store.open(keyspace, identity)
     except BaseException:
         keyspace.close()
         raise

@@ -16,7 +16,8 @@ class SiteReadSide:
     have made it when the group is opened."""
 
     def __init__(self, deployment: Deployment, site: str, group: str) -> None:
-        self._deployment, self._site, self._group = deployment, site, group
+        self.site = site
+        self._deployment, self._group = deployment, group
         self._store: Store | None = None
         self._known: dict[int, VolumeInfo] = {}
 
@@ -63,7 +64,7 @@ class SiteReadSide:
     def _opened(self) -> Store | None:
         if self._store is None:
             try:
-                self._store = open_store(self._deployment, self._site, self._group)
+                self._store = open_store(self._deployment, self.site, self._group)
             except NotFound:
                 return None
         return self._store

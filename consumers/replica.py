@@ -15,7 +15,7 @@ from typing import Protocol
 from tidelog.consumers.fetcher import Fetcher, Run
 from tidelog.consumers.orders import taken_back, wanted
 from tidelog.consumers.receipts import Receipts
-from tidelog.errors import REBUILD, Halted, LogDiverged, NeedsRebuild, TidelogError, Unavailable
+from tidelog.errors import IMPORT, REBUILD, Halted, LogDiverged, NeedsRebuild, TidelogError, Unavailable
 from tidelog.producers.control import Control
 from tidelog.producers.follower import Follower, Skipped
 from tidelog.producers.log import Log
@@ -145,6 +145,7 @@ class Replica:
             except PositionMoved:
                 self._state = State.STARTING  # read everything anew; whoever moved it may be ahead of us
             except Unavailable as error:
+                error.at_site(self._site, self.group)
                 self._state, self._error = State.STARTING, error
             except TidelogError as error:
                 self._halt(error)
@@ -258,6 +259,6 @@ def check_history(log: Log, follower: Follower, cluster_id: str) -> None:
             f"the log begins at offset {bounds.start}, and the next event needed is at {head.next_offset}",
             sequence=head.sequence,
             offset=head.next_offset,
-            hint=f"the log was trimmed past this site; rebuild it with: {REBUILD}",
+            hint=f"the log was trimmed past this site, so that no rebuild can start from it; {IMPORT}",
         )
     follower.check_head()

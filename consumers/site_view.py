@@ -12,6 +12,7 @@ from tidelog.producers.volume_file import VolumeFile
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.diff import VolumeDiff, diff
 from tidelog.stores.image import Store
+from tidelog.stores.placing import placed
 from tidelog.stores.store import Copy, Position
 
 
@@ -85,7 +86,8 @@ class CopyView:
         From change bitmaps alone: a block counts if an event named it; with ``exact`` contents are compared. Raises
         `UsageError` if ``elder`` is not the elder one, `NotFound` if either is dropped meanwhile.
         """
-        return diff(self._store.contents(elder.info), self._store.contents(self.info), exact=exact)
+        with placed(self._store.identity):
+            return diff(self._store.contents(elder.info), self._store.contents(self.info), exact=exact)
 
 
 class SiteGroup:

@@ -67,6 +67,8 @@ class Confirmations:
 
     def fail(self, error: TidelogError) -> None:
         """Ends the session with its first error; whoever waits is woken."""
+        if isinstance(error, LogDiverged):  # its hint is for a site
+            error.hint = "the log is not the one that this session has written to; see: tidelog status"
         with self._changed:
             if self.error is None:
                 self.error = error

@@ -122,7 +122,7 @@ class PartitionConsumer:
             return error
         bounds = self.bounds(self._config.kafka.request_timeout)
         if self.position < bounds.start:
-            hint = "rebuild this site from a copy or another site"
+            hint = "the log was trimmed; who needs what is gone begins from an export: tidelog pitc import"
             return NeedsRebuild(f"{self._topic} starts at offset {bounds.start}", hint=hint, offset=self.position)
         hint = "the topic was truncated or made anew"
         return LogDiverged(f"{self._topic} ends at offset {bounds.end}", hint=hint, offset=self.position)

@@ -23,6 +23,10 @@ _ASK_AGAIN = 0.002
 class ReadSide(Protocol):
     """A site's image of a group, for reading: a store, seen from the writer."""
 
+    @property
+    def site(self) -> str:
+        """Whose image it is."""
+
     def read(self, volume: VolumeInfo, offset: int, length: int) -> tuple[bytes, int]:
         """``length`` bytes, and a sequence up to which they are complete: what came later may or may not be in them,
         so the writer lays its own writes after that sequence over them. Zeros where the site does not know the volume,
@@ -142,9 +146,9 @@ class Volume:
                 return bytes(data)
             if time.monotonic() > deadline:
                 raise SiteBehind(
-                    f"the site has applied sequence {sequence}, and reading needs {session.overlay.needs(self.id)}",
+                    f"site {side.site} has applied sequence {sequence}, and reading needs {session.overlay.needs(self.id)}",
                     group=self._group.name,
-                    hint="is its worker running? Start it with: tidelog site run SITE",
+                    hint=f"is its worker running? Start it with: tidelog site run {side.site}",
                 )
             time.sleep(_ASK_AGAIN)
 

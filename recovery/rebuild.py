@@ -93,7 +93,8 @@ class RebuildReport:
             raise CopiesDiffer(
                 f"after the rebuild of site {self.site} these copies differ from their receipts: {names}",
                 group=self.group,
-                hint="compare with: tidelog pitc verify; one of the sites, or the log, is damaged",
+                hint="one of the sites, or the log, is damaged; compare with: "
+                f"tidelog pitc verify {differing[0].name} --group {self.group}",
             )
 
 

@@ -6,7 +6,7 @@ from tidelog.clock import wall_us
 from tidelog.consumers.catalogue import standing_of
 from tidelog.consumers.deployment import Deployment, find_site, open_store
 from tidelog.consumers.replica import State
-from tidelog.errors import NeedsRebuild, NotFound, StoreDamaged
+from tidelog.errors import IMPORT, NeedsRebuild, NotFound, StoreDamaged
 from tidelog.producers.log import Bounds, Log
 from tidelog.recovery.head import find_head, first_event
 from tidelog.schemas.control import GroupCreated
@@ -106,12 +106,14 @@ def plan_rebuild(found: Survey, *, from_scratch: bool = False) -> RebuildPlan:
     """
     if found.bounds.start > 0 or found.first_sequence not in (None, 1):
         first = f", with sequence {found.first_sequence}" if found.first_sequence is not None else ""
-        raise NeedsRebuild(
+        refusal = NeedsRebuild(
             f"the log begins at offset {found.bounds.start}{first}, and a rebuild needs it from sequence 1",
             group=found.record.group,
             offset=found.bounds.start,
-            hint="a log that was trimmed cannot rebuild a site by itself; nothing was erased",
+            hint=f"a log that was trimmed cannot rebuild a site by itself; nothing was erased. Else {IMPORT}",
         )
+        refusal.at_site(found.site, found.record.group)
+        raise refusal
     store = found.store
     replaying = store is not None and store.sequence is not None and store.rebuilding not in (None, ERASING)
     resumed = replaying and not from_scratch

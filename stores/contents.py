@@ -8,8 +8,9 @@ from tidelog.stores.digest import block_digest, digest_bytes
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace
 from tidelog.stores.named import named_between, windows
+from tidelog.stores.placing import placing
 from tidelog.stores.reading import CopyReader
-from tidelog.stores.store import Copy
+from tidelog.stores.store import Copy, Identity
 
 # Read at once: enough that round trips do not count, and not more than a processor's cache holds on its way to a file
 # (``python -m benchmarks --only export``).
@@ -19,16 +20,17 @@ WINDOW_BYTES = 1 << 20
 Block = tuple[int, bytes]
 
 
+@placing
 class CopyContents:
     """A copy's blocks. From `Store.contents`.
 
     Every method raises `NotFound` when the copy is dropped meanwhile, `SiteBehind` while the site is being rebuilt.
     """
 
-    def __init__(self, keyspace: Keyspace, keys: Keys, copy: Copy) -> None:
-        self.copy = copy
+    def __init__(self, keyspace: Keyspace, identity: Identity, copy: Copy) -> None:
+        self.identity, self.copy = identity, copy
         self._keyspace = keyspace
-        self._keys = keys
+        self._keys = Keys(identity.group)
 
     def named(self, volume: VolumeInfo, elder: Copy | None = None) -> ChangeBitmap:
         """The blocks of a volume that events have named between ``elder`` (None: the beginning) and this copy."""

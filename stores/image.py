@@ -19,6 +19,7 @@ from tidelog.stores.erase import erase
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace, PositionMoved
 from tidelog.stores.pairs import Pair
+from tidelog.stores.placing import placing
 from tidelog.stores.reading import CopyReader, LiveReader
 from tidelog.stores.records import FORMAT, decode_copy, decode_position, encode_copy, encode_position
 from tidelog.stores.state import present, read_tables
@@ -29,6 +30,7 @@ _MARK_TRIES = 1000
 _IDENTITY_FIELDS = (b"group", b"group_id", b"site", b"format")
 
 
+@placing
 class Store:
     """One group at one site, on a `Keyspace`. Thread-safe (an applier is not).
 
@@ -198,11 +200,11 @@ class Store:
     def stream(self, volume: VolumeInfo, copy: Copy, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The bytes of a volume in ``copy``, in parts of at most 4 MiB; for any length in bounded memory."""
         reader = CopyReader(self._keyspace, self._keys, volume, copy)
-        return reader.stream(offset, reader.volume.size - offset if length is None else length)
+        yield from reader.stream(offset, reader.volume.size - offset if length is None else length)
 
     def contents(self, copy: Copy) -> CopyContents:
         """The copy's blocks, for whoever reads many of them."""
-        return CopyContents(self._keyspace, self._keys, copy)
+        return CopyContents(self._keyspace, self.identity, copy)
 
     def load_base(self) -> BaseLoad:
         """Makes this empty store ready to take a copy from elsewhere as its base; see `BaseLoad` for what is raised."""
@@ -250,7 +252,7 @@ class Store:
         """Empties the store in bounded steps, yielding the number of keys deleted so far; at the end it stands at the
         origin. Cut short, it leaves no position (`NeedsRebuild`): run it again. Appliers see `PositionMoved`."""
         start = Position(origin(self.identity.group_id), "", 0, 0)
-        return erase(self._keyspace, self._keys, encode_position(start))
+        yield from erase(self._keyspace, self._keys, encode_position(start))
 
     def _elders(self, copy: Copy) -> list[Copy]:
         """The formed copies before ``copy``, oldest first. Raises `NotFound` if it is not formed itself."""

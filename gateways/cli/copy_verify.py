@@ -51,9 +51,15 @@ def verify_copy(invocation: Invocation, name: str, group: str, sites: list[str] 
         raise CopiesDiffer(
             f"the sites' copies {name} are not all what they were{where}",
             group=group,
-            hint="rebuild the damaged site from the log: tidelog site rebuild",
+            hint=_way_out(broken, group),
         )
     return OK if all(one.problem is None for one in found) else DEGRADED
+
+
+def _way_out(broken: list[str], group: str) -> str:
+    if not broken:
+        return f"a site applied the log differently; rebuild the wrong one: tidelog site rebuild NAME --group {group}"
+    return "rebuild from the log: " + "; ".join(f"tidelog site rebuild {site} --group {group}" for site in broken)
 
 
 def _verify_at(invocation: Invocation, name: str, group: str, site: str) -> Verified:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from tidelog.consumers.deployment import open_store
-from tidelog.errors import ConfigError, NotFound, OutOfBounds, TidelogError
+from tidelog.errors import ConfigError, NotFound, OutOfBounds
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import size_text
 from tidelog.gateways.cli.progress import LARGE_BYTES, byte_bar
@@ -26,9 +26,6 @@ def opened_store(invocation: Invocation, group: str, site: str | None) -> Iterat
     store = open_store(invocation.deployment, chosen, group)
     try:
         yield store
-    except TidelogError as error:
-        error.at_site(chosen, group)
-        raise
     finally:
         store.close()
 

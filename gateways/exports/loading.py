@@ -12,6 +12,7 @@ from tidelog.gateways.exports.manifest import Manifest, read_manifest
 from tidelog.gateways.exports.place import Place, place_of
 from tidelog.gateways.files import Advance
 from tidelog.stores.image import Store
+from tidelog.stores.placing import placed
 from tidelog.stores.store import Copy, CopyOrigin
 
 Export = tuple[Place, Manifest]
@@ -75,7 +76,7 @@ def work(exports: Sequence[Export]) -> int:
 def _load(store: Store, exports: Sequence[Export], advance: Advance) -> Copy:
     place, last = exports[-1]
     kept = {volume.id for volume in last.volumes}
-    with store.load_base() as base:
+    with placed(store.identity), store.load_base() as base:
         for place, manifest in exports:
             for volume in manifest.volumes:
                 if volume.id in kept:  # else it was deleted since

@@ -31,10 +31,13 @@
 A message says what happened and where; ``hint`` says what to do about it.
 """
 
+import re
 from typing import ClassVar
 
 # For hints: `TidelogError.at_site` knows which site and group.
 REBUILD = "tidelog site rebuild SITE --group GROUP"
+# Where the log no longer reaches back far enough for a rebuild. An import wants a store in which nothing was applied.
+IMPORT = "empty the store (its keys tidelog:{GROUP}:*) and bring an export back: tidelog pitc import PLACE --site SITE"
 
 
 class TidelogError(Exception):
@@ -62,11 +65,12 @@ class TidelogError(Exception):
             self.add_note(f"hint: {hint}")  # so that a traceback shows it, too
 
     def at_site(self, site: str, group: str) -> None:
-        """Fills in ``SITE`` and ``GROUP`` in the hint; for whoever knows in which store it happened."""
+        """Fills in the words ``SITE`` and ``GROUP`` in the hint; for whoever knows in which store it happened."""
         self.group = self.group or group
-        hint = self.hint.replace("SITE", site).replace("GROUP", group)
-        if hint != self.hint:
-            self.hint, self.__notes__ = hint, [f"hint: {hint}"]
+        names = {"SITE": site, "GROUP": group}
+        before, self.hint = self.hint, re.sub(r"\b(SITE|GROUP)\b", lambda found: names[found[0]], self.hint)
+        notes = getattr(self, "__notes__", [])
+        notes[:] = [f"hint: {self.hint}" if note == f"hint: {before}" else note for note in notes]
 
     @property
     def where(self) -> str:

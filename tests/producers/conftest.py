@@ -53,6 +53,7 @@ class LaggingSite:
         self._log = log
         self.applied = 0
         self.extra = 0  # how many sequences newer than it says its data may be
+        self.site = "tokyo"
         self.on_read: Callable[[], None] = lambda: None
 
     def read(self, volume: VolumeInfo, offset: int, length: int) -> tuple[bytes, int]:

@@ -26,7 +26,7 @@ policies = st.builds(
 def copy(minutes: float, sequence: int, name: str = "", **protection: object) -> KnownCopy:
     """A copy so long after `START`; scheduled unless it has a name."""
     time_us = microseconds(START + timedelta(minutes=minutes))
-    return KnownCopy(sequence, b"s" * 16, name or scheduled_name(time_us), time_us, **protection)  # type: ignore[arg-type]
+    return KnownCopy(sequence, b"s" * 16, name or scheduled_name(time_us), time_us, (), **protection)  # type: ignore[arg-type]
 
 
 @st.composite
@@ -140,5 +140,5 @@ def test_weeks_are_those_of_iso() -> None:
 @pytest.mark.parametrize("now", [0, microseconds(START), NEVER])
 def test_a_timestamp_beyond_any_calendar_is_a_time_all_the_same(now: int) -> None:
     """An event's timestamp may be any number: the plan never fails."""
-    copies = [KnownCopy(2, b"s" * 16, "auto-20261125t180000z", NEVER), KnownCopy(3, b"s" * 16, "x", NEVER + 1)]
+    copies = [KnownCopy(2, b"s" * 16, "auto-20261125t180000z", NEVER, ()), KnownCopy(3, b"s" * 16, "x", NEVER + 1, ())]
     assert dropped(plan_retention(copies, KeepConfig(hourly=1), now)) == set()
