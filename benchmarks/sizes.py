@@ -17,6 +17,7 @@ from tidelog.stores.records import decode_position
 from tidelog.testing.child import DIE_WITH_PARENT
 
 RSS_MAX_MIB = 150
+_SMALL_WRITES = (128, 16)  # bytes; what their numbers take once decoded outweighs their data
 _SMALL_ROUND = Load(4096, 2560, 64 * MIB)  # 10 MiB
 _LARGE_ROUND = Load(4096, 25_600, 64 * MIB)  # 100 MiB; a small volume, so that Redis stays small
 
@@ -43,7 +44,18 @@ def worker_memory(bench: Bench) -> list[Row]:
     backlog = rounds * _LARGE_ROUND.payload / 1e9
     note = f"peak resident memory of `tidelog site run`; {small:.0f} MiB with a backlog of 10 MB; one run each"
     name = f"worker, memory with a backlog of {backlog:.1f} GB"
-    return [bounded(name, "MiB", [large], RSS_MAX_MIB, at_most(1), note)]
+    return [
+        bounded(name, "MiB", [large], RSS_MAX_MIB, at_most(1), note),
+        *(_memory_of_small_writes(bench, size) for size in _SMALL_WRITES),
+    ]
+
+
+def _memory_of_small_writes(bench: Bench, size: int) -> Row:
+    """The same with a backlog of small writes."""
+    load, rounds = Load(size, 400_000, 64 * MIB), bench.sized(20, 1)
+    peak = _peak_mib(bench, load, rounds)
+    name = f"worker, memory with a backlog of {rounds * load.count / 1e6:.1f} M writes of {size} B"
+    return bounded(name, "MiB", [peak], RSS_MAX_MIB, at_most(1), "peak resident memory of `tidelog site run`; one run")
 
 
 def _peak_mib(bench: Bench, load: Load, rounds: int) -> float:

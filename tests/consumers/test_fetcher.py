@@ -1,13 +1,14 @@
 """The reading half of a replica: what is judged is queued in order, in bounded memory, and then the error."""
 
 import threading
+import tracemalloc
 from itertools import chain
 
 import pytest
 
 from tests.consumers.conftest import KIB, Lab, until, written
 from tests.producers.author import following, put
-from tidelog.consumers.fetcher import Fetcher
+from tidelog.consumers.fetcher import Fetcher, decoded_bytes
 from tidelog.errors import CorruptEvent, LogDiverged, LogUnavailable
 from tidelog.producers.follower import Follower
 from tidelog.schemas.chain import origin
@@ -40,6 +41,31 @@ def test_memory_does_not_grow_with_the_backlog(lab: Lab) -> None:
     assert taken(fetcher) == list(range(62))
     assert fetcher.empty and fetcher._size == 0
     fetcher.close()
+
+
+@pytest.mark.parametrize("size", [16, 128, 4 * KIB])
+def test_the_queue_counts_what_events_take_in_memory(lab: Lab, size: int) -> None:
+    """Decoded, small writes take several times their bytes in the log."""
+    group = lab.group()
+    volume = group.create_volume("v", 64 * KIB)
+    for index in range(128 * KIB // size):
+        volume.write(index * size % (64 * KIB), b"x" * size)
+    group.flush()
+    record = max(lab.log._records, key=lambda record: len(record.value))
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        event = lab.codec.decode(record.value)
+        taken_bytes = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    counted = decoded_bytes(event, len(record.value))
+    assert taken_bytes <= counted
+    if size <= 128:
+        assert taken_bytes > 1.3 * len(record.value)
+    run = fetcher_of(lab).take(1.0)
+    assert run is not None
+    assert run.size >= counted
 
 
 def test_a_full_queue_does_not_hold_up_the_end(lab: Lab) -> None:
