@@ -39,27 +39,30 @@ def show(
         raise UsageError("--from and --offset exclude each other")
     invocation = of(context)
     records = judged_records(invocation.deployment.cluster, group, follow=follow)
-    wanted = (judged for judged in records if _wanted(judged, from_sequence, offset))
+    wanted = (judged for judged in records if judged is None or _wanted(judged, from_sequence, offset))
     if json:
-        for judged in islice(wanted, limit):
-            emit_json_line(invocation, as_json(judged, data=data))
+        for found in islice(filter(None, wanted), limit):
+            emit_json_line(invocation, as_json(found, data=data))
         return
-    lines = (as_text(judged, data=data) for judged in wanted) if heartbeats else _folded(wanted, data=data)
+    each = (as_text(judged, data=data) for judged in wanted if judged is not None)
+    lines = each if heartbeats else _folded(wanted, data=data)
     for line in islice(lines, limit):
         invocation.out.print(line, soft_wrap=True)
 
 
-def _folded(records: Iterable[Judged], *, data: bool) -> Iterator[Text]:
-    """A line for each record, but one for all heartbeats in a row: an idle log is mostly those."""
+def _folded(records: Iterable[Judged | None], *, data: bool) -> Iterator[Text]:
+    """A line for each record, but one for all heartbeats in a row: an idle log is mostly those. A row ends where the
+    next record is still to come (None): while a log is followed nothing is held back."""
     row: tuple[Judged, Judged, int] | None = None  # the first and last of the heartbeats in a row, and how many
     for judged in records:
-        if counts_as_heartbeat(judged):
+        if judged is not None and counts_as_heartbeat(judged):
             row = (row[0], judged, row[2] + 1) if row else (judged, judged, 1)
             continue
         if row:
             yield heartbeats_text(*row)
             row = None
-        yield as_text(judged, data=data)
+        if judged is not None:
+            yield as_text(judged, data=data)
     if row:
         yield heartbeats_text(*row)
 

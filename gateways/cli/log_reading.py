@@ -54,8 +54,9 @@ class Judged:
     trusted: bool
 
 
-def judged_records(cluster: Cluster, group: str, *, follow: bool) -> Iterator[Judged]:
-    """Every record that the log holds now, in order; with ``follow`` also those that come.
+def judged_records(cluster: Cluster, group: str, *, follow: bool) -> Iterator[Judged | None]:
+    """Every record that the log holds now, in order; with ``follow`` also those that come. None where the next one is
+    still to come: what was put off so far should be shown.
 
     The log is folded from its start, since a verdict rests on everything before it.
     """
@@ -70,6 +71,7 @@ def judged_records(cluster: Cluster, group: str, *, follow: bool) -> Iterator[Ju
             for found in reader.records(bounds.end, _TIMEOUT):
                 yield judging.take(found)
             while follow:
+                yield None
                 yield from map(judging.take, _polled(reader))
         finally:
             reader.close()

@@ -1,13 +1,16 @@
 """`tidelog log show`: every record with its verdict, behind a bad one too."""
 
 import json
+import re
 
 import pytest
+
+from tests.producers import author
 
 from tidelog.consumers.access import open_group
 from tidelog.producers.opening import open_session
 from tidelog.schemas.chain import Head
-from tidelog.schemas.events import Marker
+from tidelog.schemas.events import Heartbeat, Marker
 from tidelog.testing.readiness import wait_until
 
 
@@ -45,6 +48,46 @@ def test_heartbeats_in_a_row_are_one_line_for_people(bank, deployment):
     assert "of them in" in line and "Marker" in folded[folded.index(line) + 1]
     each = [line for line in bank("log", "show", "bank", "--heartbeats").text.splitlines() if "Heartbeat" in line]
     assert len(each) == sum(found["kind"] == "Heartbeat" for found in lines(bank)) > 1
+
+
+def idle(log, deployment, rounds):
+    """Records: an opening, and then markers, each with so many heartbeats behind it."""
+    record = deployment.cluster.find_group("bank")
+    codec = deployment.cluster.codec(record)
+    session = open_session(log, codec, record.group_id, deployment.config.writer)
+    head = session.confirmed
+    session.abandon()
+    for number, heartbeats in enumerate(rounds):
+        for kind, extra in [(Marker, {"name": f"m{number}"}), *[(Heartbeat, {})] * heartbeats]:
+            head = author.put(log, author.following(kind, head, **extra), codec)
+
+
+def shapes(text):
+    """What each line is, and of how many."""
+    found = [re.search(r"(Marker|Heartbeat)(?:  (\d+) of them)?", line) for line in text.splitlines()]
+    return [(match[1], int(match[2] or 1)) for match in found if match]
+
+
+def test_a_row_of_heartbeats_is_one_of_the_lines(bank, log, deployment):
+    """For --limit, before and behind it; --offset may lie inside one."""
+    begin = log.bounds().end + 1
+    idle(log, deployment, (3, 2))
+    folded = [("Marker", 1), ("Heartbeat", 3), ("Marker", 1), ("Heartbeat", 2)]
+    for limit in range(1, 5):
+        assert shapes(bank("log", "show", "bank", "--offset", str(begin), "-n", str(limit)).text) == folded[:limit]
+    assert shapes(bank("log", "show", "bank", "--offset", str(begin + 2)).text) == [("Heartbeat", 2), *folded[2:]]
+    shown = bank("log", "show", "bank", "--offset", str(begin), "-n", "3", "--heartbeats")
+    assert shapes(shown.text) == [("Marker", 1), ("Heartbeat", 1), ("Heartbeat", 1)]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_following_holds_no_line_back(bank, log, deployment, limit):
+    """A row at the log's end is shown although nothing ends it; a limit that is reached ends the command."""
+    begin = log.bounds().end + 1
+    idle(log, deployment, (0, 3))
+    shown = bank("log", "show", "bank", "--offset", str(begin), "--follow", "--limit", str(limit))
+    assert shown.code == 0
+    assert shapes(shown.text) == [("Marker", 1), ("Marker", 1), ("Heartbeat", 3)][:limit]
 
 
 def test_programs_see_every_field(bank):
