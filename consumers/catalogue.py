@@ -97,8 +97,10 @@ class SiteStanding:
 
     @property
     def well(self) -> bool:
-        """Whether a worker is there and at work or up to date."""
-        return self.status is not None and not self.silent and self.state in ("STREAMING", "REPLAYING", "STARTING")
+        """Whether a worker is there and at work or up to date, and reports nothing that is in its way."""
+        if self.status is None or self.silent or self.status.reason:
+            return False
+        return self.state in ("STREAMING", "REPLAYING", "STARTING")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tidelog.consumers.deployment import open_store
+from tidelog.errors import StoreUnavailable
 from tidelog.schemas.control import SiteStatus, status_key
 from tidelog.testing.readiness import wait_until
 
@@ -55,6 +56,25 @@ def test_a_halted_site_has_its_own_exit_code_and_says_what_to_do(bank, deploymen
     assert wait_until(lambda: bank("status").code == 4, timeout_s=10)
     shown = bank("site", "status", "osaka")
     assert shown.code == 4 and "HALTED" in shown.text and "CorruptEvent" in shown.text and "hint" in shown.text
+
+
+def test_a_site_whose_redis_is_down_is_degraded(bank, sites, deployment, monkeypatch):
+    """Its worker is alive and tries again, but the site gets no further."""
+    assert wait_until(lambda: bank("status").code == 0, timeout_s=10)
+    real = deployment.keyspace
+
+    def down(site, group):
+        if site == "osaka":
+            raise StoreUnavailable("Redis does not answer")
+        return real(site, group)
+
+    sites.stop_site("osaka")
+    monkeypatch.setattr(deployment, "keyspace", down)
+    sites.site("osaka")
+    assert wait_until(lambda: state_of(bank) == "STARTING", timeout_s=10)
+    for command in (("status",), ("site", "status", "osaka")):
+        shown = bank(*command)
+        assert shown.code == 3 and "StoreUnavailable: Redis does not answer" in shown.text
 
 
 def test_a_rebuild_needs_a_confirmation(bank):
