@@ -16,6 +16,7 @@ import fcntl
 import json
 import os
 import select
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -35,13 +36,16 @@ REDIS_PORT = int(os.environ.get("STACK_REDIS_PORT", "6381"))
 FOLDER = Path(os.environ.get("STACK_DIR") or Path(__file__).parents[1] / ".cache" / "stack").absolute()
 RECORDS = FOLDER / "servers.json"
 CONFIG = FOLDER / "tidelog.toml"
+TIDELOG = Path(sys.executable).with_name("tidelog")
 NEXT = """\
-next, with `export TIDELOG_CONFIG={config}`:
-  tidelog group create bank
-  tidelog site run tokyo &        # and osaka, london
-  tidelog volume create ledger --group bank --size 1MiB
-  echo hello | tidelog volume write ledger --group bank
-  tidelog pitc create first --group bank --wait && tidelog pitc list --group bank"""
+next:
+  export TIDELOG_CONFIG={config}
+  {tidelog} group create bank
+  for site in {sites}; do {tidelog} site run $site & done
+  {tidelog} volume create notes --group bank --size 1MiB
+  echo hello | {tidelog} volume write notes --group bank
+  {tidelog} pitc create first --group bank --wait && {tidelog} pitc list --group bank
+Python code finds the configuration by TIDELOG_CONFIG too: tidelog.open_group("bank")"""
 STOP_TIMEOUT_S = 20.0
 KILL_TIMEOUT_S = 10.0
 
@@ -98,7 +102,8 @@ def up() -> int:
     print("the stack is up" if missing else "the stack is already up")
     _print_servers(records)
     print(f"  configuration: {CONFIG}")
-    print(NEXT.format(config=CONFIG))
+    names = {"config": CONFIG, "tidelog": TIDELOG}
+    print(NEXT.format(sites=" ".join(SITES), **{name: shlex.quote(str(path)) for name, path in names.items()}))
     return 0
 
 
@@ -110,6 +115,9 @@ def down() -> int:
         _forget(name)
     CONFIG.unlink(missing_ok=True)
     print("the stack is down" if records else "the stack was not up")
+    workers = _workers()
+    if workers:
+        print(f"workers of it still run, and wait for it; they end with: kill {' '.join(map(str, workers))}")
     return 0
 
 
@@ -175,6 +183,20 @@ def _print_servers(records: dict[str, Record]) -> None:
         else:
             state = "does not run"
         print(f"  {name:<8}{state}")
+
+
+def _workers() -> list[int]:
+    """The processes of this user that run a site's worker with the stack's configuration."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # ended meanwhile, or another user's
+            command = process.joinpath("cmdline").read_bytes()
+            said = (command + process.joinpath("environ").read_bytes()).split(b"\0")
+            if b"\0site\0run\0" in command and {os.fsencode(CONFIG), b"TIDELOG_CONFIG=" + os.fsencode(CONFIG)} & {
+                *said
+            }:
+                found.append(int(process.name))
+    return sorted(found)
 
 
 def _record(server: OwnServer) -> Record:

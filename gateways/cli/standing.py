@@ -81,8 +81,8 @@ def _observed(standing: GroupStanding, event: Event | None, now_us: int, alive_u
 
 
 def exit_code(sites: Iterable[SiteStanding], alarms: Iterable[str] = ()) -> int:
-    """3 for an alarm, else 4 for a site that has halted, else 3 for one that is silent, unknown or stopped, or whose worker
-    reports what is in its way."""
+    """3 for an alarm, else 4 for a site that has halted, else 3 for one that is silent, unknown or stopped, or whose
+    worker reports what is in its way."""
     if any(True for _ in alarms):
         return DEGRADED
     sites = tuple(sites)

