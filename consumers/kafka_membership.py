@@ -17,7 +17,7 @@ from tidelog.errors import LogUnavailable
 from tidelog.producers.kafka_clients import close_quietly, open_consumer
 
 _POLL_MS = 500
-_CLOSE_TIMEOUT = 10.0
+_CLOSE_TIMEOUT = 3.0  # a poll takes half a second, unless there is no coordinator to be found
 
 
 class KafkaMembership:

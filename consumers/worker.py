@@ -18,6 +18,9 @@ from tidelog.schemas.control import CopyOrdered, GroupCreated, SiteStatus, statu
 from tidelog.stores.image import Store
 
 LEAVE_TIMEOUT = 30.0
+# Kafka is asked for so long each time, and a worker that has had no answer leaves after so long: what a replica still
+# waits for then is Kafka, and its store is at a whole event. So a worker ends within some 10 s when Kafka is gone.
+ASK_TIMEOUT = 5.0
 
 
 class SiteWorker:
@@ -49,11 +52,16 @@ class SiteWorker:
         return {name: replica for name, (replica, _) in tuple(self._replicas.items())}
 
     def stop(self) -> None:
-        """Asks `run` to end; returns at once."""
+        """Asks `run` to end, and the replicas at once, since `run` may be waiting for Kafka; returns at once."""
         self._stopping.set()
+        for replica in self.replicas.values():
+            replica.ask_to_stop()
 
     def run(self) -> None:
-        """Serves until `stop`. Kafka out of reach is waited out; the replicas go on from their positions."""
+        """Serves until `stop`. Kafka out of reach is waited out; the replicas go on from their positions.
+
+        After `stop` it returns when each replica has ended its transaction; within some 10 s if Kafka is gone.
+        """
         membership: Membership | None = None
         interval = self._deployment.config.worker.status_interval
         try:
@@ -70,7 +78,7 @@ class SiteWorker:
             self._leave(membership)
 
     def _round(self, membership: Membership) -> None:
-        view = self._deployment.cluster.control.snapshot()
+        view = self._deployment.cluster.control.snapshot(ASK_TIMEOUT)
         there = {record.group: record for record in view.values() if isinstance(record, GroupCreated)}
         wanted = {name: record for name, record in there.items() if not self._only or name in self._only}
         owned = membership.owned({name: record.topic for name, record in wanted.items()})
@@ -82,8 +90,10 @@ class SiteWorker:
         for name, (replica, record) in self._replicas.items():
             if (orders := orders_of(view, name)) != replica.orders:
                 replica.orders = orders
-            status = self.statuses[name] = self._status(name, replica)
-            self._deployment.cluster.control.publish(status)
+            if self._stopping.is_set():
+                return
+            status = self.statuses[name] = self._status(name, replica, self._end_offset(name))
+            self._deployment.cluster.control.publish(status, ASK_TIMEOUT)
             offsets[record.topic] = status.offset + 1
         membership.commit(offsets)
 
@@ -155,7 +165,7 @@ class SiteWorker:
         replicas = [self._replicas[name][0] for name in names]
         for replica in replicas:
             replica.ask_to_stop()
-        deadline = time.monotonic() + LEAVE_TIMEOUT
+        deadline = time.monotonic() + (LEAVE_TIMEOUT if self.unreachable is None else ASK_TIMEOUT)
         for replica in replicas:
             replica.stop(max(0.0, deadline - time.monotonic()))
 
@@ -170,8 +180,8 @@ class SiteWorker:
         if log is not None:
             log.close()
 
-    def _status(self, name: str, replica: Replica) -> SiteStatus:
-        before, end = self._ends.get(name), self._end_offset(name)
+    def _status(self, name: str, replica: Replica, end: int) -> SiteStatus:
+        before = self._ends.get(name)
         self._ends[name] = end
         progress = replica.progress(end if before is None else before)
         head, error = progress.head, progress.error
@@ -198,7 +208,7 @@ class SiteWorker:
         try:
             if name not in self._logs:
                 self._logs[name] = self._deployment.cluster.log(self._replicas[name][1])
-            return self._logs[name].bounds().end
+            return self._logs[name].bounds(ASK_TIMEOUT).end
         except TidelogError:
             return self._ends.get(name, 0)  # the replica meets the same, and says so
 
@@ -207,8 +217,10 @@ class SiteWorker:
         self._stop_replicas(replicas)
         try:
             for name, (replica, _) in replicas.items():
-                if replica.progress(0).state is State.STOPPED:
-                    self._deployment.cluster.control.publish(self._status(name, replica), timeout=3.0)
+                if replica.progress(0).state is State.STOPPED and self.unreachable is None:
+                    end = max(self._ends.get(name, 0), replica.progress(0).head.next_offset)  # Kafka is not asked again
+                    status = self._status(name, replica, end)
+                    self._deployment.cluster.control.publish(status, timeout=3.0)
         except Unavailable as error:
             self.unreachable = error  # the status then ages, which tells the same
         finally:

@@ -42,10 +42,10 @@ class KafkaLog:
         finally:
             close_quietly(admin)
 
-    def bounds(self) -> Bounds:
+    def bounds(self, timeout: float | None = None) -> Bounds:
         """See `Log`."""
         with self._lock:
-            return self._looking().bounds(self._timeout)
+            return self._looking().bounds(self._timeout if timeout is None else timeout)
 
     def record_at(self, offset: int) -> Record | None:
         """See `Log`. One fetch and one question for the end, on a connection that is kept."""

@@ -94,8 +94,9 @@ class Log(Protocol):
         """Raises `ConfigError`, naming the rule, unless the topic keeps the rules of DESIGN section 3; `NotFound` if
         there is none; `LogUnavailable`."""
 
-    def bounds(self) -> Bounds:
-        """Start and end now. Raises `LogUnavailable`."""
+    def bounds(self, timeout: float | None = None) -> Bounds:
+        """Start and end now. Raises `LogUnavailable`; each of the two is waited for ``timeout`` seconds, by default as
+        long as for any request."""
 
     def record_at(self, offset: int) -> Record | None:
         """The record at exactly this offset; None if there is none. Raises `LogUnavailable`."""

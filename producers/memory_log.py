@@ -48,7 +48,7 @@ class MemoryLog:
         """Always well, unless it is cut off."""
         self._answer()
 
-    def bounds(self) -> Bounds:
+    def bounds(self, timeout: float | None = None) -> Bounds:  # noqa: ARG002
         """See `Log`."""
         with self._changed:
             self._answer()

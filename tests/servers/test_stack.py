@@ -113,7 +113,7 @@ def test_what_up_prints_can_be_typed_as_it_stands(environment: dict[str, str], t
         for pid in workers:
             os.kill(pid, signal.SIGTERM)
     assert code == 0 and len(workers) == 3
-    assert wait_until(lambda: all(map(has_ended, identities)), timeout_s=60)
+    assert wait_until(lambda: all(map(has_ended, identities)), timeout_s=30)
 
 
 def test_an_activated_environment_does_not_change_the_redis(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_down_spares_a_process_that_got_a_recorded_number(environment: dict[str,
 def test_an_interrupted_up_leaves_no_process(environment: dict[str, str], tmp_path: Path) -> None:
     records = tmp_path / "servers.json"
     up = subprocess.Popen([sys.executable, str(STACK), "up"], env=environment, stderr=subprocess.PIPE, text=True)
-    assert wait_until(lambda: records.exists() and "tokyo" in records.read_text(), timeout_s=60)
+    assert wait_until(lambda: records.exists() and "tokyo" in records.read_text(), timeout_s=30)
     code, output = stack("status", environment)
     assert (code, "another stack command runs" in output) == (1, True)
     up.send_signal(signal.SIGTERM)

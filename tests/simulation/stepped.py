@@ -118,7 +118,7 @@ class SteppedLog(MemoryLog):
         """What is in the log: offsets and records."""
         return [(record.offset, record.value) for record in self._records]
 
-    def bounds(self) -> Bounds:
+    def bounds(self, timeout: float | None = None) -> Bounds:  # noqa: ARG002
         pause()
         bounds = super().bounds()
         pause()
