@@ -57,7 +57,7 @@ class MarkedCopy:
                 f"no receipt for copy {self.name} from {missing} within {timeout:g} s",
                 group=self.group,
                 sequence=self.sequence,
-                hint="see: tidelog status",
+                hint=f"has a worker of {' or '.join(sorted(wanted - receipts.keys()))} ever run? see: tidelog status",
             )
         digests = {receipt.digest for receipt in receipts.values()}
         if len(digests) > 1:
