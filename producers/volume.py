@@ -145,8 +145,9 @@ class Volume:
                 session.overlay.prune(sequence)
                 return bytes(data)
             if time.monotonic() > deadline:
+                needed = session.overlay.needs(self.id)
                 raise SiteBehind(
-                    f"site {side.site} has applied sequence {sequence}, and reading needs {session.overlay.needs(self.id)}",
+                    f"site {side.site} has applied sequence {sequence}, and reading needs {needed}",
                     group=self._group.name,
                     hint=f"is its worker running? Start it with: tidelog site run {side.site}",
                 )
