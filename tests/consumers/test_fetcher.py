@@ -3,6 +3,7 @@
 import threading
 import tracemalloc
 from itertools import chain
+from statistics import median
 
 import pytest
 
@@ -52,13 +53,16 @@ def test_the_queue_counts_what_events_take_in_memory(lab: Lab, size: int) -> Non
         volume.write(index * size % (64 * KIB), b"x" * size)
     group.flush()
     record = max(lab.log._records, key=lambda record: len(record.value))
+    events, tried = [], []
     tracemalloc.start()
     try:
-        before, _ = tracemalloc.get_traced_memory()
-        event = lab.codec.decode(record.value)
-        taken_bytes = tracemalloc.get_traced_memory()[0] - before
+        for _ in range(15):  # other threads of this process take and give back, too
+            before, _ = tracemalloc.get_traced_memory()
+            events.append(lab.codec.decode(record.value))
+            tried.append(tracemalloc.get_traced_memory()[0] - before)
     finally:
         tracemalloc.stop()
+    taken_bytes, event = median(tried), events[0]
     counted = decoded_bytes(event, len(record.value))
     assert taken_bytes <= counted
     if size <= 128:
