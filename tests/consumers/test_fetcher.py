@@ -67,9 +67,10 @@ def test_the_queue_counts_what_events_take_in_memory(lab: Lab, size: int) -> Non
     assert taken_bytes <= counted
     if size <= 128:
         assert taken_bytes > 1.3 * len(record.value)
-    run = fetcher_of(lab).take(1.0)
-    assert run is not None
-    assert run.size >= counted
+    fetcher = fetcher_of(lab)
+    run = fetcher.take(1.0)
+    assert run is not None and run.size >= counted
+    fetcher.close()
 
 
 def test_a_full_queue_does_not_hold_up_the_end(lab: Lab) -> None:
