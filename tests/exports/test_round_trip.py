@@ -22,6 +22,7 @@ from tidelog.gateways.exports.manifest import read_manifest
 from tidelog.gateways.exports.place import place_of
 from tidelog.gateways.exports.writing import write_export
 from tidelog.producers.ordering import lead_seconds, order_copy
+from tidelog.schemas.control import copy_key
 from tidelog.testing.readiness import wait_until
 from tidelog.testing.running import RunningDeployment
 
@@ -59,9 +60,9 @@ def test_there_and_back(store, running, deployment, export, bring, place_for, na
     assert running.site("osaka").group("bank").wait_until(store.position().head.sequence)
     equal_stores(store, osaka, held.sequence)
     view = deployment.cluster.control
-    key = f"copy/bank/{held.sequence}/{held.name}"
-    assert view.wait_for(lambda found: {f"{key}/tokyo", f"{key}/osaka"} <= found.keys(), 10)
-    receipts = [view.snapshot()[f"{key}/{site}"] for site in ("tokyo", "osaka")]
+    keys = [copy_key("bank", held.sequence, held.name, site) for site in ("tokyo", "osaka")]
+    assert view.wait_for(lambda found: {*keys} <= found.keys(), 10)
+    receipts = [view.snapshot()[key] for key in keys]
     assert receipts[0].digest == receipts[1].digest and receipts[0].blocks_changed == receipts[1].blocks_changed
 
 
