@@ -44,9 +44,15 @@ def order(
     ahead = (at_us - given.ordered_us) / 1_000_000
     invocation.say(f"ordered copy {name} of {', '.join(groups)} at {iso(at_us)}, {ahead:.1f} s from now")
     if wait:
-        cluster.control.wait_for(lambda view: _named(view, name, sites).complete, max(0.0, ahead) + seconds)
+        # What is waited for may be asked of a view that has not even got to the command yet.
+        cluster.control.wait_for(
+            lambda view: any(found.complete for found in _named(view, name, sites)), max(0.0, ahead) + seconds
+        )
     view = cluster.control.snapshot()
-    found = _named(view, name, sites)
+    named = _named(view, name, sites)
+    if not named:
+        raise NotFound(f"copy {name} was taken back meanwhile")
+    found = named[0]
     if json:
         emit_json(invocation, _as_json(view, found))
     else:
@@ -72,11 +78,9 @@ def cancel(invocation: Invocation, name: str) -> None:
     invocation.say(f"copy {name} of {order.groups} is taken back; each site drops it when it hears of this")
 
 
-def _named(view: ControlView, name: str, sites: list[str]) -> OrderedSet:
-    for found in ordered_sets(view, sites):
-        if found.order.name == name:
-            return found
-    raise NotFound(f"copy {name} was taken back meanwhile")
+def _named(view: ControlView, name: str, sites: list[str]) -> list[OrderedSet]:
+    """The command of that name, if the view has it."""
+    return [found for found in ordered_sets(view, sites) if found.order.name == name]
 
 
 def _print(invocation: Invocation, view: ControlView, sets: list[OrderedSet]) -> None:

@@ -35,6 +35,20 @@ def test_one_time_over_two_groups(bank, sites, beating, deployment):
         beating.create_volume("v", "64KiB")
 
 
+def test_waiting_begins_before_the_command_is_read_back(bank, beating, deployment, monkeypatch):
+    """On Kafka the view that is waited on may not have got to the command yet."""
+    control, asked = deployment.cluster.control, []
+    wait_for = control.wait_for
+
+    def late(predicate, timeout):
+        asked.append(predicate({}))
+        return wait_for(predicate, timeout)
+
+    monkeypatch.setattr(control, "wait_for", late)
+    assert bank("pitc", "create", "noon", "-g", "bank", "--in", "500ms", "--wait").code == 0
+    assert asked[0] is False and beating.name == "bank"
+
+
 def test_a_time_that_nobody_reaches(bank):
     """Without a writer the group's time stands still: the command says who has not answered, and 3."""
     done = bank("pitc", "create", "noon", "-g", "bank", "--in", "500ms", "--wait", "--timeout", "300ms")
