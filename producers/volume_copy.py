@@ -58,10 +58,11 @@ def copy_volume(group: "Group", source: str, target: str, copy: str | None) -> V
     deadline = time.monotonic() + READ_TIMEOUT
     while (copied := try_copy(group, source, target, copy)) is None:
         if time.monotonic() > deadline:
+            site, sequence = group.read_side.site, session.confirmed.sequence
             raise SiteBehind(
-                f"the site has not applied what a copy needs to know, of the events up to {session.confirmed.sequence}",
+                f"site {site} has not applied what a copy needs to know, of the events up to {sequence}",
                 group=group.name,
-                hint="is its worker running? Start it with: tidelog site run SITE",
+                hint=f"is its worker running? Start it with: tidelog site run {site}",
             )
         time.sleep(_ASK_AGAIN)
     session.flush()
