@@ -3,7 +3,7 @@
 The seal is BLAKE3, cut to 128 bits, of all bytes before it, keyed if the group has a key. It is the record's last
 field, a fixed of 16 bytes, so it is always the last 16 bytes of a message. Every byte of a log is sealed once and
 checked at each site: 256 KiB take BLAKE3 41 us, SHA-256 174, blake2b 318 (``python tests/schemas/measure.py``), and
-applying went from 0.98 of H to 1.26 by that alone (``python -m benchmarks --only apply-4k``).
+applying went from 0.95 of H to 1.16 by that (``python -m benchmarks --only apply-4k``, one run each).
 
 An event has one encoding: bytes that Avro would read as the same event (a number with leading zeros, an array in two
 blocks) are `CorruptEvent`. Most events go through fastavro; a `WriteBatch` is put together here, since its arrays
