@@ -138,17 +138,7 @@ def bulk_write_seconds(servers: Servers, load: Load, call: str, count: int) -> f
     keys = [b"limit:%d" % (offset // BLOCK) for offset in offsets]
     client = servers.client(SECONDARY)
     client.ping()
-    start = time.perf_counter()
-    for at in range(0, len(keys), count):
-        blocks = dict(zip(keys[at : at + count], data[at : at + count], strict=True))
-        if call == "mset":
-            client.mset(blocks)
-        else:
-            with client.pipeline(transaction=True) as transaction:
-                transaction.mset(blocks)
-                transaction.set("position", at)
-                transaction.execute()
-    return time.perf_counter() - start
+    return limits.seconds_to_write(client, keys, data, call, count)
 
 
 def _empty(servers: Servers) -> None:

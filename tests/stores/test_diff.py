@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_lab import IDENTITY, Author, Model, apply
+from store_programs import carried_out
 
 from tidelog.errors import NotFound, SiteBehind, UsageError
 from tidelog.schemas.events import Discard, VolumeDeleted, VolumeResized
@@ -110,22 +111,7 @@ steps = st.one_of(
 @given(st.lists(steps, max_size=25))
 def test_what_is_named_contains_what_differs(program) -> None:
     """Whatever was written, shrunk, cut and dropped: by bitmaps contains by contents, which is exactly the model's."""
-    author, size = Author(), 12
-    number = author.create("v", size * BLOCK)
-    made = [author.mark()]
-    for kind, one, two in program:
-        if kind == "write" and one < size:
-            author.write((number, one * BLOCK, two))
-        elif kind == "discard" and one + two <= size:
-            author.add(Discard, volume=number, offset=one * BLOCK, length=two * BLOCK)
-        elif kind == "resize" and one != size:
-            size = one
-            author.add(VolumeResized, volume=number, size=size * BLOCK)
-        elif kind == "cut":
-            made.append(author.mark())
-        elif kind == "drop" and one < len(made):
-            author.drop(made.pop(one))
-    author.mark()
+    author = carried_out(program)
     store = Store.create(MemoryKeyspace(), IDENTITY)
     apply(store, author)
     model = Model()
@@ -138,7 +124,7 @@ def test_what_is_named_contains_what_differs(program) -> None:
                 set(found[0].blocks.blocks()) if (found := diff(*pair, exact=exact)) else set()
                 for exact in (False, True)
             )
-            before, after = (model.copies[copy.sequence][1].volumes[number][1] for copy in (elder, newer))
+            before, after = (model.copies[copy.sequence][1].volumes[elder.volumes[0].id][1] for copy in (elder, newer))
             differing = {
                 block
                 for block in range(12)
