@@ -11,6 +11,9 @@ from tidelog.stores.reading import check_formed, check_good
 from tidelog.stores.state import READ_TRIES, present
 from tidelog.stores.store import Copy
 
+# The longest span of `windows`, in units of ``blocks_max``: some KiB of each generation's bitmap, read at once.
+SPAN_WINDOWS = 64
+
 
 def named_between(
     keyspace: Keyspace, keys: Keys, volume: int, elder: Copy | None, copy: Copy, *, while_rebuilding: bool = False
@@ -46,10 +49,21 @@ def named_between(
 
 
 def windows(named: ChangeBitmap, blocks_max: int) -> Iterator[tuple[int, ChangeBitmap]]:
-    """``named`` cut into spans of ``blocks_max`` blocks, a multiple of 8: the first block of each span that has any,
-    and the span's own bitmap, whose block 0 that is."""
+    """``named`` cut into spans with at most ``blocks_max`` blocks set: the first block of each span that has any, and
+    the span's own bitmap, whose block 0 that is. Spans begin at multiples of ``blocks_max``, itself one of 8, and grow
+    while few blocks are set: a read of a thousand blocks takes as many round trips wherever they lie.
+    """
+    begun = end = count = 0
     for base in range(0, len(named.bits) * 8, blocks_max):
         low, high = byte_range(base, base + blocks_max)
-        part = ChangeBitmap(named.bits[low:high])
-        if part.count:
-            yield base, part
+        more = int.from_bytes(named.bits[low:high]).bit_count()
+        if not more:
+            continue
+        if count and (count + more > blocks_max or base + blocks_max - begun > SPAN_WINDOWS * blocks_max):
+            yield begun, ChangeBitmap(named.bits[begun >> 3 : end])
+            count = 0
+        if not count:
+            begun = base
+        end, count = high, count + more
+    if count:
+        yield begun, ChangeBitmap(named.bits[begun >> 3 : end])

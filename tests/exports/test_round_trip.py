@@ -139,6 +139,7 @@ def test_exports_must_follow_each_other(export, folder_for):
 def test_many_files_a_volume(export, bring, folder_for, store, monkeypatch):
     monkeypatch.setattr(blocks, "FILE_BYTES", 1)
     monkeypatch.setattr("tidelog.stores.contents.WINDOW_BYTES", 16 * 4096)
+    monkeypatch.setattr("tidelog.stores.named.SPAN_WINDOWS", 1)
     manifest = export("one", folder_for("export"))
     (ledger,) = (volume for volume in manifest.volumes if volume.name == "ledger")
     assert [file.name for file in ledger.files] == ["ledger.0000.avro", "ledger.0001.avro", "ledger.0002.avro"]
