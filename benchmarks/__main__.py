@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import apply, copies, exports, latency, publish, sizes, volume_copies
+from benchmarks import apply, copies, exports, latency, publish, sizes, upkeep, volume_copies
 from benchmarks.arithmetic import Row
 from benchmarks.report import print_rows, write_json
 from benchmarks.servers import Bench, started
@@ -23,8 +23,12 @@ BENCHMARKS: dict[str, Callable[[Bench], list[Row]]] = {
     "flush": latency.flush,
     "visible": latency.visible,
     "cut": copies.cut,
+    "cut-flat": copies.cut_flat,
     "copies-held": copies.held,
     "copy-memory": copies.memory,
+    "digest": upkeep.digest,
+    "scattered": upkeep.scattered,
+    "drop": upkeep.drop,
     "export": exports.exports,
     "log-bytes": sizes.log_bytes,
     "volume-copy": volume_copies.wire,

@@ -14,9 +14,13 @@ from benchmarks.limits import allocator_bytes
 from benchmarks.load import Load, Writes
 from benchmarks.servers import PRIMARY, Bench, Servers
 from tidelog.schemas.events import Event
+from tidelog.stores.transaction import Limits
 
 SMALL, LARGE = 1_000, 1_000_000
 HELD = 16
+HELD_MANY = 64
+# The most small writes that share a transaction: what keeps Redis longest, so what a cut may have to wait for.
+BEHIND_WRITES = Limits().writes_max
 
 
 def cut(bench: Bench) -> list[Row]:
@@ -54,6 +58,47 @@ def cut_times(servers: Servers, large: int, pairs: int, cuts: int) -> dict[str, 
                 held[side].append(marker)
                 if len(held[side]) > HELD:
                     feed.drop(held[side].pop(0))
+        if turn:
+            for side in feeds:
+                found[side].append(times[side])
+    for feed in feeds.values():
+        feed.close()
+    return found
+
+
+def cut_flat(bench: Bench) -> list[Row]:
+    """The time of a cut with many copies held beside that with one; and of a cut that waits behind the transaction
+    which takes Redis longest, from the moment at which the marker is planned."""
+    bench.empty_redis()
+    found = in_child(cut_times_held, bench.servers, bench.pairs, bench.sized(200, 50))
+    bench.empty_redis()
+    typical = {side: [1000 * median(times) for times in found[side]] for side in found}
+    worst = [1000 * percentile(times, 99) for times in found["behind"]]
+    note = f"{len(found['one'][0])} cuts a side and pair, 100 blocks changed before each; the store alone"
+    name = f"cut of a copy behind {BEHIND_WRITES:,} writes of 128 B, p99"
+    return [
+        paired(f"cut of a copy, {HELD_MANY} held / 1 held", "ms", typical["many"], typical["one"], at_most(1.2), note),
+        bounded(name, "ms", worst, 5, at_most(1), f"median {median(typical['behind']):.1f} ms"),
+    ]
+
+
+def cut_times_held(servers: Servers, pairs: int, cuts: int) -> dict[str, list[list[float]]]:
+    """In a child: seconds of each cut, by side and pair."""
+    held_by = {"one": 1, "many": HELD_MANY, "behind": 1}
+    feeds = {side: Feed(servers, side, PRIMARY, 8 * BEHIND_WRITES) for side in held_by}
+    markers = {side: [feed.cut() for _ in range(held_by[side])] for side, feed in feeds.items()}
+    found: dict[str, list[list[float]]] = {side: [] for side in feeds}
+    for turn in range(pairs + 1):
+        times: dict[str, list[float]] = {side: [] for side in feeds}
+        for _ in range(cuts):
+            for side, feed in feeds.items():
+                feed.write(feed.some(100), 16)
+                if side == "behind":
+                    feed.write(feed.some(BEHIND_WRITES), 128, settle=False)
+                start = time.perf_counter()
+                markers[side].append(feed.cut())
+                times[side].append(time.perf_counter() - start)
+                feed.drop(markers[side].pop(0))
         if turn:
             for side in feeds:
                 found[side].append(times[side])

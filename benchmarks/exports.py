@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
+import redis
+
 from benchmarks import limits, ours
 from benchmarks.arithmetic import MIB, Row, alternate, at_least, paired
 from benchmarks.child import in_child
@@ -116,8 +118,16 @@ def bulk_read_seconds(servers: Servers, group: str, load: Load, call: str, count
     keys = [key_of % block for block in range(load.volume_bytes // BLOCK)]
     client = servers.client()
     client.ping()
-    size = 0
     start = time.perf_counter()
+    size = read_in_bulk(client, keys, call, count)
+    took = time.perf_counter() - start
+    assert size == load.volume_bytes, "every block of the volume is there"
+    return took
+
+
+def read_in_bulk(client: "redis.Redis", keys: list[bytes], call: str, count: int) -> int:
+    """Every value, thrown away; how many bytes there were. ``call`` and ``count`` as `bulk_read_ways` gives them."""
+    size = 0
     for at in range(0, len(keys), count):
         if call == "mget":
             found = client.mget(keys[at : at + count])
@@ -127,9 +137,7 @@ def bulk_read_seconds(servers: Servers, group: str, load: Load, call: str, count
                     pipeline.get(key)
                 found = pipeline.execute()
         size += sum(map(len, found))
-    took = time.perf_counter() - start
-    assert size == load.volume_bytes, "every block of the volume is there"
-    return took
+    return size
 
 
 def bulk_write_seconds(servers: Servers, load: Load, call: str, count: int) -> float:

@@ -8,10 +8,12 @@ from benchmarks.servers import Servers
 from tidelog.consumers.deployment import RealDeployment
 from tidelog.schemas.chain import origin
 from tidelog.schemas.events import CopyDropped, Event, Marker, VolumeCreated, WriteBatch
+from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.image import Store
-from tidelog.stores.store import Identity
+from tidelog.stores.store import Copy, Identity
 
 BLOCK = 4096
+VOLUME = "data"
 _WRITES_A_BATCH = 4096
 _BYTES_A_BATCH = 256 * 1024
 
@@ -22,15 +24,15 @@ class Feed:
     def __init__(self, servers: Servers, group: str, site: str, blocks: int) -> None:
         identity = Identity(group, str(uuid.uuid4()), site)
         deployment = RealDeployment(servers.config())
-        self._store = Store.create(deployment.keyspace(site, group), identity)
-        self._applier = self._store.applier("cluster")
+        self.store = Store.create(deployment.keyspace(site, group), identity)
+        self._applier = self.store.applier("cluster")
         self._head = origin(identity.group_id)
         self._chance = random.Random(1)
-        self._volume = self._apply(VolumeCreated, name="data", size=blocks * BLOCK, block_size=BLOCK)
+        self._volume = self._apply(VolumeCreated, name=VOLUME, size=blocks * BLOCK, block_size=BLOCK)
         self.blocks = blocks
 
-    def write(self, blocks: Sequence[int], size: int) -> None:
-        """``size`` random bytes at the beginning of each of these blocks, settled."""
+    def write(self, blocks: Sequence[int], size: int, *, settle: bool = True) -> None:
+        """``size`` random bytes at the beginning of each of these blocks, settled unless told otherwise."""
         count = min(_WRITES_A_BATCH, max(1, _BYTES_A_BATCH // size))
         for at in range(0, len(blocks), count):
             some = blocks[at : at + count]
@@ -38,6 +40,7 @@ class Feed:
             self._apply(
                 WriteBatch,
                 timestamp_us=first + len(some) - 1,
+                settle=settle,
                 volumes=[self._volume.sequence] * len(some),
                 offsets=[block * BLOCK for block in some],
                 lengths=[size] * len(some),
@@ -48,6 +51,14 @@ class Feed:
     def cut(self) -> Event:
         """A marker, settled: the copy is there."""
         return self._apply(Marker, name=f"copy-{self._head.sequence}")
+
+    def copy(self, marker: Event) -> Copy:
+        """The copy of that marker."""
+        return self.store.copy(f"#{marker.sequence}")
+
+    @property
+    def volume(self) -> VolumeInfo:
+        return self.store.volume(VOLUME)
 
     def drop(self, marker: Event) -> None:
         """Drops the copy of that marker, and does all that follows from it."""
@@ -62,9 +73,11 @@ class Feed:
     def close(self) -> None:
         """Lets go of Redis; the data stay."""
         self._applier.close()
-        self._store.close()
+        self.store.close()
 
-    def _apply(self, kind: type[Event], timestamp_us: int | None = None, **fields: object) -> Event:
+    def _apply(
+        self, kind: type[Event], timestamp_us: int | None = None, settle: bool = True, **fields: object
+    ) -> Event:
         event = kind(
             epoch=0,
             writer=self._head.writer,
@@ -75,6 +88,7 @@ class Feed:
             **fields,
         )
         self._applier.submit([(event, self._head.offset + 1)])
-        self._applier.settle()
+        if settle:
+            self._applier.settle()
         self._head = self._head.after(event, self._head.offset + 1)
         return event

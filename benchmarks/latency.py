@@ -98,8 +98,15 @@ def visible(bench: Bench) -> list[Row]:
 
 def _ours(bench: Bench, load: Load) -> list[float]:
     group = bench.new_group()
+    _, latencies = until_visible(bench, group, load)
+    bench.drop(bench.topic_of(group))
+    return latencies
+
+
+def until_visible(bench: Bench, group: str, load: Load, drop: str = "") -> tuple[list[float], list[float]]:
+    """When each event of `write_paced` was due (monotonic), and seconds from then until the secondary showed it."""
     with (
-        Child(write_paced, bench.servers, group, load, RATE) as writer,
+        Child(write_paced, bench.servers, group, load, RATE, drop) as writer,
         Child(ours.serve, bench.servers, group, SECONDARY) as worker,
     ):
         writer.hear()
@@ -108,14 +115,14 @@ def _ours(bench: Bench, load: Load) -> list[float]:
             observer.hear()
             writer.say()
             first, due = writer.result()
-            observer.say(first + load.count)
+            last = first + len(due)
+            observer.say(last)
             seen = observer.result()
         worker.say()
         said = worker.result()
-    bench.drop(bench.topic_of(group))
-    if seen[-1][1] < first + load.count:
-        raise TimeoutError(f"the secondary shows {seen[-1][1]} of {first + load.count}; its replica: {said}")
-    return _latencies_of(due, first, seen)
+    if seen[-1][1] < last:
+        raise TimeoutError(f"the secondary shows {seen[-1][1]} of {last}; its replica: {said}")
+    return due, _latencies_of(due, first, seen)
 
 
 def _by_hand(bench: Bench, load: Load) -> list[float]:
@@ -143,9 +150,9 @@ def _latencies_of(due: list[float], first: int, seen: "ours.Samples") -> list[fl
     return [seen[bisect_left(reached, first + 1 + index)][0] - moment for index, moment in enumerate(due)]
 
 
-def write_paced(servers: Servers, group: str, load: Load, per_second: int) -> tuple[int, list[float]]:
+def write_paced(servers: Servers, group: str, load: Load, per_second: int, drop: str = "") -> tuple[int, list[float]]:
     """In a child: writes at a fixed rate, whatever the answers; the sequence before the first write, and the times
-    (monotonic) at which each was due."""
+    (monotonic) at which each was due. Half-way it drops the copy ``drop``, an event like them."""
     offsets, data = load.writes()
     with tidelog.open_group(group, servers.config()) as opened:
         volume = opened.create_volume(ours.VOLUME, load.volume_bytes)
@@ -153,12 +160,17 @@ def write_paced(servers: Servers, group: str, load: Load, per_second: int) -> tu
         await_word()
         start = time.monotonic() + 0.1
         due = [start + index / per_second for index in range(load.count)]
+        half = load.count // 2
         for index, moment in enumerate(due):
             time.sleep(max(0.0, moment - time.monotonic()))
+            if drop and index == half:
+                opened.drop_copy(drop)
             volume.write(offsets[index], data[index])
+        if drop:
+            due.insert(half, due[half])
         opened.flush()
         # Writes of 2 ms apart leave no room for a heartbeat between them.
-        return opened.session.confirmed.sequence - load.count, due
+        return opened.session.confirmed.sequence - len(due), due
 
 
 def observe(servers: Servers, site: str, key: bytes, ours: bool) -> "ours.Samples":
