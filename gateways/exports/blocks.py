@@ -26,8 +26,10 @@ from tidelog.gateways.files import Advance
 from tidelog.schemas.volumes import MAX_BLOCKS, VolumeInfo
 from tidelog.stores.contents import Block
 
-# Of content in one file: while one is written, the one before is read again and proved.
-FILE_BYTES = 64 << 20
+# Of content in one file: a sixteenth of the volume's within these bounds. While one is written, the one before is read
+# again and proved, and the proof of the last has nothing beside it.
+FILE_BYTES_MIN, FILE_BYTES_MAX = 4 << 20, 64 << 20
+FILES = 16
 CODEC = "zstandard"
 _LEVEL = 1
 _SYNC_SIZE = 16
@@ -56,14 +58,15 @@ def schema() -> dict[str, Any]:
 
 
 def write_blocks(
-    place: Place, volume: VolumeInfo, blocks: Iterable[list[Block]], about: dict[str, str], advance: Advance
+    place: Place, volume: VolumeInfo, blocks: Iterable[list[Block]], about: dict[str, str], count: int, advance: Advance
 ) -> Generator[Written, None, None]:
-    """Writes a volume's blocks, which come ascending, into as many files as they take, and yields each when it is
-    whole; none if there are none.
+    """Writes a volume's blocks, at most ``count`` and ascending, into as many files as they take, and yields each when
+    it is whole; none if there are none.
 
     ``about`` goes into each file's metadata, so that one that has lost its manifest still says what it is. ``advance``
     is told of bytes of content.
     """
+    file_bytes = min(FILE_BYTES_MAX, max(FILE_BYTES_MIN, count * volume.block_size // FILES))
     parts = iter(blocks)
     part = next(parts, None)
     index = 0
@@ -74,19 +77,19 @@ def write_blocks(
             sync = os.urandom(_SYNC_SIZE)
             metadata = about | {"tidelog.volume": volume.name, "tidelog.file": str(index)}
             fastavro.writer(cast("BinaryIO", out), schema(), (), CODEC, metadata=metadata, sync_marker=sync)
-            count = size = last = 0
-            while part is not None and size < FILE_BYTES:
+            written = size = last = 0
+            while part is not None and size < file_bytes:
                 content = _encoded(part)
                 packed = zstd.compress(content, _LEVEL)
                 out.write(_long(len(part)) + _long(len(packed)))  # a container's block: count, bytes, sync marker
                 out.write(packed)
                 out.write(sync)
-                count += len(part)
+                written += len(part)
                 size += len(content)
                 advance(sum(len(block[1]) for block in part))
                 last = part[-1][0]
                 part = next(parts, None)
-        yield Written(name, out.size, out.checksum, count, last)
+        yield Written(name, out.size, out.checksum, written, last)
         index += 1
 
 

@@ -67,7 +67,7 @@ def _export_volume(
     # Closed here, not some time: elsewhere than on this machine a file that is closed is a file that is there.
     with (
         closing(ahead(blocks)) as parts,
-        closing(write_blocks(place, volume, parts, about, advance)) as files,
+        closing(write_blocks(place, volume, parts, about, named.count, advance)) as files,
     ):
         proved = _proved(place, volume, files)
     total = digest_bytes(int(file.digest, 16) for file in proved)

@@ -50,7 +50,7 @@ def test_apaches_avro_reads_what_was_written(tmp_path: Path) -> None:
     blocks = [(number, chance.randbytes(size)) for number, size in zip(numbers, lengths, strict=True)]
     volume = VolumeInfo(7, "ledger", 1 << 48, 65536)
     written = list(
-        write_blocks(Place("x", str(tmp_path)), volume, iter([blocks[:5], blocks[5:]]), {"about": "it"}, ignore)
+        write_blocks(Place("x", str(tmp_path)), volume, iter([blocks[:5], blocks[5:]]), {"about": "it"}, 11, ignore)
     )
     assert [(file.name, file.blocks, file.last) for file in written] == [("ledger.0000.avro", 11, (1 << 32) - 1)]
     metadata, found = by_apache(tmp_path / "ledger.0000.avro")

@@ -93,7 +93,8 @@ def test_a_failure_elsewhere_leaves_nothing(error):
 def test_a_file_that_was_being_written_elsewhere_is_not_left(export, monkeypatch):
     """The proof of the first file fails while the third is open: closing it later would make it appear."""
     url = f"memory://{uuid.uuid4().hex}/export"
-    monkeypatch.setattr(blocks, "FILE_BYTES", 1)
+    monkeypatch.setattr(blocks, "FILE_BYTES_MIN", 1)
+    monkeypatch.setattr(blocks, "FILES", 1 << 40)
     monkeypatch.setattr("tidelog.stores.contents.WINDOW_BYTES", 8 * 4096)
 
     def gone(*_: object) -> None:

@@ -137,7 +137,8 @@ def test_exports_must_follow_each_other(export, folder_for):
 
 
 def test_many_files_a_volume(export, bring, folder_for, store, monkeypatch):
-    monkeypatch.setattr(blocks, "FILE_BYTES", 1)
+    monkeypatch.setattr(blocks, "FILE_BYTES_MIN", 1)
+    monkeypatch.setattr(blocks, "FILES", 1 << 40)
     monkeypatch.setattr("tidelog.stores.contents.WINDOW_BYTES", 16 * 4096)
     monkeypatch.setattr("tidelog.stores.named.SPAN_WINDOWS", 1)
     manifest = export("one", folder_for("export"))
