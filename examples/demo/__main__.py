@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 import tidelog
-from examples.demo import bank
+from examples.demo import bank, more_copies
+from examples.demo.names import BOTH_GROUPS, GROUP, JOURNAL, LEDGER, SECOND_GROUP, SITES
 from examples.demo.traffic import Traffic
 from examples.demo.workers import Workers
 from tidelog.clock import iso
@@ -25,9 +26,7 @@ from tidelog.gateways.sqlite import database
 from tidelog.schemas.control import CopyFormed
 from tidelog.testing.stack import LocalStack
 
-SITES = ("tokyo", "osaka", "london")
 SECONDS = 20
-GROUP = "bank"
 
 
 class Demo:
@@ -53,12 +52,15 @@ class Demo:
 
     def run(self) -> None:
         """All steps, in order."""
-        self.tool("group", "create", GROUP)
+        for group in (GROUP, SECOND_GROUP):
+            self.tool("group", "create", group)
         with Workers(self.config, SITES) as workers:
             try:
                 self.write(workers)
                 self.catalogue()
                 self.audit_copies()
+                more_copies.audit_both_groups(self)
+                more_copies.take_away(self, self.marks[-1])
                 self.rebuild_london()
             except BaseException:
                 self.console.print(workers.messages(), markup=False, highlight=False)
@@ -74,9 +76,12 @@ class Demo:
 
     def write(self, workers: Workers) -> None:
         """Transfers for `SECONDS`, a marker every second, and half-way osaka's worker killed and started again."""
-        with tidelog.open_group(GROUP, config=self.config) as group:
-            ledger = group.create_volume("ledger", size="64MiB")
-            journal = group.create_volume("journal", size="64MiB")
+        with (
+            tidelog.open_group(GROUP, config=self.config) as group,
+            tidelog.open_group(SECOND_GROUP, config=self.config) as orders,
+        ):
+            ledger = group.create_volume(LEDGER, size="64MiB")
+            journal = group.create_volume(JOURNAL, size="64MiB")
             self.say("SQLite moves in: its database on volume ledger, its rollback journal on volume journal")
             connection = database(group, main=ledger, journal=journal)
             bank.create(connection)
@@ -84,12 +89,22 @@ class Demo:
                 f"{bank.ACCOUNTS} accounts with {bank.BALANCE} each; transfers for {SECONDS} s, a PITC every second"
             )
             rng = random.Random(20261122)
-            with Traffic(lambda: bank.transfer(connection, rng), group.mark) as traffic:
+            counter = more_copies.Counter(orders)
+
+            def transact() -> None:
+                bank.transfer(connection, rng)
+                counter.count()
+
+            with Traffic(transact, group.mark) as traffic:
                 time.sleep(SECONDS / 2)
                 process = workers.kill("osaka")
                 traffic.killed()
                 self.say(f"SIGKILL to osaka's worker (process {process}), and a new one started")
                 workers.start("osaka")
+                self.say(
+                    f"a copy of groups {GROUP} and {SECOND_GROUP} at one time, by the timestamps in each site's data"
+                )
+                self.tool("pitc", "create", BOTH_GROUPS, "--groups", f"{GROUP},{SECOND_GROUP}", "--in", "4s")
                 time.sleep(SECONDS / 2)
             self.marks = traffic.marks
             self.say(
@@ -97,6 +112,7 @@ class Demo:
             )
             for holds, what in traffic.checks():
                 self.check(holds, what)
+            more_copies.copy_onto_volume(self, group, lambda: bank.transfer(connection, rng, transfers=3))
             connection.close()
             group.flush()
             for copy in self.marks:
@@ -124,14 +140,14 @@ class Demo:
             copies = site.group(GROUP).copies()
             self.say("opening the database read-only from london's copies:")
             for copy in copies[:: max(1, len(copies) // 5)]:
-                found = bank.audit(copy.volume("ledger"), copy.volume("journal"))
+                found = bank.audit(copy.volume(LEDGER), copy.volume(JOURNAL))
                 self.check(found.sound, f"{copy.name}: {found}")
             self.say("and, to see that this check has teeth, main files and journals of different PITCs:")
             torn = []
             for main in copies:
                 for other in copies:
                     if other is not main and not torn[2:]:
-                        found = bank.audit(main.volume("ledger"), other.volume("journal"))
+                        found = bank.audit(main.volume(LEDGER), other.volume(JOURNAL))
                         if not found.sound:
                             torn.append(f"ledger of {main.name} with journal of {other.name}: {found}")
             for line in torn:
@@ -145,7 +161,8 @@ class Demo:
         self.say("emptying london's Redis (FLUSHALL), and rebuilding it from the log:")
         with redis.Redis.from_url(self.stack.redis_urls["london"]) as server:
             server.flushall()
-        self.tool("site", "rebuild", "london", "--group", GROUP, "--yes")
+        for group in (GROUP, SECOND_GROUP):
+            self.tool("site", "rebuild", "london", "--group", group, "--yes")
         with tidelog.open_site("london", config=self.config) as site:
             after = site.group(GROUP).copy(newest.name).digest()
         self.check(after == before, f"london's newest PITC {newest.name} has digest {after.hex()} again")

@@ -19,28 +19,32 @@ def create(connection: apsw.Connection) -> None:
     """The accounts, each with the same balance. The page cache is small, so that transactions spill while they run."""
     connection.execute("PRAGMA cache_size = 30")
     connection.execute("CREATE TABLE account (id INTEGER PRIMARY KEY, balance INTEGER NOT NULL, note TEXT NOT NULL)")
+    connection.execute("CREATE TABLE tally (transactions INTEGER NOT NULL)")
     with connection:
+        connection.execute("INSERT INTO tally VALUES (0)")
         connection.executemany(
             "INSERT INTO account VALUES (?, ?, ?)", ((number, BALANCE, "-" * 60) for number in range(ACCOUNTS))
         )
 
 
-def transfer(connection: apsw.Connection, rng: random.Random) -> None:
-    """One transaction of `TRANSFERS` transfers; committed, hence confirmed in the log, when it returns."""
+def transfer(connection: apsw.Connection, rng: random.Random, transfers: int = TRANSFERS) -> None:
+    """One transaction of so many transfers; committed, hence confirmed in the log, when it returns."""
     with connection:
-        for _ in range(TRANSFERS):
+        for _ in range(transfers):
             amount = rng.randrange(1, 50)
             source, target = rng.randrange(ACCOUNTS), rng.randrange(ACCOUNTS)
             connection.execute("UPDATE account SET balance = balance - ? WHERE id = ?", (amount, source))
             connection.execute("UPDATE account SET balance = balance + ? WHERE id = ?", (amount, target))
+        connection.execute("UPDATE tally SET transactions = transactions + 1")
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What a database says of itself. ``total`` is None where it could not even be asked."""
+    """What a database says of itself. ``total`` and ``transactions`` are None where it could not even be asked."""
 
     integrity: str
-    total: int | None
+    total: int | None = None
+    transactions: int | None = None
 
     @property
     def sound(self) -> bool:
@@ -48,7 +52,7 @@ class Audit:
         return self.integrity == "ok" and self.total == TOTAL
 
     def __str__(self) -> str:
-        return f"integrity_check: {self.integrity}, sum of balances: {self.total}"
+        return f"integrity_check: {self.integrity}, sum of balances: {self.total}, transactions: {self.transactions}"
 
 
 def audit(main: ReadableVolume, journal: ReadableVolume) -> Audit:
@@ -56,12 +60,21 @@ def audit(main: ReadableVolume, journal: ReadableVolume) -> Audit:
     try:
         connection = open_copy(main, journal)
     except (apsw.Error, TidelogError) as error:
-        return Audit(f"does not open: {error}", None)
+        return Audit(f"does not open: {error}")
     try:
-        integrity = str(next(connection.execute("PRAGMA integrity_check"))[0]).splitlines()[0]
-        total = next(connection.execute("SELECT sum(balance) FROM account"))[0]
-    except apsw.Error as error:
-        return Audit(f"fails: {error}", None)
+        return examine(connection)
     finally:
         connection.close()
-    return Audit(integrity, int(str(total)))
+
+
+def examine(connection: apsw.Connection) -> Audit:
+    """Checks an open database."""
+    try:
+        integrity = str(next(connection.execute("PRAGMA integrity_check"))[0]).splitlines()[0]
+        total, transactions = (
+            int(str(next(connection.execute(query))[0]))
+            for query in ("SELECT sum(balance) FROM account", "SELECT transactions FROM tally")
+        )
+    except apsw.Error as error:
+        return Audit(f"fails: {error}")
+    return Audit(integrity, total, transactions)

@@ -17,7 +17,9 @@ def _bitmap(parts: list[tuple[int, int]]) -> ChangeBitmap:
 
 
 @given(ranges, st.sampled_from([8, 16, 256]))
-def test_windows_hold_every_block_once_and_no_more_than_was_asked(parts: list[tuple[int, int]], blocks_max: int) -> None:
+def test_windows_hold_every_block_once_and_no_more_than_was_asked(
+    parts: list[tuple[int, int]], blocks_max: int
+) -> None:
     named = _bitmap(parts)
     found: list[int] = []
     for base, part in windows(named, blocks_max):
