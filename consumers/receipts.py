@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from tidelog.clock import wall_us
 from tidelog.errors import Halted, NotFound, TidelogError, Unavailable
-from tidelog.producers.control import Control
+from tidelog.producers.control import Control, ControlView
 from tidelog.schemas.control import CopyFormed, copy_key
 from tidelog.stores.digest import DigestEnded, interruptible
 from tidelog.stores.image import Store
@@ -74,16 +74,16 @@ class Receipts:
             self.error = TidelogError(f"receipts failed: {error!r}", hint="this is a bug in tidelog")
 
     def _round(self, ended: Callable[[], bool]) -> None:
-        copies = self._store.copies()
+        copies, view = self._store.copies(), self._control.snapshot()  # one for all: it is a question to the broker
         for copy in copies:
             if ended():
                 return
             identity = (copy.sequence, copy.seal, copy.name)
-            if identity not in self._sent and self._answer(copy):
+            if identity not in self._sent and self._answer(copy, view):
                 self._sent.add(identity)
-        self._retract({(copy.sequence, copy.name) for copy in copies})
+        self._retract({(copy.sequence, copy.name) for copy in copies}, view)
 
-    def _answer(self, copy: Copy) -> bool:
+    def _answer(self, copy: Copy, view: ControlView) -> bool:
         try:
             digest = self._store.digest(copy)
         except NotFound:
@@ -100,14 +100,14 @@ class Receipts:
             blocks_changed=copy.blocks_changed,
             formed_us=wall_us(),
         )
-        there = self._control.snapshot().get(receipt.key)
+        there = view.get(receipt.key)
         if not isinstance(there, CopyFormed) or there.model_copy(update={"formed_us": receipt.formed_us}) != receipt:
             self._control.publish(receipt)
         return True
 
-    def _retract(self, held: set[tuple[int, str]]) -> None:
+    def _retract(self, held: set[tuple[int, str]], view: ControlView) -> None:
         who = self._store.identity
-        for key, record in self._control.snapshot().items():
+        for key, record in view.items():
             if (
                 isinstance(record, CopyFormed)
                 and (record.group, record.site) == (who.group, who.site)
