@@ -1,7 +1,7 @@
 """Reading live volumes and copies while an applier writes, cuts and drops: each MULTI checks what it has read."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 from tidelog.errors import NotFound, OutOfBounds, SiteBehind, StoreUnavailable
@@ -18,6 +18,7 @@ READ_BYTES_MAX = 16 << 20
 CHUNK_BYTES = 4 << 20
 # How long a live read waits for an event that is being applied in steps.
 STEP_WAIT_SECONDS = 10.0
+_NO_BLOCKS = ChangeBitmap()
 
 
 class LiveReader:
@@ -135,15 +136,15 @@ class CopyReader:
             if generations != self._generations:  # a cut or drop came in between, or this is the first look
                 guess = {}
                 continue
-            layers = dict(zip(generations, map(_bitmap, replies), strict=False))
-            truth = sources(layers, wanted)
+            truth = sources(dict(zip(generations, cast("list[bytes]", replies), strict=False)), wanted)
             if places:
                 contents = cast("list[bytes | None]", replies[-1])
+                right = {source: blocks & truth.get(source, _NO_BLOCKS) for source, blocks in guess.items()}
                 for (source, block), content in zip(places, contents, strict=True):
-                    if content is not None and block in truth[source]:
+                    if content is not None and block in right[source]:
                         found[base + block] = content
-                for source, blocks in guess.items():
-                    wanted = wanted - (blocks & truth[source])
+                for blocks in right.values():
+                    wanted = wanted - blocks
             if not wanted.count:
                 return found
             guess = {source: blocks & wanted for source, blocks in truth.items()}
@@ -192,18 +193,23 @@ def check_good(rebuild: Reply) -> None:
         )
 
 
-def sources(layers: dict[int, ChangeBitmap], wanted: ChangeBitmap) -> dict[int | None, ChangeBitmap]:
-    """Where each wanted block is: by generation, None for the live image."""
-    sources: dict[int | None, ChangeBitmap] = {}
+def sources(layers: Mapping[int, bytes | bytearray], wanted: ChangeBitmap) -> dict[int | None, ChangeBitmap]:
+    """Where each wanted block is: by generation, None for the live image; only where any is. ``layers`` are the
+    generations' bitmaps, as strings. On integers: there may be a thousand generations."""
+    size = len(wanted.bits)
+    rest = int.from_bytes(wanted.bits)
+    found: dict[int | None, ChangeBitmap] = {}
     for generation in sorted(layers):
-        sources[generation] = wanted & layers[generation]
-        wanted = wanted - layers[generation]
-    sources[None] = wanted
-    return sources
-
-
-def _bitmap(reply: Reply) -> ChangeBitmap:
-    return ChangeBitmap(cast("bytes", reply))
+        if not rest:
+            break
+        layer = layers[generation]
+        here = rest & (int.from_bytes(layer[:size]) << 8 * max(0, size - len(layer)))
+        if here:
+            found[generation] = ChangeBitmap(here.to_bytes(size))
+            rest ^= here
+    if rest:
+        found[None] = ChangeBitmap(rest.to_bytes(size))
+    return found
 
 
 def _assembled(blocks: list[bytes | None], block_size: int) -> bytes:

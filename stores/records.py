@@ -2,6 +2,7 @@
 
 import json
 import struct
+from functools import lru_cache
 
 from tidelog.errors import REBUILD, StoreDamaged
 from tidelog.schemas.chain import Head
@@ -80,6 +81,7 @@ def encode_copy(copy: Copy) -> bytes:
     )
 
 
+@lru_cache(maxsize=4096)  # every look at a store decodes all its copies, and they hardly ever change
 def decode_copy(value: bytes) -> Copy:
     """Raises `StoreDamaged` for bytes that `encode_copy` does not make."""
     try:

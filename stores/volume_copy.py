@@ -52,7 +52,7 @@ class VolumeCopy:
             self._since.merge(bitmap)
         if not image.position.step:  # in the midst of it, some of its own blocks are in the bitmaps
             self._check_contained(shipped, target)
-        self._places = sources(layers, shipped)
+        self._places = sources({generation: layer.bits for generation, layer in layers.items()}, shipped)
         self._shipped, self.end = shipped, target.blocks
 
     def limit(self, done: int) -> int:
