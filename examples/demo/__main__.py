@@ -60,7 +60,7 @@ class Demo:
                 self.catalogue()
                 self.audit_copies()
                 self.rebuild_london()
-            except BaseException:
+            except Exception:
                 self.console.print(workers.messages(), markup=False, highlight=False)
                 raise
 
@@ -174,4 +174,5 @@ if __name__ == "__main__":
     except TidelogError as error:
         sys.exit(f"error: {error}\nhint: {error.hint}" if error.hint else f"error: {error}")
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         sys.exit(130)
