@@ -91,14 +91,18 @@ class Command:
             code = self.popen.wait(ENDS_WITHIN_S)
         finally:
             self.kill()
-        for thread in self._threads:
-            thread.join(10)
+        self.gathered()
         said = self.err.decode()
         assert "Traceback" not in said + self.out.decode(errors="replace"), said
         assert "Exception ignored" not in said, said
         assert code == 130, (code, said)
         assert wait_until(lambda: not alive(started), timeout_s=20), alive(started)
         return said
+
+    def gathered(self) -> None:
+        """Waits, once it has ended, until all that it said is here."""
+        for thread in self._threads:
+            thread.join(10)
 
     def kill(self) -> None:
         """For whatever is left when a test fails."""
