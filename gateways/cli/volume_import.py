@@ -39,7 +39,7 @@ def import_file(
             check=lambda state, _: _check_import(state, file, size, name, block_size, group),
         ) as opened:
             volume, fresh = _volume(opened, name, size, block_size)
-            _require_room(file, size, volume.info)
+            _require_room(file, size, volume.info, group)
             stored = 0
             with byte_bar(invocation, f"importing {file.name}", size) as advance:
                 for run in runs_in(source, size):
@@ -111,14 +111,15 @@ def _check_import(state: GroupState, file: Path, size: int, name: str, block_siz
     if block_size is not None and state.volumes.named(name) is None:
         volume_to_create(state, name, size, block_size, group)
     else:
-        _require_room(file, size, volume_named(state, name, group))
+        _require_room(file, size, volume_named(state, name, group), group)
 
 
-def _require_room(file: Path, size: int, volume: VolumeInfo) -> None:
+def _require_room(file: Path, size: int, volume: VolumeInfo, group: str) -> None:
     if size > volume.size:
         raise OutOfBounds(
             f"{file} has {size} bytes, and volume {volume.name} has {volume.size}",
-            hint="nothing was written; grow the volume with volume.resize(size)",
+            hint="nothing was written; grow the volume with:"
+            f" tidelog volume resize {volume.name} --group {group} --size {size}",
         )
 
 

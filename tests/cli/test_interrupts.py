@@ -21,7 +21,7 @@ from tidelog.testing.readiness import wait_until
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 MIB = 1024 * 1024
-SIZE = 128 * MIB  # some half a second of the fastest of these commands
+SIZE = 192 * MIB  # most of a second of the fastest of these commands
 BLOCK = 4096
 SITES = ("tokyo", "osaka", "london")
 

@@ -25,6 +25,19 @@ def test_ctrl_c_ends_the_demo_and_all_that_it_started() -> None:
         command.kill()
 
 
+@pytest.mark.servers
+def test_ctrl_c_while_the_demo_starts() -> None:
+    """While modules are imported, or servers start: the same."""
+    for library in (b"pydantic_core", b"apsw"):
+        command = Command([sys.executable, "-m", "examples.demo"])
+        maps = Path(f"/proc/{command.popen.pid}/maps")
+        try:
+            command.reaches(lambda maps=maps, library=library: library in maps.read_bytes(), "its imports")
+            assert command.interrupt() == "interrupted\n"
+        finally:
+            command.kill()
+
+
 def _folders_of(command: Command) -> set[Path]:
     """The demo's temporary folders, as its processes' command lines name them."""
     found = set()
