@@ -23,6 +23,7 @@ class Answer(StrEnum):
     FORMED = "formed"
     PENDING = "pending"  # it has not come that far, or has never reported
     MISSING = "missing"  # it has passed the copy's position, and has no receipt
+    UNKNOWN = "unknown"  # the control topic could not be asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class CatalogueCopy:
 
     @property
     def equal(self) -> bool | None:
-        """True if every site answered alike; None while some have not; False for an alarm."""
+        """True if every site answered alike; None while some have not, or are unknown; False for an alarm."""
         if self.differs:
             return False
         return None if self.missing else True

@@ -78,6 +78,18 @@ def find_site(config: Config, site: str) -> SiteConfig:
     return found
 
 
+def open_store_alone(deployment: Deployment, site: str, group: str) -> Store:
+    """The store of a group at a site by its own word of which group that is, with nothing asked of Kafka: for reading
+    while Kafka is out of reach. Raises as `open_store` does, but for `LogUnavailable`."""
+    keyspace = deployment.keyspace(site, group)
+    try:
+        with placed(Identity(group, "", site)):
+            return Store.open(keyspace, Identity(group, "", site))
+    except BaseException:
+        keyspace.close()
+        raise
+
+
 def open_store(deployment: Deployment, site: str, group: str, *, create: bool = False) -> Store:
     """The store of a group at a site; with ``create``, an empty one if there is none.
 

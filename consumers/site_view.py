@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import Self
 
 from tidelog.clock import iso, wall_us
-from tidelog.consumers.deployment import Deployment, find_site, open_store
-from tidelog.errors import NotFound
+from tidelog.consumers.deployment import Deployment, find_site, open_store, open_store_alone
+from tidelog.errors import LogUnavailable, NotFound
 from tidelog.producers.volume_file import VolumeFile
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.diff import VolumeDiff, diff
@@ -149,9 +149,17 @@ class Site:
         self._groups: dict[str, SiteGroup] = {}
 
     def group(self, name: str) -> SiteGroup:
-        """A group at this site. Raises `NotFound`, also while no worker has made its store yet; `StoreUnavailable`."""
+        """A group at this site. Raises `NotFound`, also while no worker has made its store yet; `StoreUnavailable`.
+
+        While Kafka does not answer, which is found out within ``kafka.connect_timeout`` or so, the site's store alone
+        says which group it holds: what it holds can be read all the same.
+        """
         if name not in self._groups:
-            self._groups[name] = SiteGroup(open_store(self._deployment, self.name, name))
+            try:
+                store = open_store(self._deployment, self.name, name)
+            except LogUnavailable:
+                store = open_store_alone(self._deployment, self.name, name)
+            self._groups[name] = SiteGroup(store)
         return self._groups[name]
 
     def __enter__(self) -> Self:

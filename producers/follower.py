@@ -114,7 +114,7 @@ class Follower:
                     f" {event.sequence}",
                     sequence=self.head.sequence,
                     offset=record.offset,
-                    hint="a writer lost a send and ended; open the group again and this site goes on by itself",
+                    hint="a writer lost a send and ended; once the group is opened for writing again, the site goes on",
                 )
 
 

@@ -8,19 +8,25 @@ from typing import Self
 
 from tidelog.clock import iso, utc
 from tidelog.config_tables import KeepConfig
-from tidelog.errors import AlreadyExists, CopiesDiffer, NotFound, OutOfBounds, SiteBehind, TidelogError, UsageError
-from tidelog.names import check_name, is_scheduled_name
+from tidelog.errors import CopiesDiffer, SiteBehind, TidelogError, UsageError
+from tidelog.names import check_name
 from tidelog.producers.control import Control, ControlView
-from tidelog.producers.group_state import KnownCopy
 from tidelog.producers.lock_time import lock_end_us, lock_time_us
 from tidelog.producers.retention import Decision, plan_retention
+from tidelog.producers.rules import (
+    copy_named,
+    copy_to_drop,
+    copy_to_lock,
+    require_new_copy,
+    volume_named,
+    volume_to_create,
+)
 from tidelog.producers.session import WriterSession
 from tidelog.producers.volume import ReadSide, Volume
 from tidelog.producers.volume_copy import VolumeCopy, copy_volume
 from tidelog.schemas.control import CopyFormed, copy_key
 from tidelog.schemas.events import CopyDropped, CopyKept, CopyLocked, Event, Marker, VolumeCreated, VolumeDeleted
-from tidelog.schemas.locks import locked_error
-from tidelog.schemas.volumes import DEFAULT_BLOCK_SIZE, MAX_BLOCKS, valid_block_size, valid_size
+from tidelog.schemas.volumes import DEFAULT_BLOCK_SIZE
 from tidelog.units import parse_size
 
 
@@ -125,33 +131,17 @@ class Group:
         """
         check_name("volume", name)
         size = parse_size(size)
-        if not valid_block_size(block_size):
-            raise UsageError(f"block size {block_size} of volume {name} is no power of two from 512 to 65536")
-        if not valid_size(size, block_size):
-            raise OutOfBounds(
-                f"size {size} of volume {name} is not between 1 byte and {MAX_BLOCKS} blocks of {block_size}"
-            )
         with self.session.order:
-            there = self.session.state.volumes.named(name)
+            there = volume_to_create(self.session.state, name, size, block_size, self.name)
             if there is not None:
-                if (there.size, there.block_size) == (size, block_size):
-                    return Volume(self, there.id)
-                raise AlreadyExists(
-                    f"volume {name} exists with {there.size} bytes in blocks of {there.block_size}",
-                    group=self.name,
-                    hint="open it with group.volume(name), and change its size with volume.resize(size)",
-                )
+                return Volume(self, there.id)
             event = self.session.emit(VolumeCreated, name=name, size=size, block_size=block_size)
         self.flush()
         return Volume(self, event.sequence)
 
     def volume(self, name: str) -> Volume:
         """The volume of that name. Raises `NotFound`."""
-        found = self.session.state.volumes.named(name)
-        if found is None:
-            there = ", ".join(sorted(volume.name for volume in self.session.state.volumes)) or "none"
-            raise NotFound(f"no volume {name!r} (there are: {there})", group=self.name)
-        return Volume(self, found.id)
+        return Volume(self, volume_named(self.session.state, name, self.name).id)
 
     def volumes(self) -> Iterator[Volume]:
         """Every volume, in the order in which they were created."""
@@ -193,14 +183,8 @@ class Group:
         Raises `InvalidName`, `AlreadyExists` if a copy of that name is there, `UsageError` for a name of the schedule's
         (``auto-20261125t180000z``), `Fenced`, `LogUnavailable`.
         """
-        check_name("copy", name)
-        if is_scheduled_name(name):
-            raise UsageError(
-                f"{name!r} is a name that the schedule gives", group=self.name, hint="retention would drop such a copy"
-            )
         with self.session.order:
-            if self.session.state.copy(name) is not None:
-                raise AlreadyExists(f"copy {name!r} exists", group=self.name, hint="choose another name, or drop it")
+            require_new_copy(self.session.state, name, self.name)
             marker = self.session.emit(Marker, name=name)
         self.flush()
         return MarkedCopy(self.name, name, marker, self._control, self._sites)
@@ -209,9 +193,7 @@ class Group:
         """Drops the copy of that name at every site, by an event in the log. Raises `NotFound`, `Locked`."""
         judged_at_us = self._lock_time_us()
         with self.session.order:
-            copy = self._copy(name)
-            if copy.locked_until_us > judged_at_us:
-                raise locked_error(copy.name, copy.locked_until_us, self.name)
+            copy = copy_to_drop(self.session.state, name, judged_at_us, self.name)
             self.session.emit(CopyDropped, copy_sequence=copy.sequence, copy_seal=copy.seal)
         self.flush()
 
@@ -223,10 +205,8 @@ class Group:
         `UsageError` for a time that has passed, says no offset, or lies more than a hundred years ahead.
         """
         with self.session.order:
-            copy = self._copy(name)
             end = lock_end_us(until, self.session.time_us)
-            if end < copy.locked_until_us:
-                raise locked_error(copy.name, copy.locked_until_us, self.name)
+            copy = copy_to_lock(self.session.state, name, end, self.name)
             self.session.emit(CopyLocked, copy_sequence=copy.sequence, copy_seal=copy.seal, until_us=end)
         self.flush()
         return utc(end)
@@ -234,7 +214,7 @@ class Group:
     def keep_copy(self, name: str, *, kept: bool = True) -> None:
         """Exempts the copy of that name from retention, or with ``kept=False`` no longer. Raises `NotFound`."""
         with self.session.order:
-            copy = self._copy(name)
+            copy = copy_named(self.session.state, name, self.name)
             self.session.emit(CopyKept, copy_sequence=copy.sequence, copy_seal=copy.seal, kept=kept)
         self.flush()
 
@@ -247,12 +227,6 @@ class Group:
                 self.session.emit(CopyDropped, copy_sequence=copy.sequence, copy_seal=copy.seal)
         self.flush()
         return decisions
-
-    def _copy(self, name: str) -> KnownCopy:
-        copy = self.session.state.copy(name)
-        if copy is None:
-            raise NotFound(f"no copy {name!r}", group=self.name)
-        return copy
 
     def _lock_time_us(self) -> int:
         return lock_time_us(self.session.time_us, self.name, self._control)

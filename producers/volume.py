@@ -4,12 +4,13 @@ import time
 from operator import index
 from typing import TYPE_CHECKING, Protocol
 
-from tidelog.errors import NotFound, OutOfBounds, SiteBehind
+from tidelog.errors import NotFound, SiteBehind
 from tidelog.producers.extents import out_of_bounds
+from tidelog.producers.rules import require_size
 from tidelog.producers.volume_file import VolumeFile
 from tidelog.schemas.chain import Head
 from tidelog.schemas.events import Discard, VolumeResized
-from tidelog.schemas.volumes import MAX_BLOCKS, VolumeInfo, valid_size
+from tidelog.schemas.volumes import VolumeInfo
 from tidelog.units import parse_size
 
 if TYPE_CHECKING:
@@ -118,9 +119,7 @@ class Volume:
         """Sets the size in bytes (or ``"2GiB"``); durable when this returns. What a smaller one cuts off reads as
         zeros if the volume grows again."""
         size = parse_size(size)
-        if not valid_size(size, self.block_size):
-            limits = f"1 byte and {MAX_BLOCKS} blocks of {self.block_size}"
-            raise OutOfBounds(f"size {size} of volume {self.name} is not between {limits}", group=self._group.name)
+        require_size(self.info, size, self._group.name)
         self._group.session.emit(VolumeResized, volume=self.id, size=size)
         self.flush()
 

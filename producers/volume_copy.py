@@ -9,12 +9,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tidelog.errors import NotFound, SiteBehind, UsageError
+from tidelog.errors import SiteBehind
 from tidelog.producers.overlay import Named
+from tidelog.producers.rules import CopyOrder, copy_order
 from tidelog.producers.volume import READ_TIMEOUT, ChangedBlocks
 from tidelog.schemas.block_bitmap import pack_bitmap
 from tidelog.schemas.events import Event, VolumeCopied
-from tidelog.schemas.volumes import VolumeInfo
 
 if TYPE_CHECKING:
     from tidelog.producers.group import Group
@@ -36,19 +36,6 @@ class VolumeCopy:
     blocks: int
     block_size: int
     bitmap_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What to copy, all of one moment. ``copy`` is the source copy's (sequence, seal)."""
-
-    source: VolumeInfo
-    target: VolumeInfo
-    copy: tuple[int, bytes] | None
-
-    @property
-    def copy_sequence(self) -> int:
-        return self.copy[0] if self.copy else 0
 
 
 def copy_volume(group: "Group", source: str, target: str, copy: str | None) -> VolumeCopy:
@@ -85,44 +72,15 @@ def try_copy(group: "Group", source: str, target: str, copy: str | None) -> Volu
     )
 
 
-def _order(group: "Group", source: str, target: str, copy: str | None) -> _Order:
+def _order(group: "Group", source: str, target: str, copy: str | None) -> CopyOrder:
     """What is asked for, if it can be. Raises `NotFound`, `UsageError`."""
     with group.session.order:
-        from_info, to_info = group.volume(source).info, group.volume(target).info
-        identity = None
-        if copy is not None:
-            known = group.session.state.copy(copy)
-            if known is None:
-                raise NotFound(
-                    f"no copy {copy!r}", group=group.name, hint="tidelog pitc list shows those that there are"
-                )
-            identity = (known.sequence, known.seal)
-            held = next((info for info in known.volumes if info.id == from_info.id), None)
-            if held is None:
-                raise NotFound(
-                    f"copy {copy} does not hold volume {source}",
-                    group=group.name,
-                    hint="a volume that was made anew since is another one; read the old one from the copy",
-                )
-            from_info = held
-    if copy is None and from_info.id == to_info.id:
-        raise UsageError(f"volume {source} onto itself", group=group.name, hint="name the copy to restore it to")
-    if from_info.block_size != to_info.block_size:
-        raise UsageError(
-            f"volume {source} has blocks of {from_info.block_size} bytes, volume {target} of {to_info.block_size}",
-            group=group.name,
-            hint="copy to a volume with the same block size",
-        )
-    if from_info.size > to_info.size:
-        raise UsageError(
-            f"{from_info.size} bytes of volume {source} do not fit into the {to_info.size} of volume {target}",
-            group=group.name,
-            hint="grow it first, with volume.resize(size)",
-        )
-    return _Order(from_info, to_info, identity)
+        return copy_order(group.session.state, source, target, copy, group.name)
 
 
-def _emit(group: "Group", order: _Order, changes: ChangedBlocks, applied: int, copy: str | None) -> VolumeCopied | None:
+def _emit(
+    group: "Group", order: CopyOrder, changes: ChangedBlocks, applied: int, copy: str | None
+) -> VolumeCopied | None:
     """Puts the command into the log, with ``changes``, true at sequence ``applied``, brought up to it. None if what
     this session has done since then does not tell: the site must come further first."""
     session, source, target = group.session, order.source, order.target

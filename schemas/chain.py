@@ -90,7 +90,7 @@ def _check_time(head: Head, event: Event) -> None:
         raise CorruptEvent(
             f"{event.kind} has timestamp {event.first_timestamp_us}, not above the {head.timestamp_us} before it",
             sequence=event.sequence,
-            hint="its writer's clock is not monotone; open a new writer session",
+            hint="its writer's clock is not monotone; the group must be opened for writing anew",
         )
 
 

@@ -21,7 +21,7 @@ from examples.demo.names import (
 )
 
 if TYPE_CHECKING:
-    from examples.demo.__main__ import Demo
+    from examples.demo.steps import Demo
 
 _NUMBER_BYTES = 8
 

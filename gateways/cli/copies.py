@@ -17,7 +17,6 @@ from tidelog.gateways.cli.copy_verify import verify_copy
 from tidelog.gateways.cli.invocation import of
 from tidelog.gateways.cli.options import AtSite, Group, Json, Length, Offset, TakeOver
 from tidelog.gateways.cli.reading import opened_store, send_copy
-from tidelog.gateways.cli.writers import writing
 
 app = typer.Typer(
     help="Point-in-time copies (PITC): the same at every site. `#SEQUENCE` names one by its sequence.",
@@ -73,9 +72,19 @@ def cancel(context: typer.Context, name: Annotated[str, typer.Argument(help="The
 
 
 @app.command("list")
-def list_copies(context: typer.Context, group: Group, json: Json = False) -> int:
-    """Every copy at every site, with its digests; exit code 3 if any differ."""
-    return copy_tables.list_copies(of(context), group, json=json)
+def list_copies(
+    context: typer.Context,
+    group: Group,
+    site: Annotated[
+        str | None, typer.Option("--site", "-s", help="Whose store says what is protected. Default: the primary's.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Every copy at every site, with its digests; exit code 3 if any differ.
+
+    While Kafka does not answer: the copies that the store of --site holds, what other sites have is unknown, and 3.
+    """
+    return copy_tables.list_copies(of(context), group, site, json=json)
 
 
 @app.command()
@@ -161,10 +170,7 @@ def diff_command(
 @app.command()
 def drop(context: typer.Context, name: CopyName, group: Group, take_over: TakeOver = False) -> None:
     """Drops the copy at every site, by an event in the log. One that is locked stays."""
-    invocation = of(context)
-    with writing(invocation, group, take_over=take_over) as opened:
-        opened.drop_copy(name)
-    invocation.say(f"copy {name} of group {group} is dropped; each site lets go of it when it gets there")
+    copy_locks.drop_copy(of(context), name, group, take_over=take_over)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from tidelog.gateways.cli.output import emit_facts, emit_json
 from tidelog.gateways.cli.writers import writing
 from tidelog.names import check_name
 from tidelog.producers.group import MarkedCopy
+from tidelog.producers.rules import require_new_copy
 from tidelog.schemas.control import CopyFormed
 from tidelog.units import parse_duration
 
@@ -30,7 +31,14 @@ def create_copy(
     wanted = sites.split(",") if sites else list(invocation.config.sites)
     for site in wanted:
         find_site(invocation.config, site)
-    with writing(invocation, group, take_over=take_over) as opened:
+    by_time = f"; a copy by time needs no session: tidelog pitc create {name} --group {group} --in 5s"
+    with writing(
+        invocation,
+        group,
+        take_over=take_over,
+        check=lambda state, _: require_new_copy(state, name, group),
+        instead=by_time,
+    ) as opened:
         marked = opened.mark(name)
     if not wait and sites is None:
         _show(invocation, marked, None, (), json=json)

@@ -1,12 +1,16 @@
-"""`tidelog pitc lock` and `keep`: what nothing drops before its time, and what retention leaves alone."""
+"""`tidelog pitc drop`, `lock` and `keep`: what goes, what stays until a time, and what retention leaves alone."""
 
 from datetime import datetime, timedelta
 
-from tidelog.clock import iso, microseconds
+from tidelog.clock import iso, microseconds, wall_us
 from tidelog.errors import UsageError
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_facts, emit_json
 from tidelog.gateways.cli.writers import writing
+from tidelog.producers.group_state import GroupState
+from tidelog.producers.lock_time import lock_end_us, lock_time_us
+from tidelog.producers.rules import copy_named, copy_to_drop, copy_to_lock
+from tidelog.schemas.chain import Head
 from tidelog.units import parse_duration
 
 # More seconds than any lock may last: what a duration is cut to before it must fit into a `timedelta`.
@@ -25,7 +29,12 @@ def lock_copy(
 ) -> None:
     """Locks a copy until a time, or for so long from the log's time. Raises `UsageError`, `Locked`, `NotFound`."""
     end = _end(until, duration)
-    with writing(invocation, group, take_over=take_over) as opened:
+    with writing(
+        invocation,
+        group,
+        take_over=take_over,
+        check=lambda state, head: copy_to_lock(state, name, lock_end_us(end, max(head.timestamp_us, wall_us())), group),
+    ) as opened:
         locked_until_us = microseconds(opened.lock_copy(name, end))
     if json:
         emit_json(invocation, {"group": group, "name": name, "locked_until": iso(locked_until_us)})
@@ -33,9 +42,23 @@ def lock_copy(
         emit_facts(invocation, [("pitc", name), ("group", group), ("locked until", iso(locked_until_us))])
 
 
+def drop_copy(invocation: Invocation, name: str, group: str, *, take_over: bool) -> None:
+    """Drops a copy at every site. Raises `NotFound`, `Locked`."""
+
+    def check(state: GroupState, head: Head) -> None:
+        judged_at_us = lock_time_us(max(head.timestamp_us, wall_us()), group, invocation.deployment.cluster.control)
+        copy_to_drop(state, name, judged_at_us, group)
+
+    with writing(invocation, group, take_over=take_over, check=check) as opened:
+        opened.drop_copy(name)
+    invocation.say(f"copy {name} of group {group} is dropped; each site lets go of it when it gets there")
+
+
 def keep_copy(invocation: Invocation, name: str, group: str, *, release: bool, take_over: bool, json: bool) -> None:
     """Exempts a copy from retention, or takes that back. Raises `NotFound`."""
-    with writing(invocation, group, take_over=take_over) as opened:
+    with writing(
+        invocation, group, take_over=take_over, check=lambda state, _: copy_named(state, name, group)
+    ) as opened:
         opened.keep_copy(name, kept=not release)
     if json:
         emit_json(invocation, {"group": group, "name": name, "kept": not release})

@@ -1,12 +1,14 @@
 """`tidelog pitc list` and `show`: the catalogue, and one copy of it. Locks and keeps are those at a site's store."""
 
+from contextlib import closing
 from typing import Any
 
 from rich.text import Text
 
 from tidelog.clock import iso
 from tidelog.consumers.catalogue import Answer, CatalogueCopy, alarms_of, copies_of
-from tidelog.errors import ConfigError, Halted, NotFound, Unavailable, WrongStore
+from tidelog.errors import ConfigError, Halted, LogUnavailable, NotFound, Unavailable, WrongStore
+from tidelog.gateways.cli.copy_held import held_copy
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import (
@@ -18,55 +20,54 @@ from tidelog.gateways.cli.output import (
     size_text,
     time_or_none,
 )
-from tidelog.gateways.cli.reading import opened_store
+from tidelog.gateways.cli.reading import opened_store, store_without_kafka
 from tidelog.gateways.cli.standing import copy_json
+from tidelog.schemas.control import CopyFormed
 from tidelog.stores.store import Copy
 
 
-def list_copies(invocation: Invocation, group: str, *, json: bool) -> int:
-    """Every copy x every site. 3 if a digest differs."""
-    cluster = invocation.deployment.cluster
-    record = cluster.find_group(group)
-    copies = copies_of(cluster.control.snapshot(), record.group, invocation.config.sites)
+def list_copies(invocation: Invocation, group: str, site: str | None, *, json: bool) -> int:
+    """Every copy x every site. 3 if a digest differs, or if Kafka does not answer and one site's store is all there
+    is."""
+    sites = list(invocation.config.sites)
+    try:
+        invocation.deployment.cluster.find_group(group)
+        copies = copies_of(invocation.deployment.cluster.control.snapshot(), group, sites)
+        held = _all_held(invocation, group, site)
+        partial = False
+    except LogUnavailable as error:
+        with closing(store_without_kafka(invocation, group, site, error)) as store:
+            formed = store.copies()
+            copies = [held_copy(store, copy, sites) for copy in formed]
+        held = {(copy.sequence, copy.seal): copy for copy in formed}
+        partial = True
     alarms = alarms_of(copies)
-    held = _all_held(invocation, group)
     if json:
         rows_json = [copy_json(copy) | protection_json(held.get((copy.sequence, copy.seal))) for copy in copies]
         emit_json(invocation, {"group": group, "copies": rows_json, "alarms": alarms})
     else:
         _print_alarms(invocation, alarms)
-        sites = list(dict.fromkeys(site for copy in copies for site in copy.answers))
-        rows: list[tuple[str | Text, ...]] = [
-            (
-                copy.name,
-                str(copy.sequence),
-                iso(copy.timestamp_us),
-                _changed(copy),
-                *(_digest(copy, site) for site in sites),
-                equal_text(copy.equal),
-                protection_text(held.get((copy.sequence, copy.seal))),
-            )
-            for copy in copies
-        ]
-        columns = ("pitc", "sequence", "time", "changed blocks", *sites, "", "protected")
-        emit_table(invocation, columns, rows, ("sequence", "changed blocks"))
-    return DEGRADED if alarms else OK
+        _print_copies(invocation, copies, held)
+    return DEGRADED if alarms or partial else OK
 
 
 def show_copy(invocation: Invocation, name: str, group: str, site: str | None, *, json: bool) -> int:
-    """One copy, from the receipts, and its volumes from a site's store. 3 if a digest differs."""
-    cluster = invocation.deployment.cluster
-    cluster.find_group(group)
-    copies = copies_of(cluster.control.snapshot(), group, invocation.config.sites)
-    named = [copy for copy in copies if name in (copy.name, f"#{copy.sequence}")]
-    held, problem = _held(invocation, name, group, site)
-    if not named and held is None:
+    """One copy, from the receipts, and its volumes from a site's store. 3 if a digest differs, or if Kafka does not
+    answer and one site's store is all there is."""
+    problem: NotFound | Unavailable | None = None
+    try:
+        invocation.deployment.cluster.find_group(group)
+        copies = copies_of(invocation.deployment.cluster.control.snapshot(), group, invocation.config.sites)
+        held, problem = _held(invocation, name, group, site)
+        partial = False
+    except LogUnavailable as error:
+        with closing(store_without_kafka(invocation, group, site, error)) as store:
+            held = store.copy(name)
+            copies = [held_copy(store, held, invocation.config.sites)]
+        partial = True
+    found = _found(copies, held, name)
+    if found is None and held is None:
         raise problem or NotFound(f"no copy {name}", group=group, hint="see: tidelog pitc list")
-    if held is not None:
-        identities = {(copy.sequence, copy.seal, copy.name): copy for copy in copies}
-        found = identities.get((held.sequence, held.seal, held.name))
-    else:
-        found = named[-1]
     alarms = alarms_of([found]) if found is not None else []
     if json:
         emit_json(invocation, _copy_document(group, found, held) | {"alarms": alarms})
@@ -75,7 +76,16 @@ def show_copy(invocation: Invocation, name: str, group: str, site: str | None, *
         _print_copy(invocation, group, found, held)
         if problem is not None:
             invocation.say(f"volumes are not shown: {problem}")
-    return DEGRADED if alarms else OK
+    return DEGRADED if alarms or partial else OK
+
+
+def _found(copies: list[CatalogueCopy], held: Copy | None, name: str) -> CatalogueCopy | None:
+    """The one of that name in the catalogue; what a store holds decides which, where one could be asked."""
+    if held is not None:
+        identities = {(copy.sequence, copy.seal, copy.name): copy for copy in copies}
+        return identities.get((held.sequence, held.seal, held.name))
+    named = [copy for copy in copies if name in (copy.name, f"#{copy.sequence}")]
+    return named[-1] if named else None
 
 
 def _held(
@@ -91,12 +101,14 @@ def _held(
         return None, error
 
 
-def _all_held(invocation: Invocation, group: str) -> dict[tuple[int, bytes], Copy]:
-    """The copies of the primary's store, by identity; none if it cannot be read."""
+def _all_held(invocation: Invocation, group: str, site: str | None) -> dict[tuple[int, bytes], Copy]:
+    """The copies of a store, by identity; none if that of the primary cannot be read and no other was asked for."""
     try:
-        with opened_store(invocation, group, None) as store:
+        with opened_store(invocation, group, site) as store:
             return {(copy.sequence, copy.seal): copy for copy in store.copies()}
     except (NotFound, Unavailable, ConfigError, WrongStore, Halted):
+        if site is not None:
+            raise
         return {}
 
 
@@ -120,6 +132,29 @@ def _print_alarms(invocation: Invocation, alarms: list[str]) -> None:
         invocation.err.print(Text(f"ALARM: {alarm}", style="bold white on red"), soft_wrap=True)
 
 
+def _print_copies(invocation: Invocation, copies: list[CatalogueCopy], held: dict[tuple[int, bytes], Copy]) -> None:
+    sites = list(dict.fromkeys(site for copy in copies for site in copy.answers))
+    rows: list[tuple[str | Text, ...]] = [
+        (
+            copy.name,
+            str(copy.sequence),
+            iso(copy.timestamp_us),
+            _changed(copy),
+            *(_digest(copy, site) for site in sites),
+            _verdict(copy),
+            protection_text(held.get((copy.sequence, copy.seal))),
+        )
+        for copy in copies
+    ]
+    columns = ("pitc", "sequence", "time", "changed blocks", *sites, "", "protected")
+    emit_table(invocation, columns, rows, ("sequence", "changed blocks"))
+
+
+def _verdict(copy: CatalogueCopy) -> Text:
+    unknown = copy.equal is None and Answer.UNKNOWN in copy.answers.values()
+    return Text(Answer.UNKNOWN.value, style="yellow") if unknown else equal_text(copy.equal)
+
+
 def _changed(copy: CatalogueCopy) -> str:
     counts = sorted({receipt.blocks_changed for receipt in copy.receipts.values()})
     return "/".join(map(str, counts))
@@ -131,6 +166,11 @@ def _digest(copy: CatalogueCopy, site: str) -> Text:
         return Text(short(receipt.digest), style="bold red" if copy.differs else "")
     answer = copy.answers.get(site, Answer.PENDING)
     return Text(answer.value, style="yellow")
+
+
+def _receipt_text(receipt: CopyFormed) -> str:
+    formed = f", formed {iso(receipt.formed_us)}" if receipt.formed_us else ""
+    return f"digest {receipt.digest.hex()}{formed}"
 
 
 def _copy_document(group: str, found: CatalogueCopy | None, held: Copy | None) -> dict[str, Any]:
@@ -166,11 +206,10 @@ def _print_copy(invocation: Invocation, group: str, found: CatalogueCopy | None,
         ("time", iso(label.timestamp_us)),
     ]
     if found is not None:
-        facts.append(("sites", equal_text(found.equal)))
+        facts.append(("sites", _verdict(found)))
         for site, answer in found.answers.items():
             receipt = found.receipts.get(site)
-            shown = f"digest {receipt.digest.hex()}, formed {iso(receipt.formed_us)}" if receipt else answer.value
-            facts.append((f"  {site}", shown))
+            facts.append((f"  {site}", _receipt_text(receipt) if receipt else answer.value))
     if protection := protection_text(held):
         facts.append(("protected", protection))
     emit_facts(invocation, facts)

@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from tidelog.errors import UsageError
-from tidelog.gateways.cli.invocation import of
+from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.log_reading import Judged, judged_records
 from tidelog.gateways.cli.log_text import as_json, as_text, counts_as_heartbeat, heartbeats_text
 from tidelog.gateways.cli.options import Json
@@ -39,7 +39,7 @@ def show(
         raise UsageError("--from and --offset exclude each other")
     invocation = of(context)
     records = judged_records(invocation.deployment.cluster, group, follow=follow)
-    wanted = (judged for judged in records if judged is None or _wanted(judged, from_sequence, offset))
+    wanted = _selected(invocation, group, records, from_sequence, offset)
     if json:
         for found in islice(filter(None, wanted), limit):
             emit_json_line(invocation, as_json(found, data=data))
@@ -48,6 +48,36 @@ def show(
     lines = each if heartbeats else _folded(wanted, data=data)
     for line in islice(lines, limit):
         invocation.out.print(line, soft_wrap=True)
+
+
+def _selected(
+    invocation: Invocation,
+    group: str,
+    records: Iterable[Judged | None],
+    from_sequence: int | None,
+    offset: int | None,
+) -> Iterator[Judged | None]:
+    """Those asked for. Where there is none up to the log's end, that is said on stderr, with where it ends."""
+    last, silent = None, True
+    for judged in records:
+        if judged is None:
+            if silent:
+                invocation.say(f"{_ends(group, last)}; waiting for what comes")
+            silent = False
+            yield None
+            continue
+        last = judged
+        if _wanted(judged, from_sequence, offset):
+            silent = False
+            yield judged
+    if silent:
+        invocation.say(f"nothing to show: {_ends(group, last)}")
+
+
+def _ends(group: str, last: Judged | None) -> str:
+    if last is None:
+        return f"the log of group {group} is empty"
+    return f"the log of group {group} ends at sequence {last.head.sequence}, offset {last.offset}"
 
 
 def _folded(records: Iterable[Judged | None], *, data: bool) -> Iterator[Text]:

@@ -4,8 +4,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
-from tidelog.consumers.deployment import open_store
-from tidelog.errors import ConfigError, NotFound, OutOfBounds
+from tidelog.consumers.deployment import open_store, open_store_alone
+from tidelog.errors import ConfigError, LogUnavailable, NotFound, OutOfBounds, Unavailable
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import size_text
 from tidelog.gateways.cli.progress import LARGE_BYTES, byte_bar
@@ -19,15 +19,35 @@ PART_BYTES = 4 * 1024 * 1024
 
 @contextmanager
 def opened_store(invocation: Invocation, group: str, site: str | None) -> Iterator[Store]:
-    """The group's store at ``site``, by default the primary. Raises what `open_store` does."""
+    """The group's store at ``site``, by default the primary. Raises what `open_store` does.
+
+    While Kafka does not answer it is the store by its own word, which is said on stderr.
+    """
     chosen = site or invocation.config.primary
     if chosen is None:
         raise ConfigError("no site is configured", hint="add [sites.NAME.redis] with its url")
-    store = open_store(invocation.deployment, chosen, group)
+    try:
+        store = open_store(invocation.deployment, chosen, group)
+    except LogUnavailable as error:
+        store = store_without_kafka(invocation, group, chosen, error)
     try:
         yield store
     finally:
         store.close()
+
+
+def store_without_kafka(invocation: Invocation, group: str, site: str | None, error: LogUnavailable) -> Store:
+    """The group's store at ``site``, by default the primary, after Kafka has failed with ``error``, which is said on
+    stderr. Raises ``error`` if that store cannot be had either."""
+    chosen = site or invocation.config.primary
+    if chosen is None:
+        raise error
+    try:
+        store = open_store_alone(invocation.deployment, chosen, group)
+    except (NotFound, Unavailable):
+        raise error from None
+    invocation.say(f"{error.message}; this is what site {chosen} holds")
+    return store
 
 
 def copied_volume(copy: Copy, name: str) -> VolumeInfo:

@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 from tidelog.errors import TidelogError
 from tidelog.gateways.cli.application import app
 from tidelog.gateways.cli.exit_codes import FAILURE, INTERRUPTED, OK, USAGE
+from tidelog.gateways.cli.hints import for_operators
 from tidelog.gateways.cli.invocation import Invocation, OpenDeployment
 
 
@@ -43,7 +44,7 @@ def _ended(invocation: Invocation, action: Callable[[], int]) -> int:
     try:
         return action()
     except TidelogError as error:
-        _tell(invocation, error, str(error), error.hint)
+        _tell(invocation, error, str(error), for_operators(error.hint, error.group))
         return error.exit_code
     except TyperException as error:
         return _usage(invocation, error)

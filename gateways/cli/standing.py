@@ -189,7 +189,7 @@ def copy_json(copy: CatalogueCopy) -> dict[str, Any]:
                 "answer": answer.value,
                 "digest": copy.receipts[site].digest.hex() if site in copy.receipts else None,
                 "blocks_changed": copy.receipts[site].blocks_changed if site in copy.receipts else None,
-                "formed": iso(copy.receipts[site].formed_us) if site in copy.receipts else None,
+                "formed": time_or_none(copy.receipts[site].formed_us) if site in copy.receipts else None,
             }
             for site, answer in copy.answers.items()
         },

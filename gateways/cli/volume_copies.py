@@ -5,13 +5,19 @@ from tidelog.errors import TidelogError
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_json, size_text
 from tidelog.gateways.cli.writers import writing
+from tidelog.producers.rules import copy_order
 
 
 def copy_volume(
     invocation: Invocation, source: str, target: str, group: str, pitc: str | None, *, take_over: bool, json: bool
 ) -> None:
     """Puts the command into the log. Raises what `Group.copy_volume` does."""
-    with writing(invocation, group, take_over=take_over) as opened:
+    with writing(
+        invocation,
+        group,
+        take_over=take_over,
+        check=lambda state, _: copy_order(state, source, target, pitc, group),
+    ) as opened:
         try:
             copied = opened.copy_volume(source, target, pitc)
         except TidelogError as error:

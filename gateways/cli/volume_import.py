@@ -10,8 +10,12 @@ from tidelog.gateways.cli.output import size_text
 from tidelog.gateways.cli.progress import LARGE_BYTES, byte_bar
 from tidelog.gateways.cli.writers import writing
 from tidelog.gateways.files import Run, runs_in
+from tidelog.producers.extents import out_of_bounds
 from tidelog.producers.group import Group
+from tidelog.producers.group_state import GroupState
+from tidelog.producers.rules import volume_named, volume_to_create
 from tidelog.producers.volume import Volume
+from tidelog.schemas.volumes import VolumeInfo
 
 _PART_BYTES = 1024 * 1024
 _STDIN = "-"
@@ -28,12 +32,14 @@ def import_file(
         size = source.seek(0, 2)
         if not size:
             raise UsageError(f"{file} is empty")
-        with writing(invocation, group, take_over=take_over) as opened:
+        with writing(
+            invocation,
+            group,
+            take_over=take_over,
+            check=lambda state, _: _check_import(state, file, size, name, block_size, group),
+        ) as opened:
             volume, fresh = _volume(opened, name, size, block_size)
-            if size > volume.size:
-                raise OutOfBounds(
-                    f"{file} has {size} bytes, and volume {name} has {volume.size}", hint="nothing was written"
-                )
+            _require_room(file, size, volume.info, group)
             stored = 0
             with byte_bar(invocation, f"importing {file.name}", size) as advance:
                 for run in runs_in(source, size):
@@ -61,11 +67,17 @@ def write_input(invocation: Invocation, name: str, group: str, offset: int, sour
 
 def _write(invocation: Invocation, name: str, group: str, offset: int, source: BinaryIO, *, take_over: bool) -> None:
     part = source.read(_PART_BYTES)  # before the session: nobody is fenced while somebody types
-    with writing(invocation, group, take_over=take_over) as opened:
+    size = _size(source, len(part))
+    with writing(
+        invocation,
+        group,
+        take_over=take_over,
+        check=lambda state, _: _require_fit(volume_named(state, name, group), offset, part, size),
+    ) as opened:
         volume, at = opened.volume(name), offset
-        size = None if source is sys.stdin.buffer else _check_fits(source, len(part), volume, offset)
+        _require_fit(volume.info, offset, part, size)
         with byte_bar(invocation, f"writing to {name}", size, least=LARGE_BYTES) as advance:
-            while part or at == offset:
+            while part:
                 volume.write(at, part)
                 at += len(part)
                 advance(len(part))
@@ -77,18 +89,38 @@ def _write(invocation: Invocation, name: str, group: str, offset: int, source: B
     )
 
 
-def _check_fits(source: BinaryIO, read: int, volume: Volume, offset: int) -> int | None:
-    """The size of the source; None where only reading it can tell. Raises `OutOfBounds`."""
-    if not source.seekable():
+def _size(source: BinaryIO, read: int) -> int | None:
+    """The size of the source in bytes; None where only reading it can tell."""
+    if source is sys.stdin.buffer or not source.seekable():
         return None
     size = source.seek(0, 2)
     source.seek(read)
-    if offset + size > volume.size:
-        raise OutOfBounds(
-            f"write of {size} bytes at offset {offset} of volume {volume.name}, which has {volume.size} bytes",
-            hint="nothing was written",
-        )
     return size
+
+
+def _require_fit(volume: VolumeInfo, offset: int, part: bytes, size: int | None) -> None:
+    """Raises `OutOfBounds` unless the source fits, as far as is known: all of it, or its first part."""
+    length = len(part) if size is None else size
+    if offset < 0 or not length or offset + length > volume.size:
+        error = out_of_bounds(volume, "write", offset, length)
+        raise OutOfBounds(error.message, hint=f"nothing was written; {error.hint or 'there is nothing to write'}")
+
+
+def _check_import(state: GroupState, file: Path, size: int, name: str, block_size: int | None, group: str) -> None:
+    """Raises what the import would be refused with."""
+    if block_size is not None and state.volumes.named(name) is None:
+        volume_to_create(state, name, size, block_size, group)
+    else:
+        _require_room(file, size, volume_named(state, name, group), group)
+
+
+def _require_room(file: Path, size: int, volume: VolumeInfo, group: str) -> None:
+    if size > volume.size:
+        raise OutOfBounds(
+            f"{file} has {size} bytes, and volume {volume.name} has {volume.size}",
+            hint="nothing was written; grow the volume with:"
+            f" tidelog volume resize {volume.name} --group {group} --size {size}",
+        )
 
 
 def _volume(opened: Group, name: str, size: int, block_size: int | None) -> tuple[Volume, bool]:

@@ -13,8 +13,10 @@ from tidelog.gateways.cli.reading import opened_store, send_copy, send_live
 from tidelog.gateways.cli.volume_copies import copy_volume
 from tidelog.gateways.cli.volume_export import export_volume
 from tidelog.gateways.cli.volume_import import import_file, write_input
+from tidelog.gateways.cli.volume_resize import resize_volume
 from tidelog.gateways.cli.writers import writing
 from tidelog.names import check_name
+from tidelog.producers.rules import volume_to_create
 from tidelog.schemas.volumes import DEFAULT_BLOCK_SIZE, VolumeInfo
 from tidelog.units import parse_size
 
@@ -39,7 +41,12 @@ def create(
     invocation = of(context)
     check_name("volume", name)
     wanted, block = parse_size(size), parse_size(block_size)
-    with writing(invocation, group, take_over=take_over) as opened:
+    with writing(
+        invocation,
+        group,
+        take_over=take_over,
+        check=lambda state, _: volume_to_create(state, name, wanted, block, group),
+    ) as opened:
         there = opened.session.state.volumes.named(name) is not None
         info = opened.create_volume(name, wanted, block).info
     if json:
@@ -81,6 +88,20 @@ def show(context: typer.Context, name: VolumeName, group: Group, site: AtSite = 
         ("seen at", f"{at}, sequence {sequence}"),
     ]
     emit_facts(invocation, [(label, value) for label, value in facts])
+
+
+@app.command()
+def resize(
+    context: typer.Context,
+    name: VolumeName,
+    group: Group,
+    size: Annotated[str, typer.Option("--size", help="The new size: bytes, or such as 2GiB.")],
+    shrink: Annotated[bool, typer.Option("--shrink", help="Allow a smaller size: what is cut off is lost.")] = False,
+    take_over: TakeOver = False,
+    json: Json = False,
+) -> None:
+    """Changes a volume's size at every site, by an event in the log. Copies keep theirs."""
+    resize_volume(of(context), name, group, parse_size(size), shrink=shrink, take_over=take_over, json=json)
 
 
 @app.command()

@@ -3,17 +3,23 @@
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tidelog.clock import wall_us
-from tidelog.consumers.access import open_group
+from tidelog.consumers.access import open_group, read_group
+from tidelog.errors import TidelogError, UsageError
 from tidelog.gateways.cli.exit_codes import WriterAlive
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.producers.group import Group
+from tidelog.producers.group_state import GroupState
 from tidelog.producers.log import Log
 from tidelog.recovery.head import tail
+from tidelog.schemas.chain import Head
 from tidelog.schemas.events import Event, WriterOpened
+
+# Raises `UsageError` for what a group, as its log has it at that head, does not let the command do.
+Check = Callable[[GroupState, Head], object]
 
 # A writer that is alive puts an event into the log at least this often, in heartbeats.
 ALIVE_HEARTBEATS = 3.0
@@ -21,21 +27,36 @@ _ASK_AGAIN = 0.05
 
 
 @contextmanager
-def writing(invocation: Invocation, group: str, *, take_over: bool) -> Iterator[Group]:
-    """The group, open for writing for as long as the context lasts. Raises `WriterAlive`."""
-    if not take_over:
-        refuse_live_writer(invocation, group)
-    opened = open_group(group, deployment=invocation.deployment, schedule=False)
+def writing(
+    invocation: Invocation, group: str, *, take_over: bool, check: Check | None = None, instead: str = ""
+) -> Iterator[Group]:
+    """The group, open for writing for as long as the context lasts. Raises `WriterAlive`, whose hint ends with
+    ``instead``, and with ``take_over`` what ``check`` raises, before anybody is fenced.
+
+    What only the session finds out comes too late for that: then it is said that the writer is fenced all the same.
+    """
     try:
-        yield opened
-    except BaseException:
-        opened.abandon()  # a flush could wait for long, and nobody is told that it succeeded
+        if not take_over:
+            refuse_live_writer(invocation, group, instead)
+        elif check is not None:
+            check(*read_group(group, invocation.deployment))
+        opened = open_group(group, deployment=invocation.deployment, schedule=False)
+        try:
+            yield opened
+        except BaseException as error:
+            opened.abandon()  # a flush could wait for long, and nobody is told that it succeeded
+            if take_over and isinstance(error, UsageError):
+                invocation.say("--take-over has fenced the writer that was there; the command itself was refused:")
+            raise
+        opened.close()
+    except TidelogError as error:
+        error.group = error.group or group
         raise
-    opened.close()
 
 
-def refuse_live_writer(invocation: Invocation, group: str) -> None:
-    """Raises `WriterAlive` if a session other than an ended one of this machine is at work on the group.
+def refuse_live_writer(invocation: Invocation, group: str, instead: str = "") -> None:
+    """Raises `WriterAlive` if a session other than an ended one of this machine is at work on the group; ``instead`` is
+    what could be done without a session.
 
     Whether the log's newest event is young is not enough to tell, as a session may just have ended: the log is watched
     until the next heartbeat would have come.
@@ -56,8 +77,8 @@ def refuse_live_writer(invocation: Invocation, group: str) -> None:
                 f"a writer session (epoch {newest.epoch}) is alive: its newest event is {_age(newest):.1f} s old",
                 group=group,
                 sequence=newest.last_sequence,
-                hint="this command would fence it, and its unflushed writes may be lost; let the application do it"
-                " (group.mark for a copy), stop it first, or say --take-over",
+                hint="this command would fence it, and its unflushed writes may be lost; stop it first, or say"
+                f" --take-over{instead}",
             )
     finally:
         log.close()

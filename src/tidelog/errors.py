@@ -74,9 +74,10 @@ class TidelogError(Exception):
 
     @property
     def where(self) -> str:
-        """``group bank, sequence 7, offset 9``; empty where nothing is known."""
-        parts = (("group", self.group), ("sequence", self.sequence), ("offset", self.offset))
-        return ", ".join(f"{name} {value}" for name, value in parts if value is not None)
+        """``group bank, sequence 7, offset 9``, less what the message says itself; empty where nothing is left."""
+        known = (("group", self.group), ("sequence", self.sequence), ("offset", self.offset))
+        parts = (f"{name} {value}" for name, value in known if value is not None)
+        return ", ".join(part for part in parts if not re.search(rf"\b{re.escape(part)}(?![.-]?\w)", self.message))
 
     def __str__(self) -> str:
         return f"{self.message} ({self.where})" if self.where else self.message

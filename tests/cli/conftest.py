@@ -1,6 +1,7 @@
 """The command line on a deployment in memory: everything real but the servers."""
 
 import io
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.operating import Operator, operating
 from tidelog.config import Config
 from tidelog.consumers.deployment import Deployment, MemoryDeployment
 from tidelog.gateways.cli import main
@@ -91,6 +93,7 @@ def cli(
         captured = capsysbinary.readouterr()
         result = Result(code, captured.out, captured.err.decode())
         assert "Traceback" not in result.err
+        assert not re.search(r"\bgroup (\S+)\b.*\(group \1\b", result.err), "the group is named twice"
         return result
 
     return run
@@ -106,3 +109,10 @@ def bank(cli: Cli, sites: RunningDeployment) -> Cli:
     for site in SITES:
         assert sites.site(site).group("bank").wait_until(2)
     return cli
+
+
+@pytest.fixture
+def operator(tmp_path, tidelog_kafka, tidelog_site_redis) -> Iterator[Operator]:
+    """With real servers, at tokyo and osaka: commands in processes of their own."""
+    urls = {site: tidelog_site_redis(site).url for site in SITES[:2]}
+    yield from operating(tmp_path, tidelog_kafka.bootstrap_servers, urls)

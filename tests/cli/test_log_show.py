@@ -148,3 +148,23 @@ def test_void_and_held_events_are_told_apart(bank, log, deployment):
     assert isinstance(head, Head)
     by_name = {line["name"]: line["verdict"] for line in lines(bank) if line["kind"] == "Marker"}
     assert by_name == {"late": "void", "gap": "held"}
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_nothing_to_show_is_said(bank, as_json):
+    """Beyond the end, by sequence and by offset: on stderr, with where the log ends; it is no error."""
+    end = bank("group", "show", "bank", "--json")
+    last = json.loads(end.text)["log"]["end_offset"] - 1
+    sequence = lines(bank)[-1]["sequence"]
+    for option, value in (("--from", sequence + 1), ("--offset", last + 1)):
+        shown = bank("log", "show", "bank", option, str(value), *as_json)
+        assert (shown.code, shown.out) == (0, b"")
+        assert shown.err == f"nothing to show: the log of group bank ends at sequence {sequence}, offset {last}\n"
+    shown = bank("log", "show", "bank", "--from", str(sequence), *as_json)
+    assert shown.out and not shown.err
+
+
+def test_an_empty_log_is_said(cli):
+    assert cli("group", "create", "new").code == 0
+    shown = cli("log", "show", "new")
+    assert (shown.code, shown.out, shown.err) == (0, b"", "nothing to show: the log of group new is empty\n")

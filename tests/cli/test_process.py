@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from tests.cli.operating import interruptible
+
 ON_MEMORY = """
 import sys, tidelog
 from tidelog.gateways.cli import main
@@ -22,7 +24,11 @@ class Process:
 
     def __init__(self, *arguments: str, code: str = ON_MEMORY) -> None:
         self.popen = subprocess.Popen(
-            [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", code, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=interruptible,
         )
         self.err = ""
         self._thread = threading.Thread(target=self._gather, daemon=True)

@@ -2,61 +2,18 @@
 
 import json
 import signal
-import subprocess
-import sys
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
 from kafka import KafkaAdminClient
 
-from tidelog.testing.child import ChildProcess
+from tests.cli.operating import Operator
 from tidelog.testing.readiness import wait_until
 
 pytestmark = pytest.mark.servers
 SITES = ("tokyo", "osaka")
 MIB = 1024 * 1024
-
-
-class Operator:
-    """One configuration, and commands in processes of their own."""
-
-    def __init__(self, folder: Path, kafka: str, urls: dict[str, str]) -> None:
-        self.folder, self.kafka, self.urls = folder, kafka, urls
-        self.prefix = f"cli-{uuid.uuid4().hex[:8]}"
-        self.config = folder / "tidelog.toml"
-        tables = "".join(f'[sites.{site}.redis]\nurl = "{url}"\n' for site, url in urls.items())
-        self.config.write_text(f'prefix = "{self.prefix}"\n[kafka]\nbootstrap_servers = "{kafka}"\n{tables}')
-        self.workers: dict[str, ChildProcess] = {}
-
-    def __call__(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-m", "tidelog", "-c", str(self.config), *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, timeout=90, check=False)
-        assert b"Traceback" not in done.stderr, done.stderr.decode()
-        return done
-
-    def ok(self, *arguments: str, stdin: bytes = b"") -> bytes:
-        done = self(*arguments, stdin=stdin)
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stdout
-
-    def work(self, site: str) -> None:
-        command = [sys.executable, "-m", "tidelog", "-c", str(self.config), "site", "run", site]
-        self.workers[site] = ChildProcess(f"worker of {site}", command, self.folder / f"{site}.log")
-
-    def said(self, site: str) -> str:
-        return (self.folder / f"{site}.log").read_text()
-
-
-@pytest.fixture
-def operator(tmp_path, tidelog_kafka, tidelog_site_redis) -> Iterator[Operator]:
-    urls = {site: tidelog_site_redis(site).url for site in SITES}
-    made = Operator(tmp_path, tidelog_kafka.bootstrap_servers, urls)
-    yield made
-    for worker in made.workers.values():
-        worker.kill()
 
 
 def test_a_day_of_an_operator(operator: Operator, tmp_path: Path) -> None:

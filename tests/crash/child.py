@@ -1,4 +1,5 @@
-"""A writer or a worker that kills itself, by SIGKILL, at a marked point: run as a process by test_sigkill.py.
+"""A writer or a worker that kills itself, by SIGKILL, at a marked point: run as a process by test_sigkill.py and, with
+the points of cuts.py, by test_cut.py.
 
     python child.py writer|worker CONFIG GROUP POINT NTH
 
@@ -11,6 +12,7 @@ import signal
 import sys
 from typing import Any
 
+from tests.crash import cuts
 from tidelog.config import Config
 from tidelog.consumers import worker as worker_module
 from tidelog.consumers.access import open_group
@@ -96,7 +98,10 @@ def work(config: Config, group_name: str) -> None:
 def main() -> None:
     role, path, group, point, nth = sys.argv[1:]
     config = Config.load(path)
-    kill_at(point, int(nth))
+    if point in (*cuts.WRITER_POINTS, *cuts.WORKER_POINTS):
+        cuts.arm(point, int(nth))
+    else:
+        kill_at(point, int(nth))
     (write if role == "writer" else work)(config, group)
 
 

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.clean_stores import group_of_its_own
 from tidelog.config import Config
+from tidelog.consumers.deployment import open_store
+from tidelog.testing.readiness import wait_until
 from tidelog.testing.running import RunningDeployment
 from tidelog.testing.stack import stack_toml
 
@@ -32,14 +35,15 @@ def commands() -> list[list[str]]:
 
 
 @pytest.fixture
-def config_file(tidelog_deployment: RunningDeployment, tmp_path: Path) -> Path:
-    """`tidelog.toml` for the test's own servers, where README's code looks for it."""
+def config_file(tidelog_deployment: RunningDeployment, tmp_path: Path) -> Iterator[Path]:
+    """`tidelog.toml` for the test's own servers, where README's code looks for it; the group's name is README's."""
     config: Config = tidelog_deployment.deployment.config
     named = re.findall(r"^\[sites\.(\w+)\.", blocks("toml")[0], re.MULTILINE)
     urls = {name: config.sites[name].redis.url for name in named}
     path = tmp_path / "tidelog.toml"
     path.write_text(f'prefix = "{config.prefix}"\n' + stack_toml(",".join(config.kafka.bootstrap_servers), urls))
-    return path
+    with group_of_its_own((site.redis.url for site in config.sites.values()), "bank"):
+        yield path
 
 
 @pytest.fixture
@@ -77,13 +81,11 @@ def test_the_commands_and_the_library(
     short = [arguments for arguments in commands() if not " ".join(arguments).startswith(LONG_RUNNING)]
     create = short.pop(0)
     assert create == ["group", "create", "bank"]
-    # The group's name is README's, so each run needs Redis servers that do not hold it yet.
-    _forget_group(tidelog_deployment, "bank")
     assert tidelog(config_file, *create).returncode == 0
     request.getfixturevalue("workers")
     (library,) = blocks("python")
     monkeypatch.chdir(tmp_path)
-    tidelog_deployment.wait_for_store("osaka", "bank")
+    assert wait_until(lambda: _has_store(tidelog_deployment, "osaka"), timeout_s=60)
     program, names = ast.parse(library), dict[str, object]()
     last = program.body[-1]
     assert isinstance(last, ast.Expr)
@@ -96,15 +98,13 @@ def test_the_commands_and_the_library(
         assert done.returncode == 0, (arguments, done.stdout, done.stderr)
 
 
-def _forget_group(running: RunningDeployment, group: str) -> None:
-    for site in running.deployment.config.sites:
-        keyspace = running.deployment.keyspace(site, group)
-        cursor = -1
-        while cursor:
-            cursor, keys = keyspace.scan(max(cursor, 0), b"tidelog:{%b}:" % group.encode())
-            if keys:
-                keyspace.transact([(b"DEL", *keys)])
-        keyspace.close()
+def _has_store(running: RunningDeployment, site: str) -> bool:
+    """Whether README's own worker has made it; no worker of this process is started."""
+    try:
+        open_store(running.deployment, site, "bank").close()
+    except LookupError:
+        return False
+    return True
 
 
 def test_the_example_configuration_loads(tmp_path: Path) -> None:

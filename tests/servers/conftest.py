@@ -1,7 +1,9 @@
 """What only the tests of our own servers need."""
 
+import functools
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -29,3 +31,18 @@ def docker_engine() -> None:
 def redis_on_path() -> None:
     """The test needs Debian's redis-server."""
     _need(shutil.which("redis-server") is not None, "redis-server on the PATH")
+
+
+@functools.cache
+def compose_command() -> tuple[str, ...]:
+    """`docker compose`, or the `docker-compose` that Debian has; empty if neither is here."""
+    for command in (("docker", "compose"), ("docker-compose",)):
+        if shutil.which(command[0]) and subprocess.run([*command, "version"], capture_output=True).returncode == 0:
+            return command
+    return ()
+
+
+@pytest.fixture(scope="session")
+def compose_installed() -> None:
+    """The test needs a compose."""
+    _need(bool(compose_command()), "`docker compose`, and Debian's package docker-compose,")

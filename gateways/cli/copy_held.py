@@ -1,0 +1,26 @@
+"""Copies as one site's store has them, for when the control topic, with the receipts of all sites, cannot be asked."""
+
+from collections.abc import Iterable
+
+from tidelog.consumers.catalogue import Answer, CatalogueCopy
+from tidelog.schemas.control import CopyFormed
+from tidelog.stores.image import Store
+from tidelog.stores.store import Copy
+
+
+def held_copy(store: Store, copy: Copy, sites: Iterable[str]) -> CatalogueCopy:
+    """What there is to say of a copy: this site's own digest, and that every other of ``sites`` is unknown."""
+    who = store.identity
+    own = CopyFormed(
+        site=who.site,
+        group=who.group,
+        sequence=copy.sequence,
+        seal=copy.seal,
+        name=copy.name,
+        timestamp_us=copy.timestamp_us,
+        digest=store.digest(copy),
+        blocks_changed=copy.blocks_changed,
+        formed_us=0,  # the store does not know when the copy was reported
+    )
+    answers = {site: Answer.FORMED if site == who.site else Answer.UNKNOWN for site in sites}
+    return CatalogueCopy(who.group, copy.sequence, copy.seal, copy.name, copy.timestamp_us, {who.site: own}, answers)

@@ -1,0 +1,23 @@
+"""Hints of the library, in the words of the command line: who types commands cannot call methods."""
+
+# What a hint says to a program, and what an operator does instead; longer ones first.
+_COMMANDS = (
+    (
+        "open it with group.volume(name), and change its size with volume.resize(size)",
+        "use it as it is, or change its size with: tidelog volume resize NAME --group GROUP --size SIZE",
+    ),
+    ("volume.resize(size)", "tidelog volume resize NAME --group GROUP --size SIZE"),
+    (
+        "open the group where the primary site's Redis can be reached",
+        "run this where the primary site's Redis can be reached",
+    ),
+    ("open the group again", "run the command again"),
+    ("a new writer session makes a new one", "run the command again"),
+)
+
+
+def for_operators(hint: str, group: str | None = None) -> str:
+    """``hint`` with commands in place of calls, of ``group`` if it is known."""
+    for call, command in _COMMANDS:
+        hint = hint.replace(call, command.replace("GROUP", group or "GROUP"))
+    return hint

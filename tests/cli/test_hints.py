@@ -1,0 +1,66 @@
+"""A hint at the command line can be typed: no library call, and no group left open where it is known."""
+
+import ast
+import re
+from pathlib import Path
+
+import typer
+
+from tidelog.gateways.cli.application import app
+from tidelog.gateways.cli.hints import for_operators
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("schemas", "stores", "producers", "consumers", "recovery", "gateways")
+CALL = re.compile(r"\b(group|volume|session|copy|site|open_group)\.\w+\(|\b(group\.mark|writer session makes)\b")
+
+PROSE = ("writer", "never", "needs")  # what follows the name where a sentence is about tidelog
+
+
+def hints() -> dict[str, str]:
+    """Every hint that stands in the source, by place; what is filled in is left out. Twins in memory have no command
+    line."""
+    found = {}
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*.py"):
+            if path.name.startswith("memory"):
+                continue
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.keyword) and node.arg == "hint":
+                    parts = (part for part in ast.walk(node.value) if isinstance(part, ast.Constant))
+                    text = "".join(str(part.value) for part in parts if isinstance(part.value, str))
+                    found[f"{path.relative_to(ROOT)}:{node.value.lineno}"] = text
+    return found
+
+
+def test_no_hint_names_a_call():
+    """As the library says it some do; as the command line says it none does."""
+    found = hints()
+    assert len(found) > 100
+    assert any(CALL.search(hint) for hint in found.values())
+    assert {place: hint for place, hint in found.items() if CALL.search(for_operators(hint))} == {}
+
+
+def test_the_commands_that_hints_name_are_there():
+    """`tidelog volume resize`, and every other."""
+    tree = typer.main.get_command(app)
+    for place, hint in hints().items():
+        for first, second in re.findall(r"tidelog ([a-z]+)(?: ([a-z]+))?", for_operators(hint)):
+            command = tree.commands.get(first)
+            if command is None and first in PROSE:
+                continue
+            assert command is not None, (place, hint)
+            below = getattr(command, "commands", None)
+            assert below is None or second in below, (place, hint)
+
+
+def test_what_an_operator_is_told(bank):
+    """Too small a volume: the command that grows it, with the group filled in, and it works."""
+    beyond = bank("volume", "write", "ledger", "-g", "bank", "--offset", "1MiB", stdin=b"x")
+    exists = bank("volume", "create", "ledger", "-g", "bank", "--size", "2MiB")
+    for refused in (beyond, exists):
+        assert refused.code == 2
+        assert (
+            "tidelog volume resize NAME --group bank --size SIZE" in refused.err and "volume.resize" not in refused.err
+        )
+    assert bank("volume", "resize", "ledger", "--group", "bank", "--size", "2MiB").code == 0
+    assert bank("volume", "write", "ledger", "-g", "bank", "--offset", "1MiB", stdin=b"x").code == 0
