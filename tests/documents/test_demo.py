@@ -43,7 +43,7 @@ def test_the_demo_holds() -> None:
         "broken, as it must be",
         "COMPLETE",
         "moves only what has changed",
-        "a good export",
+        "the export has the digest",
         "again",
         "Every check held",
     ):
