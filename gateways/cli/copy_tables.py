@@ -7,6 +7,7 @@ from rich.text import Text
 from tidelog.clock import iso
 from tidelog.consumers.catalogue import Answer, CatalogueCopy, alarms_of, copies_of
 from tidelog.errors import ConfigError, Halted, NotFound, Unavailable, WrongStore
+from tidelog.gateways.cli.copy_holds import HeldCopy, dropped, dropped_json, held_copies, holds_json, holds_text
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import (
@@ -30,9 +31,13 @@ def list_copies(invocation: Invocation, group: str, *, json: bool) -> int:
     copies = copies_of(cluster.control.snapshot(), record.group, invocation.config.sites)
     alarms = alarms_of(copies)
     held = _all_held(invocation, group)
+    holds = held_copies(invocation, group, invocation.config.sites)
     if json:
-        rows_json = [copy_json(copy) | protection_json(held.get((copy.sequence, copy.seal))) for copy in copies]
-        emit_json(invocation, {"group": group, "copies": rows_json, "alarms": alarms})
+        rows_json = [
+            copy_json(copy) | protection_json(held.get((copy.sequence, copy.seal)), _of(holds, copy)) for copy in copies
+        ]
+        document = {"copies": rows_json, "dropped": dropped_json(holds), "alarms": alarms}
+        emit_json(invocation, {"group": group} | document)
     else:
         _print_alarms(invocation, alarms)
         sites = list(dict.fromkeys(site for copy in copies for site in copy.answers))
@@ -44,10 +49,14 @@ def list_copies(invocation: Invocation, group: str, *, json: bool) -> int:
                 _changed(copy),
                 *(_digest(copy, site) for site in sites),
                 equal_text(copy.equal),
-                protection_text(held.get((copy.sequence, copy.seal))),
+                protection_text(held.get((copy.sequence, copy.seal)), _of(holds, copy)),
             )
             for copy in copies
         ]
+        for copy, of_it in dropped(holds):
+            dashes = ["-"] * len(sites)
+            time, what = iso(copy.timestamp_us), Text("dropped", style="yellow")
+            rows.append((copy.name, str(copy.sequence), time, "-", *dashes, what, holds_text(of_it)))
         columns = ("pitc", "sequence", "time", "changed blocks", *sites, "", "protected")
         emit_table(invocation, columns, rows, ("sequence", "changed blocks"))
     return DEGRADED if alarms else OK
@@ -60,7 +69,11 @@ def show_copy(invocation: Invocation, name: str, group: str, site: str | None, *
     copies = copies_of(cluster.control.snapshot(), group, invocation.config.sites)
     named = [copy for copy in copies if name in (copy.name, f"#{copy.sequence}")]
     held, problem = _held(invocation, name, group, site)
+    holds = held_copies(invocation, group, invocation.config.sites if site is None else [site])
     if not named and held is None:
+        gone = [str(one) for one in holds if name in (one.copy.name, f"#{one.copy.sequence}")]
+        if gone:
+            raise NotFound(f"copy {name} is dropped; its blocks stay until it is held no longer by {', '.join(gone)}")
         raise problem or NotFound(f"no copy {name}", group=group, hint="see: tidelog pitc list")
     if held is not None:
         identities = {(copy.sequence, copy.seal, copy.name): copy for copy in copies}
@@ -69,10 +82,10 @@ def show_copy(invocation: Invocation, name: str, group: str, site: str | None, *
         found = named[-1]
     alarms = alarms_of([found]) if found is not None else []
     if json:
-        emit_json(invocation, _copy_document(group, found, held) | {"alarms": alarms})
+        emit_json(invocation, _copy_document(group, found, held, holds) | {"alarms": alarms})
     else:
         _print_alarms(invocation, alarms)
-        _print_copy(invocation, group, found, held)
+        _print_copy(invocation, group, found, held, holds)
         if problem is not None:
             invocation.say(f"volumes are not shown: {problem}")
     return DEGRADED if alarms else OK
@@ -100,19 +113,23 @@ def _all_held(invocation: Invocation, group: str) -> dict[tuple[int, bytes], Cop
         return {}
 
 
-def protection_json(copy: Copy | None) -> dict[str, Any]:
-    """What protects a copy, for programs; null where no store could be asked."""
+def _of(holds: list[HeldCopy], copy: CatalogueCopy | Copy) -> list[HeldCopy]:
+    return [held for held in holds if held.identity == (copy.sequence, copy.seal)]
+
+
+def protection_json(copy: Copy | None, holds: list[HeldCopy]) -> dict[str, Any]:
+    """What protects a copy, for programs; lock and keep are null where no store could be asked."""
+    held = {"held_by": holds_json(holds)}
     if copy is None:
-        return {"locked_until": None, "kept": None}
-    return {"locked_until": time_or_none(copy.locked_until_us), "kept": copy.kept}
+        return {"locked_until": None, "kept": None} | held
+    return {"locked_until": time_or_none(copy.locked_until_us), "kept": copy.kept} | held
 
 
-def protection_text(copy: Copy | None) -> str:
+def protection_text(copy: Copy | None, holds: list[HeldCopy]) -> str:
     """What protects a copy, for people; a lock is shown until the copy is dropped, ended or not."""
-    if copy is None:
-        return ""
-    parts = [f"locked until {iso(copy.locked_until_us)}"] if copy.locked_until_us else []
-    return ", ".join([*parts, *(["kept"] if copy.kept else [])])
+    parts = [f"locked until {iso(copy.locked_until_us)}"] if copy is not None and copy.locked_until_us else []
+    parts += ["kept"] if copy is not None and copy.kept else []
+    return ", ".join([*parts, *filter(None, [holds_text(holds)])])
 
 
 def _print_alarms(invocation: Invocation, alarms: list[str]) -> None:
@@ -133,7 +150,7 @@ def _digest(copy: CatalogueCopy, site: str) -> Text:
     return Text(answer.value, style="yellow")
 
 
-def _copy_document(group: str, found: CatalogueCopy | None, held: Copy | None) -> dict[str, Any]:
+def _copy_document(group: str, found: CatalogueCopy | None, held: Copy | None, holds: list[HeldCopy]) -> dict[str, Any]:
     document: dict[str, Any] = {"group": group}
     if found is not None:
         document |= copy_json(found)
@@ -146,7 +163,8 @@ def _copy_document(group: str, found: CatalogueCopy | None, held: Copy | None) -
             "equal": None,
             "sites": {},
         }
-    document |= protection_json(held)
+    label = found or held
+    document |= protection_json(held, [] if label is None else _of(holds, label))
     volumes = held.volumes if held is not None else ()
     document["volumes"] = [
         {"id": volume.id, "name": volume.name, "size": volume.size, "block_size": volume.block_size}
@@ -155,7 +173,9 @@ def _copy_document(group: str, found: CatalogueCopy | None, held: Copy | None) -
     return document
 
 
-def _print_copy(invocation: Invocation, group: str, found: CatalogueCopy | None, held: Copy | None) -> None:
+def _print_copy(
+    invocation: Invocation, group: str, found: CatalogueCopy | None, held: Copy | None, holds: list[HeldCopy]
+) -> None:
     label = found or held
     assert label is not None  # `show_copy` has one of them
     facts: list[tuple[str, str | Text]] = [
@@ -171,7 +191,7 @@ def _print_copy(invocation: Invocation, group: str, found: CatalogueCopy | None,
             receipt = found.receipts.get(site)
             shown = f"digest {receipt.digest.hex()}, formed {iso(receipt.formed_us)}" if receipt else answer.value
             facts.append((f"  {site}", shown))
-    if protection := protection_text(held):
+    if protection := protection_text(held, _of(holds, label)):
         facts.append(("protected", protection))
     emit_facts(invocation, facts)
     if held is not None:

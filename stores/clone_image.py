@@ -1,0 +1,227 @@
+"""The volumes of one clone: what was written in it, over the blocks of its copy.
+
+A bit of a clone's bitmap says that the block is the clone's own, whatever its content; where it is clear the block is
+the copy's, and stays what it is. So a read needs one MULTI for the clone's part, and finds the copy's in its own time.
+A change is one EXEC that is conditional on the clone's own key, which it changes: of two writers of one clone neither
+tears what the other writes, and none writes into a clone that is being dropped, or that an erase took away.
+"""
+
+import os
+import threading
+from collections.abc import Iterator
+from typing import cast
+
+from tidelog.errors import NotFound, OutOfBounds, StoreUnavailable
+from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.bitmap import ChangeBitmap, byte_range
+from tidelog.stores.keys import Keys
+from tidelog.stores.keyspace import Argument, Command, Keyspace, PositionMoved, Reply, Session
+from tidelog.stores.placing import placing
+from tidelog.stores.reading import CHUNK_BYTES, CopyReader
+from tidelog.stores.store import Clone, Identity
+
+# A write up to this size is one EXEC. Larger ones are several, in order.
+WRITE_BYTES_MAX = 4 << 20
+# A discard goes over so many blocks in one EXEC.
+DISCARD_BLOCKS_MAX = 1 << 14
+_TRIES = 1000
+_LIVE, _DROPPING = b"live:", b"dropping:"
+
+
+def live_token() -> bytes:
+    """A new value of the key of a clone that can be used."""
+    return _LIVE + os.urandom(8).hex().encode()
+
+
+def dropping_token() -> bytes:
+    """A new value of the key of one that was dropped."""
+    return _DROPPING + os.urandom(8).hex().encode()
+
+
+def is_dropping(state: Reply) -> bool:
+    """Whether a clone's key says that it was dropped, and that something of it is left."""
+    return isinstance(state, bytes) and state.startswith(_DROPPING)
+
+
+@placing
+class CloneImage:
+    """One clone's content. From `Clones.image`; close it. Thread-safe: one change at a time.
+
+    Every method raises `NotFound` once the clone was dropped or the site rebuilt, `SiteBehind`, `StoreUnavailable`.
+    """
+
+    def __init__(self, keyspace: Keyspace, identity: Identity, clone: Clone) -> None:
+        self.identity, self.clone = identity, clone
+        self._keyspace = keyspace
+        self._keys = Keys(identity.group)
+        self._changing = threading.Lock()
+        self._session: Session | None = None
+        self._state: bytes | None = None  # of the clone's key, as it is watched now
+
+    def close(self) -> None:
+        """Ends the connection that changes went over."""
+        with self._changing:
+            self._end_session()
+
+    def state(self) -> bytes:
+        """A value that is another one after every change."""
+        (state,) = self._keyspace.transact([(b"GET", self._keys.clone(self.clone.id))])
+        return self._live(state)
+
+    def read(self, volume: VolumeInfo, offset: int, length: int) -> bytes:
+        """``length`` bytes at ``offset``; up to 4 MiB are of one state. Raises `OutOfBounds`."""
+        return b"".join(self.stream(volume, offset, length))
+
+    def stream(self, volume: VolumeInfo, offset: int, length: int) -> Iterator[bytes]:
+        """The same in parts of at most 4 MiB, each of one state."""
+        _check(volume, offset, length)
+        size = volume.block_size
+        first, end = offset // size, -(-(offset + length) // size) if length else offset // size
+        for start in range(first, end, CHUNK_BYTES // size):
+            stop = min(end, start + CHUNK_BYTES // size)
+            part = b"".join(self._blocks(volume, start, stop))
+            yield part[max(0, offset - start * size) : offset + length - start * size]
+
+    def changed(self, volume: VolumeInfo) -> ChangeBitmap:
+        """The blocks that are the clone's own."""
+        key = self._keys.clone_bitmap(self.clone.id, volume.id)
+        state, bits = self._keyspace.transact([(b"GET", self._keys.clone(self.clone.id)), (b"GET", key)])
+        self._live(state)
+        return ChangeBitmap(cast("bytes | None", bits))
+
+    def write(self, volume: VolumeInfo, offset: int, data: bytes) -> None:
+        """Writes ``data`` at ``offset``; up to 4 MiB all of it or nothing. Raises `OutOfBounds`."""
+        _check(volume, offset, len(data))
+        for at, end in _parts(offset, offset + len(data), WRITE_BYTES_MAX):
+            self._change(volume, at, end, data[at - offset : end - offset])
+
+    def discard(self, volume: VolumeInfo, offset: int, length: int) -> None:
+        """Makes the bytes zeros; up to 16,384 blocks all of them or none. Raises `OutOfBounds`."""
+        _check(volume, offset, length)
+        for at, end in _parts(offset, offset + length, DISCARD_BLOCKS_MAX * volume.block_size):
+            self._change(volume, at, end, None)
+
+    def _blocks(self, volume: VolumeInfo, start: int, stop: int) -> list[bytes]:
+        """The content of blocks ``start`` to ``stop`` - 1, each padded to the size of a block."""
+        keys, number = self._keys, self.clone.id
+        low, high = byte_range(start, stop)
+        key_of = keys.clone_format(number, volume.id)
+        state, bits, own = self._keyspace.transact(
+            [
+                (b"GET", keys.clone(number)),
+                (b"GETRANGE", keys.clone_bitmap(number, volume.id), b"%d" % low, b"%d" % (high - 1)),
+                (b"MGET", *(key_of % block for block in range(start, stop))),
+            ]
+        )
+        self._live(state)
+        base, written = low * 8, ChangeBitmap(cast("bytes", bits))
+        wanted = ChangeBitmap()
+        wanted.add_range(start - base, stop - base)
+        wanted = wanted - written
+        reader = CopyReader(self._keyspace, keys, volume, self.clone.base)
+        found = reader.blocks(base, wanted) if wanted.count else {}
+        contents = [
+            content if block - base in written else found.get(block)
+            for block, content in enumerate(cast("list[bytes | None]", own), start)
+        ]
+        return [(content or b"").ljust(volume.block_size, b"\0") for content in contents]
+
+    def _change(self, volume: VolumeInfo, offset: int, end: int, data: bytes | None) -> None:
+        """One EXEC: bytes ``offset`` to ``end`` - 1 become ``data``, or zeros."""
+        with self._changing:
+            try:
+                for _ in range(_TRIES):
+                    session = self._watch()
+                    session.submit(self._plan(volume, offset, end, data))
+                    try:
+                        self._state = session.settle()
+                    except PositionMoved:
+                        self._state = None
+                        continue
+                    return
+            except StoreUnavailable:
+                self._end_session()
+                raise
+        raise StoreUnavailable(f"clone {self.clone.name} is changed faster than it can be written to", hint="try again")
+
+    def _watch(self) -> Session:
+        """The session, watching the clone's key. Raises `NotFound`."""
+        if self._session is None:
+            self._session = self._keyspace.session(self._keys.clone(self.clone.id))
+        if self._state is None:
+            self._state = self._session.begin()
+        state, self._state = self._state, None
+        self._live(state)
+        return self._session
+
+    def _plan(self, volume: VolumeInfo, offset: int, end: int, data: bytes | None) -> list[Command]:
+        """What changes the blocks, read behind the WATCH where a block is changed in part."""
+        keys, number, size = self._keys, self.clone.id, volume.block_size
+        first, stop = offset // size, -(-end // size)
+        low, high = byte_range(first, stop)
+        bitmap_key = keys.clone_bitmap(number, volume.id)
+        (bits,) = self._keyspace.transact([(b"GETRANGE", bitmap_key, b"%d" % low, b"%d" % (high - 1))])
+        base, written = low * 8, ChangeBitmap(cast("bytes", bits))
+        contents = self._edges(volume, offset, end, data)
+        if data is not None:
+            for block in range(first, stop):
+                if block not in contents:
+                    contents[block] = data[block * size - offset : (block + 1) * size - offset]
+        key_of = keys.clone_format(number, volume.id)
+        whole: list[Argument] = [b"MSET"]
+        gone: list[Argument] = [b"DEL"]
+        for block, content in contents.items():
+            if content.count(0) < len(content):
+                whole += (key_of % block, content)
+        kept = set(whole[1::2])
+        there = (key_of % (base + block) for block in written.blocks(first - base, stop - base))
+        gone += (key for key in there if key not in kept)
+        written.reserve(high * 8 - 1 - base)
+        written.add_range(first - base, stop - base)
+        return [
+            *(tuple(one) for one in (whole, gone) if len(one) > 1),
+            (b"SETRANGE", bitmap_key, b"%d" % low, bytes(written.bits)),
+            (b"SET", keys.clone(number), live_token()),
+        ]
+
+    def _edges(self, volume: VolumeInfo, offset: int, end: int, data: bytes | None) -> dict[int, bytes]:
+        """The new content of the first and last block, where they change in part. Behind the volume's end there is
+        nothing to keep."""
+        size = volume.block_size
+        found = {}
+        for block in {offset // size, (end - 1) // size}:
+            low, high = max(offset, block * size), min(end, (block + 1) * size)
+            if low == block * size and high == min(volume.size, (block + 1) * size):
+                continue
+            content = bytearray(self._blocks(volume, block, block + 1)[0])
+            new = bytes(high - low) if data is None else data[low - offset : high - offset]
+            content[low - block * size : high - block * size] = new
+            found[block] = bytes(content)
+        return found
+
+    def _live(self, state: Reply) -> bytes:
+        if isinstance(state, bytes) and state.startswith(_LIVE):
+            return state
+        raise NotFound(
+            f"clone {self.clone.name} is not here any more",
+            hint="it was dropped, or the site was rebuilt: tidelog clone list",
+            group=self.identity.group,
+        )
+
+    def _end_session(self) -> None:
+        if self._session is not None:
+            self._session.close()
+        self._session = self._state = None
+
+
+def _parts(offset: int, end: int, most: int) -> Iterator[tuple[int, int]]:
+    """From and up to, in pieces that end at multiples of ``most``."""
+    while offset < end:
+        stop = min(end, (offset // most + 1) * most)
+        yield offset, stop
+        offset = stop
+
+
+def _check(volume: VolumeInfo, offset: int, length: int) -> None:
+    if offset < 0 or length < 0 or offset + length > volume.size:
+        raise OutOfBounds(f"{offset} to {offset + length} is outside volume {volume.name} of {volume.size} bytes")
