@@ -54,6 +54,7 @@ class CloneImage:
         self.identity, self.clone = identity, clone
         self._keyspace = keyspace
         self._keys = Keys(identity.group)
+        self._key = self._keys.clone(clone.id)
         self._changing = threading.Lock()
         self._session: Session | None = None
         self._state: bytes | None = None  # of the clone's key, as it is watched now
@@ -65,7 +66,7 @@ class CloneImage:
 
     def state(self) -> bytes:
         """A value that is another one after every change."""
-        (state,) = self._keyspace.transact([(b"GET", self._keys.clone(self.clone.id))])
+        (state,) = self._keyspace.transact([(b"GET", self._key)])
         return self._live(state)
 
     def read(self, volume: VolumeInfo, offset: int, length: int) -> bytes:
@@ -85,7 +86,7 @@ class CloneImage:
     def changed(self, volume: VolumeInfo) -> ChangeBitmap:
         """The blocks that are the clone's own."""
         key = self._keys.clone_bitmap(self.clone.id, volume.id)
-        state, bits = self._keyspace.transact([(b"GET", self._keys.clone(self.clone.id)), (b"GET", key)])
+        state, bits = self._keyspace.transact([(b"GET", self._key), (b"GET", key)])
         self._live(state)
         return ChangeBitmap(cast("bytes | None", bits))
 
@@ -108,7 +109,7 @@ class CloneImage:
         key_of = keys.clone_format(number, volume.id)
         state, bits, own = self._keyspace.transact(
             [
-                (b"GET", keys.clone(number)),
+                (b"GET", self._key),
                 (b"GETRANGE", keys.clone_bitmap(number, volume.id), b"%d" % low, b"%d" % (high - 1)),
                 (b"MGET", *(key_of % block for block in range(start, stop))),
             ]
@@ -127,32 +128,46 @@ class CloneImage:
         return [(content or b"").ljust(volume.block_size, b"\0") for content in contents]
 
     def _change(self, volume: VolumeInfo, offset: int, end: int, data: bytes | None) -> None:
-        """One EXEC: bytes ``offset`` to ``end`` - 1 become ``data``, or zeros."""
+        """One EXEC: bytes ``offset`` to ``end`` - 1 become ``data``, or zeros. Over a connection that is lost it is
+        tried once more, unless it took effect."""
+        lost = False
         with self._changing:
-            try:
-                for _ in range(_TRIES):
-                    session = self._watch()
-                    session.submit(self._plan(volume, offset, end, data))
-                    try:
-                        self._state = session.settle()
-                    except PositionMoved:
-                        self._state = None
-                        continue
+            for _ in range(_TRIES):
+                before, token = None, live_token()
+                try:
+                    session, before = self._watch()
+                    session.submit([*self._plan(volume, offset, end, data), (b"SET", self._key, token)])
+                    self._state = session.settle()
                     return
-            except StoreUnavailable:
-                self._end_session()
-                raise
+                except PositionMoved:
+                    self._state = None
+                except StoreUnavailable:
+                    self._end_session()
+                    if lost:
+                        raise
+                    lost = True
+                    if before is not None and self._took_effect(before, token):
+                        return
         raise StoreUnavailable(f"clone {self.clone.name} is changed faster than it can be written to", hint="try again")
 
-    def _watch(self) -> Session:
-        """The session, watching the clone's key. Raises `NotFound`."""
+    def _watch(self) -> tuple[Session, bytes]:
+        """The session, watching the clone's key, and the key's value. Raises `NotFound`."""
         if self._session is None:
-            self._session = self._keyspace.session(self._keys.clone(self.clone.id))
-        if self._state is None:
-            self._state = self._session.begin()
-        state, self._state = self._state, None
-        self._live(state)
-        return self._session
+            self._session = self._keyspace.session(self._key)
+        state = self._session.begin() if self._state is None else self._state
+        self._state = None
+        return self._session, self._live(state)
+
+    def _took_effect(self, before: bytes, token: bytes) -> bool:
+        """Whether a change that nothing was heard of did: by the key that it sets. Raises `StoreUnavailable` if others
+        have changed the clone since, so that nobody can tell."""
+        now = self.state()
+        if now not in (before, token):
+            raise StoreUnavailable(
+                f"the connection was lost while clone {self.clone.name} was changed: it is unknown whether it was",
+                hint="read it again",
+            )
+        return now == token
 
     def _plan(self, volume: VolumeInfo, offset: int, end: int, data: bytes | None) -> list[Command]:
         """What changes the blocks, read behind the WATCH where a block is changed in part."""
@@ -181,7 +196,6 @@ class CloneImage:
         return [
             *(tuple(one) for one in (whole, gone) if len(one) > 1),
             (b"SETRANGE", bitmap_key, b"%d" % low, bytes(written.bits)),
-            (b"SET", keys.clone(number), live_token()),
         ]
 
     def _edges(self, volume: VolumeInfo, offset: int, end: int, data: bytes | None) -> dict[int, bytes]:
