@@ -96,12 +96,21 @@ class CloneRules:
             self.failing(1, fault)
         try:
             self.carry_out(*change)
+            self.put(*change)
         except StoreUnavailable:
-            if not fault:
-                return
+            self.find_out(*change)
         finally:
             self.working()
-        self.put(*change)
+
+    def find_out(self, name: str, volume: int, start: int, end: int, data: bytes | None) -> None:
+        """A change of which nothing was heard: all of it is there, or nothing."""
+        clone, volumes = self.clones[name]
+        info = next(info for info in clone.base.volumes if info.id == volume)
+        before = bytes(volumes[volume])
+        self.put(name, volume, start, end, data)
+        if (found := self.image(clone).read(info, 0, info.size)) != volumes[volume]:
+            assert found == before
+            volumes[volume][:] = before
 
     def draw_change(self, data: st.DataObject) -> tuple[str, int, int, int, bytes | None] | None:
         """A clone's name, a volume's id, from and up to where, and what: None for zeros."""
@@ -243,8 +252,13 @@ class TwinClones(CloneRules):
                 self.images = images
 
         self.keyspace.between = between
-        self.carry_out(*outer)
-        self.keyspace.between = lambda _point: None
+        try:
+            self.carry_out(*outer)
+        except StoreUnavailable:  # Redis has gone back and cut the connection off, before anybody came in between
+            self.find_out(*outer)
+            return
+        finally:
+            self.keyspace.between = lambda _point: None
         order = [outer] if work == "apply" else [inner, outer] if point == "exec" else [outer, inner]
         for change in order:
             self.put(*change)
