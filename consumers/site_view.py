@@ -163,7 +163,9 @@ class SiteGroup:
 
     def drop_clone(self, name: str) -> None:
         """Drops a clone, and returns when all that it took is freed. Raises `NotFound`."""
-        self._store.clones.drop(name)
+        dropped = self._store.clones.drop(name)
+        if (image := self._images.pop(dropped.id, None)) is not None:
+            image.close()
 
     def volumes(self) -> list[SiteVolume]:
         """The live volumes."""

@@ -148,6 +148,9 @@ class CloneImage:
                     lost = True
                     if before is not None and self._took_effect(before, token):
                         return
+                except BaseException:  # an interrupt may leave replies behind that nobody has read
+                    self._end_session()
+                    raise
         raise StoreUnavailable(f"clone {self.clone.name} is changed faster than it can be written to", hint="try again")
 
     def _watch(self) -> tuple[Session, bytes]:
