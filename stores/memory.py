@@ -125,6 +125,7 @@ class MemoryKeyspace:
         return value
 
     def time(self) -> list[bytes]:
+        """Seconds and microseconds, by ``now_us``."""
         return [b"%d" % part for part in divmod(self.now_us(), 1_000_000)]
 
     def get(self, key: bytes) -> bytes | None:

@@ -40,38 +40,36 @@ def names(store: Store) -> list[str]:
     return [copy.name for copy in store.copies(dropping=True)]
 
 
+def go_on(group: Group, failures: list[BaseException]) -> None:
+    """Writes and cuts, and drops most copies, ``base`` among them."""
+    rnd, volume = random.Random(2), group.volume("ledger")
+    try:
+        for turn in range(40):
+            for _ in range(20):
+                volume.write(rnd.randrange(SIZE - 5000), rnd.randbytes(5000))
+            group.mark(f"m{turn}")
+            if turn == 3:
+                group.drop_copy("base")
+            if turn > 5:
+                group.drop_copy(f"m{turn - 4}")
+        group.flush()
+    except BaseException as error:
+        failures.append(error)
+
+
 def test_a_clone_while_its_site_applies_and_drops(tidelog_deployment: RunningDeployment) -> None:
     """The base is dropped under it, more is written and cut: the clone is base and own writes, the copies of both sites
     are equal, and when it is dropped nothing of it is left."""
     running = tidelog_deployment
     group, model, (tokyo, osaka) = prepared(running)
-    content = bytearray(model)
-    ended, failures = threading.Event(), []
-
-    def go_on() -> None:
-        rnd, volume = random.Random(2), group.volume("ledger")
-        try:
-            for turn in range(40):
-                for _ in range(20):
-                    volume.write(rnd.randrange(SIZE - 5000), rnd.randbytes(5000))
-                group.mark(f"m{turn}")
-                if turn == 3:
-                    group.drop_copy("base")
-                if turn > 5:
-                    group.drop_copy(f"m{turn - 4}")
-            group.flush()
-        except BaseException as error:
-            failures.append(error)
-        finally:
-            ended.set()
-
+    content, failures = bytearray(model), []
     site = running.site("osaka").group(group.name)
     clone = site.create_clone("base", "drill")
     volume, rnd = clone.volume("ledger"), random.Random(3)
-    writer = threading.Thread(target=go_on)
+    writer = threading.Thread(target=go_on, args=(group, failures))
     writer.start()
     turns = 0
-    while not ended.is_set() or turns < 50:
+    while writer.is_alive() or turns < 50:
         offset, length = rnd.randrange(SIZE), rnd.choice([1, 100, 4096, 9000])
         data = rnd.randbytes(min(length, SIZE - offset))
         volume.write(offset, data)
