@@ -57,7 +57,6 @@ class CloneImage:
         self._key = self._keys.clone(clone.id)
         self._changing = threading.Lock()
         self._session: Session | None = None
-        self._state: bytes | None = None  # of the clone's key, as it is watched now
 
     def close(self) -> None:
         """Ends the connection that changes went over."""
@@ -137,10 +136,10 @@ class CloneImage:
                 try:
                     session, before = self._watch()
                     session.submit([*self._plan(volume, offset, end, data), (b"SET", self._key, token)])
-                    self._state = session.settle()
+                    session.settle()
                     return
                 except PositionMoved:
-                    self._state = None
+                    continue
                 except StoreUnavailable:
                     self._end_session()
                     if lost:
@@ -157,9 +156,9 @@ class CloneImage:
         """The session, watching the clone's key, and the key's value. Raises `NotFound`."""
         if self._session is None:
             self._session = self._keyspace.session(self._key)
-        state = self._session.begin() if self._state is None else self._state
-        self._state = None
-        return self._session, self._live(state)
+        # Anew each time, though the last change has watched it again: a connection that was lost since is found here,
+        # before anything is sent whose fate would be unknown.
+        return self._session, self._live(self._session.begin())
 
     def _took_effect(self, before: bytes, token: bytes) -> bool:
         """Whether a change that nothing was heard of did: by the key that it sets. Raises `StoreUnavailable` if others
@@ -228,7 +227,7 @@ class CloneImage:
     def _end_session(self) -> None:
         if self._session is not None:
             self._session.close()
-        self._session = self._state = None
+        self._session = None
 
 
 def _parts(offset: int, end: int, most: int) -> Iterator[tuple[int, int]]:
