@@ -82,8 +82,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "newest-copy-dropped-at-once",
         "stores/drop.py",
-        "            if copy.state is CopyState.DROPPING and generation != image.position.generation:\n",
-        "            if copy.state is CopyState.DROPPING:\n",
+        "            due = copy.state is CopyState.DROPPING and generation != image.position.generation\n",
+        "            due = copy.state is CopyState.DROPPING\n",
         STORES,
     ),
     Mutant(
