@@ -74,7 +74,7 @@ class CloneImage:
 
     def stream(self, volume: VolumeInfo, offset: int, length: int) -> Iterator[bytes]:
         """The same in parts of at most 4 MiB, each of one state."""
-        _check(volume, offset, length)
+        volume = self._checked(volume, offset, length)
         size = volume.block_size
         first, end = offset // size, -(-(offset + length) // size) if length else offset // size
         for start in range(first, end, CHUNK_BYTES // size):
@@ -91,13 +91,13 @@ class CloneImage:
 
     def write(self, volume: VolumeInfo, offset: int, data: bytes) -> None:
         """Writes ``data`` at ``offset``; up to 4 MiB all of it or nothing. Raises `OutOfBounds`."""
-        _check(volume, offset, len(data))
+        volume = self._checked(volume, offset, len(data))
         for at, end in _parts(offset, offset + len(data), WRITE_BYTES_MAX):
             self._change(volume, at, end, data[at - offset : end - offset])
 
     def discard(self, volume: VolumeInfo, offset: int, length: int) -> None:
         """Makes the bytes zeros; up to 16,384 blocks all of them or none. Raises `OutOfBounds`."""
-        _check(volume, offset, length)
+        volume = self._checked(volume, offset, length)
         for at, end in _parts(offset, offset + length, DISCARD_BLOCKS_MAX * volume.block_size):
             self._change(volume, at, end, None)
 
@@ -215,6 +215,15 @@ class CloneImage:
             found[block] = bytes(content)
         return found
 
+    def _checked(self, volume: VolumeInfo, offset: int, length: int) -> VolumeInfo:
+        """The volume as it is in the clone. Raises `NotFound`, `OutOfBounds`."""
+        found = next((known for known in self.clone.base.volumes if known.id == volume.id), None)
+        if found is None:
+            raise NotFound(f"clone {self.clone.name} has no volume {volume.name}", group=self.identity.group)
+        if offset < 0 or length < 0 or offset + length > found.size:
+            raise OutOfBounds(f"{offset} to {offset + length} is outside volume {found.name} of {found.size} bytes")
+        return found
+
     def _live(self, state: Reply) -> bytes:
         if isinstance(state, bytes) and state.startswith(_LIVE):
             return state
@@ -236,8 +245,3 @@ def _parts(offset: int, end: int, most: int) -> Iterator[tuple[int, int]]:
         stop = min(end, (offset // most + 1) * most)
         yield offset, stop
         offset = stop
-
-
-def _check(volume: VolumeInfo, offset: int, length: int) -> None:
-    if offset < 0 or length < 0 or offset + length > volume.size:
-        raise OutOfBounds(f"{offset} to {offset + length} is outside volume {volume.name} of {volume.size} bytes")

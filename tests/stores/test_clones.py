@@ -6,8 +6,8 @@ import threading
 import pytest
 from store_lab import CLUSTER, IDENTITY, Author, all_keys, apply
 
-from tidelog.errors import NotFound, StoreUnavailable
-from tidelog.schemas.events import VolumeDeleted
+from tidelog.errors import NotFound, OutOfBounds, StoreUnavailable
+from tidelog.schemas.events import VolumeDeleted, VolumeResized
 from tidelog.stores import clone_image
 from tidelog.stores.clone_image import CloneImage
 from tidelog.stores.image import Store
@@ -168,6 +168,22 @@ def test_a_deleted_volume_stays_in_a_clone(store: Store, author: Author, base: b
     store.clones.drop("drill")
     apply(store, author)
     assert not {key for key in all_keys(store._keyspace) if key[:2] in (b"b:", b"g:", b"o:")}
+
+
+def test_sizes_are_those_of_the_copy(store: Store, author: Author, base: bytes) -> None:
+    """Whatever became of the live volume since: grown, it is no larger in the clone; one made since is not in it."""
+    clone, image = made(store)
+    (info,) = clone.base.volumes
+    author.add(VolumeResized, volume=info.id, size=2 * SIZE)
+    author.create("w", SIZE)
+    apply(store, author)
+    grown, other = store.volumes()
+    assert image.read(grown, 0, SIZE) == base
+    for call in (lambda: image.read(grown, SIZE, 1), lambda: image.write(grown, SIZE - 1, b"ab")):
+        with pytest.raises(OutOfBounds):
+            call()
+    with pytest.raises(NotFound, match="has no volume w"):
+        image.write(other, 0, b"x")
 
 
 @pytest.mark.usefixtures("base", "small_steps")
