@@ -63,13 +63,13 @@ def put_lease(keyspace: Keyspace, keys: Keys, copy: Copy, kind: HoldKind, holder
     try:
         for _ in range(TRIES):
             present(session.begin())
-            commands: list[Command] = [*standing(keys, copy), (b"GET", keys.rebuild), (b"TIME",)]
-            record, hold, rebuild, now = keyspace.transact(commands)
+            commands: list[Command] = [*standing(keys, copy), (b"GET", keys.rebuild)]
+            record, hold, rebuild, rows, now = keyspace.transact([*commands, (b"HGETALL", keys.holds), (b"TIME",)])
             check_good(rebuild)
             check_readable(copy, record, hold)
             until_us = time_us(now) + round(LEASE_SECONDS * 1_000_000)
             row = encode_hold(Hold(copy.hold, copy.generation, copy.sequence, copy.seal, kind, holder, until_us))
-            session.submit([(b"HSET", keys.holds, copy.hold.encode(), row)])
+            session.submit([*_long_ended(keys, rows, time_us(now)), (b"HSET", keys.holds, copy.hold.encode(), row)])
             try:
                 session.settle()
             except PositionMoved:
@@ -78,6 +78,14 @@ def put_lease(keyspace: Keyspace, keys: Keys, copy: Copy, kind: HoldKind, holder
     finally:
         session.close()
     raise StoreUnavailable(f"copy {copy.name} cannot be held: the store never stands still", hint="try again")
+
+
+def _long_ended(keys: Keys, rows: Reply, now_us: int) -> list[Command]:
+    """Takes away what processes that were killed have left, of copies that stay."""
+    before_us = now_us - round(LEASE_SECONDS * 1_000_000)
+    holds = map(decode_hold, cast("list[bytes]", rows)[1::2])
+    gone = [hold.id.encode() for hold in holds if not hold.live(before_us)]
+    return [(b"HDEL", keys.holds, *gone)] if gone else []
 
 
 class Lease:

@@ -2,6 +2,7 @@
 
 import random
 import threading
+from collections.abc import Sequence
 
 import pytest
 from store_lab import CLUSTER, IDENTITY, Author, all_keys, apply
@@ -11,7 +12,7 @@ from tidelog.schemas.events import VolumeDeleted, VolumeResized
 from tidelog.stores import clone_image
 from tidelog.stores.clone_image import CloneImage
 from tidelog.stores.image import Store
-from tidelog.stores.keyspace import Keyspace
+from tidelog.stores.keyspace import Command, Reply
 from tidelog.stores.memory import MemoryKeyspace
 from tidelog.stores.store import Clone, HoldKind
 
@@ -135,6 +136,29 @@ def test_two_writers_of_one_clone_tear_nothing(store: Store) -> None:
     assert first.read(info, BLOCK // 2, 2 * BLOCK) == bytes([59]) * (2 * BLOCK)
 
 
+def test_a_change_that_reads_before_another_one(author: Author) -> None:
+    """Another process changes the block between its reading and its EXEC, which does not count: it reads anew."""
+    keyspace = MemoryKeyspace()
+    store = Store.create(keyspace, IDENTITY)
+    author.create("v", SIZE)
+    author.mark("m")
+    apply(store, author)
+    clone, image = made(store)
+    other, (info,) = store.clones.image(clone), clone.base.volumes
+    real = keyspace.transact
+
+    def transact(commands: Sequence[Command]) -> list[Reply]:
+        replies = real(commands)
+        if any(command[0] == b"MGET" for command in commands if isinstance(command, tuple)):
+            keyspace.transact = real  # type: ignore[method-assign]
+            other.write(info, 10, b"other")
+        return replies
+
+    keyspace.transact = transact  # type: ignore[method-assign]
+    image.write(info, 0, b"mine")
+    assert image.read(info, 0, 16) == b"mine\0\0\0\0\0\0other\0"
+
+
 @pytest.mark.usefixtures("base")
 def test_three_clones_of_one_copy_and_one_of_another(store: Store, author: Author) -> None:
     """None sees another's writes, and a copy is held until its last clone is gone."""
@@ -254,30 +278,3 @@ def test_a_change_whose_fate_nobody_can_tell(author: Author) -> None:
     with pytest.raises(StoreUnavailable, match="unknown"):
         image.write(info, 0, b"mine")
     assert image.read(info, 0, 5) == b"other"
-
-
-def test_a_lease_that_is_held_is_renewed(monkeypatch: pytest.MonkeyPatch, author: Author) -> None:
-    """By a thread, for as long as it is open; where the store went back and has it no more, it is put again."""
-    monkeypatch.setattr("tidelog.stores.holds.RENEW_SECONDS", 0.01)
-    keyspace: Keyspace = MemoryKeyspace()
-    store = Store.create(keyspace, IDENTITY)
-    author.mark("m")
-    apply(store, author)
-    assert isinstance(keyspace, MemoryKeyspace)
-    before = keyspace.snapshot()
-    lease = store.hold(store.copy("m"), HoldKind.VOLUME)
-    (first,) = store.holds()
-    assert waited(lambda: store.holds()[0].expires_us > first.expires_us)
-    keyspace.restore(before, lose_connections=False)
-    assert waited(lambda: [hold.id for hold in store.holds()] == [lease.copy.hold])
-    store.close()
-    assert store.holds() == []
-    lease.close()
-
-
-def waited(condition) -> bool:  # type: ignore[no-untyped-def]
-    for _ in range(3000):
-        if condition():
-            return True
-        threading.Event().wait(0.005)
-    return False
