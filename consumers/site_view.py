@@ -1,19 +1,22 @@
 """The reading side: what a site holds of a group, with no writer session and no fencing."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 from tidelog.clock import iso, wall_us
+from tidelog.consumers.clone_view import CloneView
 from tidelog.consumers.deployment import Deployment, find_site, open_store, open_store_alone
-from tidelog.errors import LogUnavailable, NotFound
+from tidelog.errors import LogUnavailable
 from tidelog.producers.volume_file import VolumeFile
-from tidelog.schemas.volumes import VolumeInfo
+from tidelog.schemas.volumes import VolumeInfo, find_volume
+from tidelog.stores.clone_image import CloneImage
 from tidelog.stores.diff import VolumeDiff, diff
 from tidelog.stores.image import Store
 from tidelog.stores.placing import placed
-from tidelog.stores.store import Copy, Position
+from tidelog.stores.store import Clone, Copy, Hold, HoldKind, Position
 
 
 class SiteVolume:
@@ -51,6 +54,15 @@ class CopyVolume(SiteVolume):
         super().__init__(store, info, copy)
         self._of = copy
 
+    def open(self) -> VolumeFile:
+        """The work volume as a raw binary file, seekable and read-only. Until it is closed it holds the copy: dropped
+        meanwhile, it reads on. Raises `NotFound` if the copy is dropped already. Of a copy that is `CopyView.held`,
+        that is what holds it."""
+        if self._of.hold:
+            return super().open()
+        lease = self._store.hold(self._of, HoldKind.VOLUME)
+        return VolumeFile(SiteVolume(self._store, self.info, lease.copy), on_close=lease.close)
+
     def digest(self) -> bytes:
         """16 bytes; equal wherever the volume's content is equal (DESIGN section 5)."""
         return self._store.volume_digest(self.info, self._of)
@@ -74,7 +86,18 @@ class CopyView:
 
     def volume(self, name: str) -> CopyVolume:
         """The volume of that name at the cut. Raises `NotFound`."""
-        return CopyVolume(self._store, _named(self.info.volumes, name, f"copy {self.name}"), self.info)
+        return CopyVolume(self._store, find_volume(self.info.volumes, name, f"copy {self.name}"), self.info)
+
+    @contextmanager
+    def held(self) -> Iterator["CopyView"]:
+        """This copy, held for as long as the block runs: what is read through the view that it gives is right, also
+        if the copy is dropped meanwhile. Raises `NotFound` if it is dropped already."""
+        with self._store.hold(self.info, HoldKind.VOLUME) as lease:
+            yield CopyView(self._store, lease.copy)
+
+    def holds(self) -> list[Hold]:
+        """Who holds it at this site now: clones, exports and open work volumes."""
+        return [hold for hold in self._store.holds() if hold.of(self.info)]
 
     def digest(self) -> bytes:
         """The copy's digest, 16 bytes: equal at every site that holds the same copy."""
@@ -96,6 +119,7 @@ class SiteGroup:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.name, self.site = store.identity.group, store.identity.site
+        self._images: dict[str, CloneImage] = {}
 
     @property
     def position(self) -> Position:
@@ -122,13 +146,35 @@ class SiteGroup:
         """The newest copy of that name. Raises `NotFound`."""
         return CopyView(self._store, self._store.copy(name))
 
+    def create_clone(self, copy: str, name: str) -> CloneView:
+        """A writable clone of the newest copy of that name, at this site: nothing is copied. It holds its copy, whose
+        digest stays what it is.
+
+        Raises `NotFound`; `AlreadyExists` for a clone's name; `InvalidName`; `UsageError` for a clone of a clone.
+        """
+        return self._view(self._store.clones.create(self._store.clonable(copy), name))
+
+    def clones(self) -> list[CloneView]:
+        """The clones at this site, by name."""
+        return [self._view(clone) for clone in self._store.clones.all()]
+
+    def clone(self, name: str) -> CloneView:
+        """The clone of that name. Raises `NotFound`."""
+        return self._view(self._store.clones.find(name))
+
+    def drop_clone(self, name: str) -> None:
+        """Drops a clone, and returns when all that it took is freed. Raises `NotFound`."""
+        dropped = self._store.clones.drop(name)
+        if (image := self._images.pop(dropped.id, None)) is not None:
+            image.close()
+
     def volumes(self) -> list[SiteVolume]:
         """The live volumes."""
         return [SiteVolume(self._store, info) for info in self._store.volumes()]
 
     def volume(self, name: str) -> SiteVolume:
         """The live volume of that name. Raises `NotFound`."""
-        return SiteVolume(self._store, _named(self._store.volumes(), name, f"group {self.name}"))
+        return SiteVolume(self._store, find_volume(self._store.volumes(), name, f"group {self.name}"))
 
     def wait_until(self, sequence: int, timeout: float = 30.0) -> bool:
         """Waits until the site has applied ``sequence``; False if it has not within ``timeout`` seconds."""
@@ -136,7 +182,15 @@ class SiteGroup:
 
     def close(self) -> None:
         """Lets go of Redis."""
+        for image in self._images.values():
+            image.close()
         self._store.close()
+
+    def _view(self, clone: Clone) -> CloneView:
+        """One connection for changes a clone, however often it is asked for."""
+        if clone.id not in self._images:
+            self._images[clone.id] = self._store.clones.image(clone)
+        return CloneView(self._images[clone.id])
 
 
 class Site:
@@ -177,14 +231,6 @@ class Site:
         self._groups.clear()
         if self._owns:
             self._deployment.close()
-
-
-def _named(volumes: "tuple[VolumeInfo, ...] | list[VolumeInfo]", name: str, where: str) -> VolumeInfo:
-    found = next((info for info in volumes if info.name == name), None)
-    if found is None:
-        there = ", ".join(sorted(info.name for info in volumes)) or "none"
-        raise NotFound(f"no volume {name!r} in {where} (there are: {there})")
-    return found
 
 
 def _await(done: Callable[[], bool], timeout: float) -> bool:

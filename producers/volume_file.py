@@ -1,6 +1,7 @@
 """A volume as a binary file object."""
 
 import io
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -25,12 +26,18 @@ class VolumeFile(io.RawIOBase):
     """A volume of fixed size as a seekable raw file; wrap it in `io.BufferedRandom` or `io.BufferedReader`.
 
     Reading ends at the volume's end; writing past it writes what fits, as a block device does, and raises ``ENOSPC``
-    when nothing does. ``flush`` of a writable file waits for the log.
+    when nothing does. ``flush`` of a writable file waits for the log. ``on_close`` is called once, when it is closed.
     """
 
-    def __init__(self, volume: ReadableVolume, writable: WritableVolume | None = None) -> None:
+    def __init__(
+        self,
+        volume: ReadableVolume,
+        writable: WritableVolume | None = None,
+        *,
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__()
-        self._volume, self._writable = volume, writable
+        self._volume, self._writable, self._on_close = volume, writable, on_close
         self._at = 0
         self.name = volume.name
 
@@ -76,6 +83,14 @@ class VolumeFile(io.RawIOBase):
             self._writable.write(self._at, bytes(view[:length]))
             self._at += length
         return length
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        try:
+            super().close()
+        finally:
+            self._on_close()
 
     def flush(self) -> None:
         super().flush()

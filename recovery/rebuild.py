@@ -12,7 +12,7 @@ from enum import StrEnum
 from tidelog.consumers.deployment import Deployment, open_store
 from tidelog.consumers.orders import orders_of
 from tidelog.consumers.replica import Replica
-from tidelog.errors import CopiesDiffer, TidelogError, Unavailable
+from tidelog.errors import CopiesDiffer, Halted, TidelogError, Unavailable, UsageError
 from tidelog.recovery.rebuild_plan import ERASING, RebuildPlan
 from tidelog.schemas.control import CopyFormed
 from tidelog.stores.image import Store
@@ -101,7 +101,8 @@ class RebuildReport:
 class Rebuild:
     """One rebuild. Iterate over it to do it; `report` is complete when the iteration has ended.
 
-    Raises `WrongStore` (before anything is erased), `StoreUnavailable`, `LogUnavailable`, and what a replica halts on.
+    Raises `WrongStore`, or `UsageError` for clones that are there, before anything is erased; `StoreUnavailable`,
+    `LogUnavailable`, and what a replica halts on.
     """
 
     def __init__(self, deployment: Deployment, plan: RebuildPlan) -> None:
@@ -128,10 +129,25 @@ class Rebuild:
 
     def _erase(self, store: Store) -> Iterator[RebuildProgress]:
         started = time.monotonic()
+        self._refuse_clones(store)
         store.begin_rebuild(ERASING)
         for keys in store.erase():
             self.report.keys_erased = keys
             yield RebuildProgress(Phase.ERASING, keys, 0, 0, 0, time.monotonic() - started, self.report.by)
+
+    def _refuse_clones(self, store: Store) -> None:
+        """What stands in a clone is nowhere else. Of a store that is damaged nobody can tell."""
+        if self.plan.drop_clones:
+            return
+        try:
+            names = ", ".join(clone.name for clone in store.clones.all())
+        except Halted:
+            return
+        if names:
+            raise UsageError(
+                f"group {self.plan.group} at site {self.plan.site} has clones, which an erase takes away: {names}",
+                hint="export what is wanted of them (tidelog clone export), then say --drop-clones",
+            )
 
     def _replay(self, store: Store) -> Iterator[RebuildProgress]:
         if not self.plan.worker:

@@ -12,6 +12,7 @@ from tidelog.recovery.head import find_head, first_event
 from tidelog.schemas.control import GroupCreated
 from tidelog.stores.erase import ERASING as ERASING
 from tidelog.stores.image import Store
+from tidelog.stores.store import HoldKind
 
 _SAMPLE_TIMEOUT = 5.0
 
@@ -19,12 +20,15 @@ _SAMPLE_TIMEOUT = 5.0
 @dataclass(frozen=True, slots=True)
 class StoreSurvey:
     """What a site's store holds before a rebuild. ``sequence`` is None where it has no position: an erase that was cut
-    short. ``rebuilding`` is the sequence that an unfinished rebuild must reach, None if there is none."""
+    short. ``rebuilding`` is the sequence that an unfinished rebuild must reach, None if there is none. ``clones`` are
+    names; ``leases`` counts the exports and open work volumes that hold copies."""
 
     sequence: int | None
     copies: int
     volumes: int
     rebuilding: int | None
+    clones: tuple[str, ...] = ()
+    leases: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +49,13 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class RebuildPlan:
-    """What a rebuild will do. ``erase`` is False when an earlier one is gone on with, from ``from_sequence``."""
+    """What a rebuild will do. ``erase`` is False when an earlier one is gone on with, from ``from_sequence``. An erase
+    takes clones away only with ``drop_clones``."""
 
     site: str
     group: str
     erase: bool
+    drop_clones: bool
     store: StoreSurvey | None
     from_sequence: int
     until_sequence: int
@@ -99,7 +105,7 @@ def survey(deployment: Deployment, site: str, group: str) -> Survey:
     )
 
 
-def plan_rebuild(found: Survey, *, from_scratch: bool = False) -> RebuildPlan:
+def plan_rebuild(found: Survey, *, from_scratch: bool = False, drop_clones: bool = False) -> RebuildPlan:
     """The plan. Pure. An earlier rebuild that had begun to replay is gone on with, unless ``from_scratch``.
 
     Raises `NeedsRebuild` if the log does not begin at its beginning: then it cannot be the source.
@@ -125,6 +131,7 @@ def plan_rebuild(found: Survey, *, from_scratch: bool = False) -> RebuildPlan:
         site=found.site,
         group=found.record.group,
         erase=not resumed,
+        drop_clones=drop_clones,
         store=store,
         from_sequence=done + 1,
         until_sequence=found.head_sequence,
@@ -149,8 +156,14 @@ def _survey_store(deployment: Deployment, site: str, group: str) -> StoreSurvey 
 def _survey_opened(store: Store) -> StoreSurvey:
     """What can be told of a store that may be damaged: that is a reason to rebuild, not one to refuse."""
     try:
+        holds = store.holds()
         return StoreSurvey(
-            store.position().head.sequence, len(store.copies()), len(store.volumes()), store.rebuilding()
+            store.position().head.sequence,
+            len(store.copies()),
+            len(store.volumes()),
+            store.rebuilding(),
+            tuple(clone.name for clone in store.clones.all()),
+            sum(hold.kind is not HoldKind.CLONE for hold in holds),
         )
     except (NeedsRebuild, StoreDamaged):
         return StoreSurvey(None, 0, 0, ERASING)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from tidelog.errors import CorruptEvent
+from tidelog.errors import CorruptEvent, NotFound
 from tidelog.schemas.events import Event, VolumeCreated, VolumeDeleted, VolumeResized
 
 DEFAULT_BLOCK_SIZE = 4096
@@ -25,6 +25,14 @@ class VolumeInfo:
     def blocks(self) -> int:
         """How many blocks it spans, the last one maybe in part."""
         return -(-self.size // self.block_size)
+
+
+def find_volume(volumes: Iterable[VolumeInfo], name: str, where: str) -> VolumeInfo:
+    """The volume of that name. Raises `NotFound`, naming those that there are ``where``."""
+    rows = {info.name: info for info in volumes}
+    if name not in rows:
+        raise NotFound(f"no volume {name!r} in {where} (there are: {', '.join(sorted(rows)) or 'none'})")
+    return rows[name]
 
 
 def valid_block_size(block_size: int) -> bool:

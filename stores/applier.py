@@ -6,6 +6,7 @@ from typing import Self, cast
 from tidelog.errors import Halted, StoreUnavailable
 from tidelog.schemas.events import Event
 from tidelog.stores.bitmap import ChangeBitmap
+from tidelog.stores.clone_drop import CloneDrops
 from tidelog.stores.drop import Maintenance
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command, Keyspace, PositionMoved
@@ -43,6 +44,7 @@ class Applier:
         self._keyspace, self._keys = keyspace, keys
         self._planner = Planner(keys, image, cluster_id, limits, self._read_bitmaps)
         self._maintenance = Maintenance(keyspace, keys, self._planner)
+        self._clone_drops = CloneDrops(keyspace, keys)
         self._confirmed = image.position
         self._on_its_way: Transaction | None = None
         self._failed = False
@@ -103,18 +105,20 @@ class Applier:
         return self._confirmed
 
     def maintain(self) -> bool:
-        """One bounded step (some ms) of dropping copies or collecting deleted volumes' blocks, confirmed; False if none
-        was due. Settles first. Call it when there is nothing to apply, and now and then when there is."""
+        """One bounded step (some ms) of dropping copies, collecting deleted volumes' blocks or taking away clones that
+        were dropped, confirmed; False if none was due. Settles first. Call it when there is nothing to apply, and now
+        and then when there is."""
         self.settle()
         try:
             transaction = self._maintenance.step()
-            if transaction is not None:
-                self._send(transaction)
+            if transaction is None:
+                return self._clone_drops.step()
+            self._send(transaction)
         except BaseException:
             self._fail()
             raise
         self.settle()
-        return transaction is not None
+        return True
 
     def close(self) -> None:
         """Ends its connection at once, without settling."""
@@ -148,3 +152,4 @@ class Applier:
         next transaction, conditional only on a position that nobody moved, would go over a hole."""
         self._failed = True
         self._session.close()
+        self._clone_drops.close()

@@ -9,7 +9,7 @@ from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command, Keyspace
 from tidelog.stores.pairs import Pair, decode_pair, may_differ
-from tidelog.stores.reading import check_formed, check_good
+from tidelog.stores.reading import check_good, check_readable, standing
 from tidelog.stores.records import decode_position
 from tidelog.stores.state import READ_TRIES, Tables, present, read_tables
 from tidelog.stores.store import Copy, CopyOrigin, CopyState
@@ -50,10 +50,8 @@ def read_changes(
 
 def read_pairs(keyspace: Keyspace, keys: Keys, copy: Copy) -> dict[Pair, ChangeBitmap]:
     """The pairs at a cut and the blocks in which each may have differed. Raises `NotFound` once the copy is dropped."""
-    record, rows = keyspace.transact(
-        [(b"HGET", keys.copies, b"%d" % copy.generation), (b"HGETALL", keys.copied_pairs(copy.generation))]
-    )
-    check_formed(record, copy)
+    record, hold, rows = keyspace.transact([*standing(keys, copy), (b"HGETALL", keys.copied_pairs(copy.generation))])
+    check_readable(copy, record, hold)
     parts = cast("list[bytes]", rows)
     return {decode_pair(field): ChangeBitmap(value) for field, value in zip(parts[::2], parts[1::2], strict=True)}
 

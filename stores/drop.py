@@ -5,6 +5,9 @@ work is found again in the tables: there is nothing to resume. Rules: DESIGN sec
 C2 and C3 of the protocol notes. Why block by block is safe in any order of drops: for a copy at or before the elder,
 the first generation with the bit set holds the same image before and after a step; copies behind the dropped one never
 look at it; the dropped one is unreadable.
+
+A dropped copy that somebody holds waits, whole, for the last hold (`tidelog.stores.holds`); meanwhile it is an elder
+like any other. The first step takes the holds that have ended away: nobody takes it for held who looks later.
 """
 
 from dataclasses import dataclass, replace
@@ -13,6 +16,7 @@ from typing import cast
 
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import ChangeBitmap, byte_range
+from tidelog.stores.holds import read_holds
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Argument, Command, Keyspace
 from tidelog.stores.plan import Planner
@@ -32,6 +36,7 @@ class _Drop:
     elder: int
     own: dict[int, ChangeBitmap]
     elders: dict[int, ChangeBitmap]
+    ended: list[str]  # holds on it, which the first step takes away
 
 
 @dataclass(slots=True)
@@ -70,7 +75,8 @@ class Maintenance:
         elder = 0
         for generation, copy in image.copies.items():
             # The newest one still collects before-images: it waits for the next cut (C3).
-            if copy.state is CopyState.DROPPING and generation != image.position.generation:
+            due = copy.state is CopyState.DROPPING and generation != image.position.generation
+            if due and (ended := self._ended_holds(copy)) is not None:
                 own, elders = self._read({(generation, volume) for volume in ids}), {}
                 if own:
                     elders = self._read({(elder, volume) for _, volume in own})
@@ -79,6 +85,7 @@ class Maintenance:
                     elder,
                     {volume: bitmap for (_, volume), bitmap in own.items()},
                     {volume: elders.get((elder, volume), ChangeBitmap()) for _, volume in own},
+                    ended,
                 )
             elder = generation
         listed = {volume.id for copy in image.copies.values() for volume in copy.volumes}
@@ -88,6 +95,12 @@ class Maintenance:
                 return _Collection(volume, {generation: bitmap for (generation, _), bitmap in found.items()})
         return None
 
+    def _ended_holds(self, copy: Copy) -> list[str] | None:
+        """The ids of the holds on a copy, all of which have ended; None while one is live."""
+        holds, now_us = read_holds(self._keyspace, self._keys)
+        of_it = [hold for hold in holds if hold.of(copy)]
+        return None if any(hold.live(now_us) for hold in of_it) else [hold.id for hold in of_it]
+
     def _read(self, wanted: set[tuple[int, int]]) -> dict[tuple[int, int], ChangeBitmap]:
         """The bitmaps, by (generation, volume id), that have any bit set."""
         order = sorted(wanted)
@@ -96,10 +109,14 @@ class Maintenance:
         return {place: bitmap for place, bitmap in found.items() if bitmap.count}
 
     def _drop(self, work: _Drop) -> list[Command]:
+        ended: list[Command] = []
+        if work.ended:
+            ended.append((b"HDEL", self._keys.holds, *(hold.encode() for hold in work.ended)))
+            work.ended = []
         for volume, own in work.own.items():
             if own.count:
-                return self._hand_over(work, volume, own)
-        return self._forget(work.copy)
+                return ended + self._hand_over(work, volume, own)
+        return ended + self._forget(work.copy)
 
     def _hand_over(self, work: _Drop, volume: int, own: ChangeBitmap) -> list[Command]:
         generation, elder, theirs = work.copy.generation, work.elder, work.elders[volume]

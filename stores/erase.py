@@ -1,10 +1,13 @@
 """Emptying a store, for a rebuild."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import cast
 
-from tidelog.errors import StoreUnavailable
+from tidelog.errors import StoreDamaged, StoreUnavailable
 from tidelog.stores.keys import Keys
-from tidelog.stores.keyspace import Keyspace, PositionMoved
+from tidelog.stores.keyspace import Command, Keyspace, PositionMoved
+from tidelog.stores.records import decode_clone
 
 # While a store is erased or loaded it must not be called good, whatever it has applied: a sequence beyond all.
 ERASING = 1 << 62
@@ -15,10 +18,11 @@ def erase(keyspace: Keyspace, keys: Keys, origin: bytes) -> Iterator[int]:
     """Deletes every key of the group but ``identity`` and ``rebuild``, then sets the position to ``origin``; yields the
     number of keys deleted so far.
 
-    The position goes first: from then on no applier can write, and what is left cannot be taken for a store. Keys are
-    found by SCAN, not by bitmaps, so that a damaged store is emptied too.
+    The position goes first, and in the same step every clone's own key: from then on no applier can write, nobody can
+    write to a clone, and what is left cannot be taken for a store. Keys are found by SCAN, not by bitmaps, so that a
+    damaged store is emptied too.
     """
-    set_position(keyspace, keys, None)
+    set_position(keyspace, keys, None, lambda: _clones_away(keyspace, keys))
     kept = {keys.identity, keys.rebuild}
     cursor = deleted = 0
     while True:
@@ -33,13 +37,25 @@ def erase(keyspace: Keyspace, keys: Keys, origin: bytes) -> Iterator[int]:
     set_position(keyspace, keys, origin)
 
 
-def set_position(keyspace: Keyspace, keys: Keys, value: bytes | None) -> None:
-    """Sets or deletes the position, whatever it is, such that every applier notices."""
+def _clones_away(keyspace: Keyspace, keys: Keys) -> list[Command]:
+    """Ends every clone and hold that there is beside the watched position."""
+    gone = [keys.clones, keys.holds]
+    with suppress(StoreDamaged):  # which clones there were cannot be told: the scan takes away what it finds of them
+        (rows,) = keyspace.transact([(b"HGETALL", keys.clones)])
+        gone += [keys.clone(decode_clone(row).id) for row in cast("list[bytes]", rows)[1::2]]
+    return [(b"DEL", *gone)]
+
+
+def set_position(
+    keyspace: Keyspace, keys: Keys, value: bytes | None, beside: Callable[[], list[Command]] = list
+) -> None:
+    """Sets or deletes the position, whatever it is, such that every applier notices; in the same step does what
+    ``beside`` says, which is asked while the position is watched."""
     session = keyspace.session(keys.position)
     try:
         for _ in range(_TRIES):
             session.begin()
-            session.submit([(b"DEL", keys.position) if value is None else (b"SET", keys.position, value)])
+            session.submit([*beside(), (b"DEL", keys.position) if value is None else (b"SET", keys.position, value)])
             try:
                 session.settle()
             except PositionMoved:

@@ -4,29 +4,29 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import cast
 
-from tidelog.clock import wall_us
-from tidelog.errors import NotFound, StoreDamaged, StoreUnavailable, WrongStore
+from tidelog.errors import NotFound, StoreDamaged, UsageError, WrongStore
 from tidelog.schemas.chain import Head, origin
-from tidelog.schemas.locks import locked_error
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.applier import Applier
 from tidelog.stores.base import BaseLoad
 from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.changes import read_changes, read_pairs
+from tidelog.stores.clones import Clones
 from tidelog.stores.contents import CopyContents
 from tidelog.stores.digest import Digests, copy_digest
 from tidelog.stores.erase import erase
+from tidelog.stores.holds import Lease, Leases, read_holds
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace, PositionMoved
+from tidelog.stores.local_drop import mark_dropping
 from tidelog.stores.pairs import Pair
 from tidelog.stores.placing import placing
 from tidelog.stores.reading import CopyReader, LiveReader
-from tidelog.stores.records import FORMAT, decode_copy, decode_position, encode_copy, encode_position
+from tidelog.stores.records import FORMAT, decode_position, encode_position
 from tidelog.stores.state import present, read_tables
-from tidelog.stores.store import Copy, CopyState, Identity, Position
+from tidelog.stores.store import Copy, CopyState, Hold, HoldKind, Identity, Position
 from tidelog.stores.transaction import Limits
 
-_MARK_TRIES = 1000
 _IDENTITY_FIELDS = (b"group", b"group_id", b"site", b"format")
 
 
@@ -45,6 +45,8 @@ class Store:
         self._keys = Keys(identity.group)
         self._live = LiveReader(keyspace, self._keys)
         self._digests = Digests(keyspace, self._keys)
+        self._leases = Leases(keyspace, self._keys)
+        self.clones = Clones(keyspace, identity)
 
     @classmethod
     def create(cls, keyspace: Keyspace, identity: Identity) -> "Store":
@@ -98,7 +100,8 @@ class Store:
         return cls(keyspace, actual)
 
     def close(self) -> None:
-        """Lets go of the keyspace's connections."""
+        """Ends this store's leases, and lets go of the keyspace's connections."""
+        self._leases.close()
         self._keyspace.close()
 
     def position(self) -> Position:
@@ -133,6 +136,19 @@ class Store:
             group=self.identity.group,
         )
 
+    def clonable(self, name: str) -> Copy:
+        """The copy of that name, for a clone of it. Raises `NotFound`, `UsageError` if that is a clone's name."""
+        try:
+            return self.copy(name)
+        except NotFound:
+            clone = next((clone for clone in self.clones.all() if clone.name == name), None)
+            if clone is None:
+                raise
+            raise UsageError(
+                f"{name} is a clone, and a clone is made of a copy alone",
+                hint=f"clone the copy that it is of: {clone.base.name}, #{clone.base.sequence}",
+            ) from None
+
     def applier(self, cluster_id: str, limits: Limits | None = None) -> Applier:
         """A new applier at the store's position; offsets that it is given are of ``cluster_id``'s log. ``limits`` bound
         the transactions that several events share."""
@@ -146,31 +162,7 @@ class Store:
         not come this way (the applier marks it); this is a drop at one site alone, beside its worker, which the
         applier's watched position must withstand: machine, schedules and simulation do it at every point.
         """
-        keys = self._keys
-        field = b"%d" % copy.generation
-        session = self._keyspace.session(keys.position)
-        try:
-            for _ in range(_MARK_TRIES):
-                position = decode_position(present(session.begin()))
-                (value,) = self._keyspace.transact([(b"HGET", keys.copies, field)])
-                found = decode_copy(value) if isinstance(value, bytes) else None
-                if found is None or found.state is not CopyState.FORMED:
-                    return False
-                if (found.sequence, found.seal) != (copy.sequence, copy.seal):
-                    return False
-                if found.locked_until_us > min(position.head.timestamp_us, wall_us()):
-                    raise locked_error(found.name, found.locked_until_us, self.identity.group)
-                marked = encode_copy(replace(found, state=CopyState.DROPPING))
-                moved = encode_position(replace(position, layout=position.layout + 1))
-                session.submit([(b"HSET", keys.copies, field, marked), (b"SET", keys.position, moved)])
-                try:
-                    session.settle()
-                except PositionMoved:
-                    continue
-                return True
-        finally:
-            session.close()
-        raise StoreUnavailable(f"copy {copy.name} cannot be marked: the store never stands still", hint="try again")
+        return mark_dropping(self._keyspace, self._keys, self.identity.group, copy)
 
     def read(self, volume: VolumeInfo, offset: int, length: int, copy: Copy | None = None) -> bytes:
         """``length`` bytes at byte ``offset`` of a live volume, or as it was in ``copy``.
@@ -205,6 +197,16 @@ class Store:
     def contents(self, copy: Copy) -> CopyContents:
         """The copy's blocks, for whoever reads many of them."""
         return CopyContents(self._keyspace, self.identity, copy)
+
+    def hold(self, copy: Copy, kind: HoldKind, holder: str = "") -> Lease:
+        """A lease on a formed copy: through ``lease.copy`` it is read right until the lease is closed, dropped or not.
+        ``holder`` is for people, by default this process. Raises `NotFound`, `SiteBehind`."""
+        return self._leases.take(copy, kind, holder)
+
+    def holds(self) -> list[Hold]:
+        """Who holds copies now, clones included."""
+        holds, now_us = read_holds(self._keyspace, self._keys)
+        return [hold for hold in holds if hold.live(now_us)]
 
     def load_base(self) -> BaseLoad:
         """Makes this empty store ready to take a copy from elsewhere as its base; see `BaseLoad` for what is raised."""
@@ -255,9 +257,10 @@ class Store:
         yield from erase(self._keyspace, self._keys, encode_position(start))
 
     def _elders(self, copy: Copy) -> list[Copy]:
-        """The formed copies before ``copy``, oldest first. Raises `NotFound` if it is not formed itself."""
+        """The formed copies before ``copy``, oldest first. Raises `NotFound` if it is neither formed itself nor held;
+        that it is held indeed, its reads see."""
         copies = self.copies()
-        if not any((found.sequence, found.seal) == (copy.sequence, copy.seal) for found in copies):
+        if not copy.hold and not any((found.sequence, found.seal) == (copy.sequence, copy.seal) for found in copies):
             raise NotFound(f"copy {copy.name} (sequence {copy.sequence}) is not here any more")
         return [elder for elder in copies if elder.generation < copy.generation]
 

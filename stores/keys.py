@@ -13,6 +13,12 @@
     pairs                             hash    <source id>:<target id> -> sequence of the last copy between them
     p:<source id>:<target id>         string  bitmap of a pair: the blocks in which the live two may differ
     c:<generation>                    hash    <source id>:<target id> -> bitmap of a pair as it was at that cut
+    holds                             hash    hold's id -> `Hold`: who needs a copy's blocks to stay, dropped or not
+    clones                            hash    clone's name, or #<clone id> of one that is being dropped -> `Clone`
+    k:<clone id>                      string  ``live:`` or ``dropping:`` and a random token, new with every change of
+                                              the clone: what is watched by whoever changes it
+    n:<clone id>:<volume id>          string  bitmap of a clone's volume: blocks that were written to or discarded in it
+    o:<clone id>:<volume id>:<block>  string  such a block, whole; absent = zeros
     digests                           hash    <copy's sequence>:<its seal>:<volume id> -> era + digest; `era` -> random,
                                               new after an erase, so that no digest outlives one; outside the position
     rebuild                           string  sequence that a rebuild must reach; outside the data, survives an erase
@@ -28,7 +34,19 @@ from tidelog.stores.store import Copy
 class Keys:
     """The keys of one group."""
 
-    __slots__ = ("copies", "deleted", "digests", "identity", "pairs", "position", "prefix", "rebuild", "volumes")
+    __slots__ = (
+        "clones",
+        "copies",
+        "deleted",
+        "digests",
+        "holds",
+        "identity",
+        "pairs",
+        "position",
+        "prefix",
+        "rebuild",
+        "volumes",
+    )
 
     def __init__(self, group: str) -> None:
         self.prefix = b"tidelog:{%b}:" % group.encode()
@@ -40,6 +58,8 @@ class Keys:
         self.digests = self.prefix + b"digests"
         self.pairs = self.prefix + b"pairs"
         self.rebuild = self.prefix + b"rebuild"
+        self.holds = self.prefix + b"holds"
+        self.clones = self.prefix + b"clones"
 
     def block_format(self, volume: int) -> bytes:
         """A %-format of one argument, the block number (below 2^32)."""
@@ -59,6 +79,18 @@ class Keys:
     def copied_pairs(self, generation: int) -> bytes:
         """The key of the pairs' bitmaps as they were at a cut."""
         return self.prefix + b"c:%d" % generation
+
+    def clone(self, clone: str) -> bytes:
+        """The key that changes with every change of a clone."""
+        return self.prefix + b"k:" + clone.encode()
+
+    def clone_bitmap(self, clone: str, volume: int) -> bytes:
+        """The key of the bitmap of what was written in a clone."""
+        return self.prefix + b"n:%b:%d" % (clone.encode(), volume)
+
+    def clone_format(self, clone: str, volume: int) -> bytes:
+        """A %-format of one argument, the block number, for a clone's own blocks."""
+        return self.prefix.replace(b"%", b"%%") + b"o:%b:%d:%%08x" % (clone.encode(), volume)
 
     @staticmethod
     def pair_field(source: int, target: int) -> bytes:

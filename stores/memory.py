@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, cast
 
+from tidelog.clock import wall_us
 from tidelog.errors import StoreUnavailable
 from tidelog.stores.keyspace import CommandError, PositionMoved, Reply, check_results, refused
 from tidelog.stores.wire import Command, unpack
@@ -23,11 +24,13 @@ class MemoryKeyspace:
 
     ``between`` is called with ``exec`` before each transaction of a session, with ``watch`` between its EXEC and the
     WATCH behind it, with ``get`` between that and GET. ``out_of_memory`` refuses every transaction that writes.
+    ``now_us`` is the clock that TIME tells.
     """
 
     def __init__(self, eviction_policy: str = "noeviction") -> None:
         self.data: dict[bytes, Value] = {}
         self.between: Callable[[str], None] = lambda _point: None
+        self.now_us: Callable[[], int] = wall_us
         self.transactions = 0
         self.out_of_memory = False
         self._eviction_policy = eviction_policy
@@ -120,6 +123,10 @@ class MemoryKeyspace:
         if not isinstance(value, dict):
             raise CommandError(_WRONG_TYPE)
         return value
+
+    def time(self) -> list[bytes]:
+        """Seconds and microseconds, by ``now_us``."""
+        return [b"%d" % part for part in divmod(self.now_us(), 1_000_000)]
 
     def get(self, key: bytes) -> bytes | None:
         return self._string(key)
@@ -274,6 +281,7 @@ class MemorySession:
 _SCAN_COUNT = 100
 _GROWING = {b"SET", b"MSET", b"SETRANGE", b"BITFIELD", b"COPY", b"HSET"}
 _COMMANDS: dict[bytes, Callable[..., object]] = {
+    b"TIME": MemoryKeyspace.time,
     b"GET": MemoryKeyspace.get,
     b"SET": MemoryKeyspace.set,
     b"MGET": MemoryKeyspace.mget,

@@ -7,7 +7,7 @@ from tidelog.errors import StoreUnavailable
 from tidelog.stores.bitmap import ChangeBitmap, byte_range
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command, Keyspace
-from tidelog.stores.reading import check_formed, check_good
+from tidelog.stores.reading import check_good, check_readable, standing
 from tidelog.stores.state import READ_TRIES, present
 from tidelog.stores.store import Copy
 
@@ -21,22 +21,23 @@ def named_between(
     """The blocks of a volume named between ``elder`` (None: the beginning) and ``copy``.
 
     Drops in between hand bits on within that span, so the union stays what it is; but a drop of the elder hands its
-    bits out of it, so that both are still formed is seen in the same MULTI. Raises `NotFound` if not, `SiteBehind`
+    bits out of it, so that both are still readable is seen in the same MULTI. Raises `NotFound` if not, `SiteBehind`
     while a rebuild is under way (unless ``while_rebuilding``), `StoreUnavailable` after bounded tries.
     """
     first = elder.generation if elder else 0
     generations: list[int] = []
     for _ in range(READ_TRIES):
         commands: list[Command] = [(b"GET", keys.position), (b"GET", keys.rebuild), (b"HKEYS", keys.copies)]
-        commands += [(b"HGET", keys.copies, b"%d" % generation) for generation in (first, copy.generation)]
+        commands += [*standing(keys, elder or copy), *standing(keys, copy)]
         commands += [(b"GET", keys.bitmap(generation, volume)) for generation in generations]
-        position, rebuild, names, from_record, to_record, *bitmaps = keyspace.transact(commands)
+        position, rebuild, names, *replies = keyspace.transact(commands)
+        from_record, from_hold, to_record, to_hold, *bitmaps = replies
         present(position)  # without one, an erase may have taken some of the bitmaps
         if not while_rebuilding:
             check_good(rebuild)
         if elder:
-            check_formed(from_record, elder)
-        check_formed(to_record, copy)
+            check_readable(elder, from_record, from_hold)
+        check_readable(copy, to_record, to_hold)
         now = sorted({0, *map(int, cast("list[bytes]", names))})
         now = [generation for generation in now if first <= generation < copy.generation]
         if now == generations:

@@ -129,8 +129,8 @@ class CopyReader:
         for _ in range(READ_TRIES):
             places = [(source, block) for source, blocks in guess.items() for block in blocks.blocks()]
             commands, generations = self._commands(base, low, high, places), self._generations
-            names, record, rebuild, position, *replies = self._keyspace.transact(commands)
-            self._check(record, rebuild, position)
+            names, record, hold, rebuild, position, *replies = self._keyspace.transact(commands)
+            self._check(record, hold, rebuild, position)
             now = sorted(int(name) for name in cast("list[bytes]", names))
             self._generations = [generation for generation in now if generation >= self._copy.generation]
             if generations != self._generations:  # a cut or drop came in between, or this is the first look
@@ -154,7 +154,7 @@ class CopyReader:
         keys, volume = self._keys, self.volume.id
         commands: list[Command] = [
             (b"HKEYS", keys.copies),
-            (b"HGET", keys.copies, b"%d" % self._copy.generation),
+            *standing(keys, self._copy),
             (b"GET", keys.rebuild),
             (b"GET", keys.position),
         ]
@@ -168,19 +168,25 @@ class CopyReader:
             )
         return commands
 
-    def _check(self, record: Reply, rebuild: Reply, position: Reply) -> None:
+    def _check(self, record: Reply, hold: Reply, rebuild: Reply, position: Reply) -> None:
         if not self._while_rebuilding:
             check_good(rebuild)
         present(position)
-        check_formed(record, self._copy)
+        check_readable(self._copy, record, hold)
 
 
-def check_formed(record: Reply, copy: Copy) -> None:
-    """Raises `NotFound` unless ``record``, as stored for its generation, is ``copy`` and is not being dropped."""
+def standing(keys: Keys, copy: Copy) -> list[Command]:
+    """What to ask beside any read of a copy; the two replies are for `check_readable`."""
+    return [(b"HGET", keys.copies, b"%d" % copy.generation), (b"HGET", keys.holds, copy.hold.encode())]
+
+
+def check_readable(copy: Copy, record: Reply, hold: Reply) -> None:
+    """Raises `NotFound` unless ``record``, as stored for its generation, is ``copy``, and is formed, or held by whoever
+    asks: while a hold is there, its copy's blocks are (see `tidelog.stores.drop`)."""
     now = decode_copy(record) if isinstance(record, bytes) else None
     if now is None or (now.sequence, now.seal) != (copy.sequence, copy.seal):
         raise NotFound(f"copy {copy.name} (sequence {copy.sequence}) is not here any more")
-    if now.state is not CopyState.FORMED:
+    if now.state is not CopyState.FORMED and hold is None:
         raise NotFound(f"copy {copy.name} (sequence {copy.sequence}) is being dropped")
 
 

@@ -2,12 +2,14 @@
 
 import json
 import struct
+from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 from tidelog.errors import REBUILD, StoreDamaged
 from tidelog.schemas.chain import Head
 from tidelog.schemas.volumes import VolumeInfo
-from tidelog.stores.store import Copy, CopyOrigin, CopyState, Position
+from tidelog.stores.store import Clone, Copy, CopyOrigin, CopyState, Hold, HoldKind, Position
 
 FORMAT = b"1"
 # format, sequence, seal, epoch, writer, timestamp_us, offset, layout, generation, step, step_seal; then the cluster id
@@ -60,40 +62,89 @@ def decode_volume(value: bytes) -> VolumeInfo:
 
 
 def encode_copy(copy: Copy) -> bytes:
-    return _dump(
-        {
-            "generation": copy.generation,
-            "sequence": copy.sequence,
-            "seal": copy.seal.hex(),
-            "name": copy.name,
-            "timestamp_us": copy.timestamp_us,
-            "volumes": [_volume_row(volume) for volume in copy.volumes],
-            "blocks_changed": copy.blocks_changed,
-            "epoch": copy.epoch,
-            "writer": copy.writer.hex(),
-            "offset": copy.offset,
-            "cluster_id": copy.cluster_id,
-            "state": copy.state.value,
-            "origin": copy.origin.value,
-            "locked_until_us": copy.locked_until_us,
-            "kept": copy.kept,
-        }
-    )
+    return _dump(_copy_row(copy))
 
 
 @lru_cache(maxsize=4096)  # every look at a store decodes all its copies, and they hardly ever change
 def decode_copy(value: bytes) -> Copy:
     """Raises `StoreDamaged` for bytes that `encode_copy` does not make."""
     try:
-        fields = json.loads(value)
-        fields["seal"] = bytes.fromhex(fields["seal"])
-        fields["writer"] = bytes.fromhex(fields["writer"])
-        fields["volumes"] = tuple(map(_volume, fields["volumes"]))
-        fields["state"] = CopyState(fields["state"])
-        fields["origin"] = CopyOrigin(fields["origin"])
-        return Copy(**fields)
+        return _copy(json.loads(value))
     except (ValueError, TypeError, KeyError) as error:
         raise _damaged("copy", value) from error
+
+
+def encode_hold(hold: Hold) -> bytes:
+    """The value of a field of ``holds``, which is the hold's id."""
+    return _dump(
+        {
+            "id": hold.id,
+            "generation": hold.generation,
+            "sequence": hold.sequence,
+            "seal": hold.seal.hex(),
+            "kind": hold.kind.value,
+            "holder": hold.holder,
+            "expires_us": hold.expires_us,
+        }
+    )
+
+
+def decode_hold(value: bytes) -> Hold:
+    """Raises `StoreDamaged` for bytes that `encode_hold` does not make."""
+    try:
+        fields = json.loads(value)
+        return Hold(**fields | {"seal": bytes.fromhex(fields["seal"]), "kind": HoldKind(fields["kind"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise _damaged("hold", value) from error
+
+
+def encode_clone(clone: Clone) -> bytes:
+    """The value of a field of ``clones``: `Clone.field`."""
+    return _dump(
+        {
+            "id": clone.id,
+            "name": clone.name,
+            "base": _copy_row(clone.base),
+            "created_us": clone.created_us,
+            "dropping": clone.dropping,
+        }
+    )
+
+
+def decode_clone(value: bytes) -> Clone:
+    """Raises `StoreDamaged` for bytes that `encode_clone` does not make."""
+    try:
+        fields = json.loads(value)
+        return Clone(**fields | {"base": replace(_copy(fields["base"]), hold=fields["id"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise _damaged("clone", value) from error
+
+
+def _copy_row(copy: Copy) -> dict[str, object]:
+    return {
+        "generation": copy.generation,
+        "sequence": copy.sequence,
+        "seal": copy.seal.hex(),
+        "name": copy.name,
+        "timestamp_us": copy.timestamp_us,
+        "volumes": [_volume_row(volume) for volume in copy.volumes],
+        "blocks_changed": copy.blocks_changed,
+        "epoch": copy.epoch,
+        "writer": copy.writer.hex(),
+        "offset": copy.offset,
+        "cluster_id": copy.cluster_id,
+        "state": copy.state.value,
+        "origin": copy.origin.value,
+        "locked_until_us": copy.locked_until_us,
+        "kept": copy.kept,
+    }
+
+
+def _copy(row: dict[str, Any]) -> Copy:
+    volumes = tuple(map(_volume, row["volumes"]))
+    seal, writer = bytes.fromhex(row["seal"]), bytes.fromhex(row["writer"])
+    state, origin = CopyState(row["state"]), CopyOrigin(row["origin"])
+    return Copy(**row | {"seal": seal, "writer": writer, "volumes": volumes, "state": state, "origin": origin})
 
 
 def _volume_row(volume: VolumeInfo) -> list[int | str]:

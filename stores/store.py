@@ -1,6 +1,6 @@
 """What a store holds: one group at one site (DESIGN sections 4 and 5)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tidelog.schemas.chain import Head
@@ -56,6 +56,9 @@ class Copy:
     that takes a marker's copy as its base goes on from there. ``blocks_changed`` counts the blocks, of the volumes in
     the table at the cut, that events named since the cut before; ``volumes`` is that table, by id. Nothing drops it
     before ``locked_until_us`` (0: it was never locked), and retention leaves it alone while it is ``kept``.
+
+    ``hold`` is no part of the record: it is the id of the hold under which whoever has this object reads the copy,
+    dropped or not; empty for those who read it only while it is formed.
     """
 
     generation: int
@@ -73,6 +76,7 @@ class Copy:
     origin: CopyOrigin = CopyOrigin.MARKER
     locked_until_us: int = 0
     kept: bool = False
+    hold: str = field(default="", compare=False)
 
     @property
     def head(self) -> Head:
@@ -82,3 +86,56 @@ class Copy:
     def volume(self, name: str) -> VolumeInfo | None:
         """The volume of that name at the cut, or None."""
         return next((volume for volume in self.volumes if volume.name == name), None)
+
+
+class HoldKind(StrEnum):
+    """What needs a copy to stay."""
+
+    CLONE = "clone"
+    EXPORT = "export"
+    VOLUME = "volume"  # an open work volume
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What keeps one copy's blocks at a site, dropped or not. ``holder`` says who, for people.
+
+    ``expires_us`` is by the clock of the site's Redis, so that nobody's own clock counts; 0 is until it is released.
+    """
+
+    id: str
+    generation: int
+    sequence: int
+    seal: bytes
+    kind: HoldKind
+    holder: str
+    expires_us: int = 0
+
+    def of(self, copy: Copy) -> bool:
+        """Whether it is this copy that is held."""
+        return (self.generation, self.sequence, self.seal) == (copy.generation, copy.sequence, copy.seal)
+
+    def live(self, now_us: int) -> bool:
+        """Whether it still counts."""
+        return not self.expires_us or self.expires_us > now_us
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.holder}" if self.kind is HoldKind.CLONE else f"{self.kind} by {self.holder}"
+
+
+@dataclass(frozen=True, slots=True)
+class Clone:
+    """A writable overlay on a copy at one site. ``base`` is the copy as it was when the clone was made, and carries the
+    clone's hold, whose id is the clone's own: 16 hexadecimal digits. A clone's volumes and their sizes are the base's.
+    """
+
+    id: str
+    name: str
+    base: Copy
+    created_us: int
+    dropping: bool = False
+
+    @property
+    def field(self) -> str:
+        """Its field in the table: its name; of one that is being dropped, which no longer has one, its id."""
+        return f"#{self.id}" if self.dropping else self.name

@@ -15,6 +15,7 @@ class Mutant:
 
 
 STORES = "tests/stores/test_schedules.py tests/stores/test_exhaustive.py tests/stores/test_machine.py -m 'not servers'"
+CLONES = "tests/stores/test_clone_schedules.py tests/stores/test_clones.py -m 'not servers'"
 COPIES = "tests/stores/test_copy_schedules.py tests/stores/test_machine.py -m 'not servers'"
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -81,8 +82,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "newest-copy-dropped-at-once",
         "stores/drop.py",
-        "            if copy.state is CopyState.DROPPING and generation != image.position.generation:\n",
-        "            if copy.state is CopyState.DROPPING:\n",
+        "            due = copy.state is CopyState.DROPPING and generation != image.position.generation\n",
+        "            due = copy.state is CopyState.DROPPING\n",
         STORES,
     ),
     Mutant(
@@ -225,6 +226,43 @@ MUTANTS: tuple[Mutant, ...] = (
         " if place is None else keys.before_format(place, source)\n",
         "\n",
         COPIES,
+    ),
+    Mutant(
+        "held-copy-dropped",
+        "stores/drop.py",
+        "        return None if any(hold.live(now_us) for hold in of_it) else [hold.id for hold in of_it]\n",
+        "        return [hold.id for hold in of_it]\n",
+        CLONES,
+    ),
+    Mutant(
+        "hold-put-although-the-copy-is-dropped",
+        "stores/holds.py",
+        "            check_readable(copy, record, hold)\n",
+        "",
+        CLONES,
+    ),
+    Mutant(
+        "ended-holds-left-when-a-drop-begins",
+        "stores/drop.py",
+        '            ended.append((b"HDEL", self._keys.holds, *(hold.encode() for hold in work.ended)))\n',
+        "",
+        CLONES,
+    ),
+    Mutant(
+        "part-of-a-block-written-over-nothing",
+        "stores/clone_image.py",
+        "            content = bytearray(self._blocks(volume, block, block + 1)[0])\n",
+        "            content = bytearray(size)\n",
+        CLONES,
+    ),
+    Mutant(
+        "clone-written-to-unwatched",
+        "stores/clone_image.py",
+        '                    session.submit([*self._plan(volume, offset, end, data), (b"SET", self._key, token)])\n',
+        "                    commands = self._plan(volume, offset, end, data)\n"
+        "                    session.begin()\n"
+        '                    session.submit([*commands, (b"SET", self._key, token)])\n',
+        CLONES,
     ),
     Mutant(
         "writer-ships-what-the-site-knows-alone",

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import tidelog
-from tidelog.gateways.cli import config_commands, copies, exports, groups, log_commands, sites, status, volumes
+from tidelog.gateways.cli import clones, config_commands, copies, exports, groups, log_commands, sites, status, volumes
 from tidelog.gateways.cli.exit_codes import epilogue
 from tidelog.gateways.cli.invocation import of
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.add_typer(groups.app, name="group")
 app.add_typer(volumes.app, name="volume")
 app.add_typer(copies.app, name="pitc")
+app.add_typer(clones.app, name="clone")
 app.add_typer(exports.app, name="export")
 app.add_typer(sites.app, name="site")
 app.add_typer(log_commands.app, name="log")

@@ -6,9 +6,11 @@ import typer
 
 from tidelog.errors import UsageError
 from tidelog.gateways.cli import copy_locks, copy_tables
+from tidelog.gateways.cli.clones import make_clone
 from tidelog.gateways.cli.copy_create import create_copy
 from tidelog.gateways.cli.copy_diff import diff_copies
 from tidelog.gateways.cli.copy_export import export_copy
+from tidelog.gateways.cli.copy_holds import refuse_cloned
 from tidelog.gateways.cli.copy_import import import_copy
 from tidelog.gateways.cli.copy_order import cancel as cancel_order
 from tidelog.gateways.cli.copy_order import list_orders, moment, order
@@ -168,9 +170,27 @@ def diff_command(
 
 
 @app.command()
+def clone(
+    context: typer.Context,
+    name: CopyName,
+    clone: Annotated[str, typer.Argument(metavar="CLONE", help="The clone's name.")],
+    group: Group,
+    site: Annotated[str | None, typer.Option("--site", "-s", help="Where to make it. Default: the primary.")] = None,
+    json: Json = False,
+) -> None:
+    """Makes a writable clone of the copy at one site, for a drill: nothing is copied, and the copy does not change.
+
+    See `tidelog clone`, which lists, reads, writes and drops clones.
+    """
+    make_clone(of(context), name, clone, group, site, json=json)
+
+
+@app.command()
 def drop(context: typer.Context, name: CopyName, group: Group, take_over: TakeOver = False) -> None:
-    """Drops the copy at every site, by an event in the log. One that is locked stays."""
-    copy_locks.drop_copy(of(context), name, group, take_over=take_over)
+    """Drops the copy at every site, by an event in the log. One that is locked stays, or that a site has a clone of."""
+    invocation = of(context)
+    refuse_cloned(invocation, name, group)
+    copy_locks.drop_copy(invocation, name, group, take_over=take_over)
 
 
 @app.command()

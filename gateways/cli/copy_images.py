@@ -11,12 +11,12 @@ from tidelog.errors import CopiesDiffer
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import JSON_VERSION, emit_json, size_text
 from tidelog.gateways.cli.progress import byte_bar
-from tidelog.gateways.cli.reading import PART_BYTES, copied_volume, opened_store
+from tidelog.gateways.cli.reading import PART_BYTES, copied_volume, held_copy
 from tidelog.gateways.files import Advance, new_file, new_folder, refuse_existing, write_sparse
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.digest import DIGEST_SIZE, block_digest, copy_digest
 from tidelog.stores.image import Store
-from tidelog.stores.store import Copy
+from tidelog.stores.store import Copy, HoldKind
 
 MANIFEST = "manifest.json"
 
@@ -27,8 +27,7 @@ def export_images(invocation: Invocation, name: str, group: str, site: str | Non
     Raises `AlreadyExists`; `CopiesDiffer` if what stands on disk is not what the site says.
     """
     refuse_existing(place)
-    with opened_store(invocation, group, site) as store:
-        copy = store.copy(name)
+    with held_copy(invocation, name, group, site, HoldKind.EXPORT) as (store, copy):
         digest = store.digest(copy)
         size = sum(volume.size for volume in copy.volumes)
         with new_folder(place) as folder, byte_bar(invocation, f"exporting {copy.name}", 2 * size) as advance:
@@ -55,8 +54,7 @@ def export_image(
     invocation: Invocation, name: str, group: str, site: str | None, volume_name: str, place: Path
 ) -> dict[str, Any]:
     """Writes one volume's image; what there is to say of it. Raises as `export_images`."""
-    with opened_store(invocation, group, site) as store:
-        copy = store.copy(name)
+    with held_copy(invocation, name, group, site, HoldKind.EXPORT) as (store, copy):
         volume = copied_volume(copy, volume_name)
         digest = store.volume_digest(volume, copy)
         with new_file(place) as file, byte_bar(invocation, f"exporting {volume.name}", 2 * volume.size) as advance:

@@ -8,7 +8,7 @@ from rich.text import Text
 from tidelog.clock import iso
 from tidelog.consumers.catalogue import Answer, CatalogueCopy, alarms_of, copies_of
 from tidelog.errors import ConfigError, Halted, LogUnavailable, NotFound, Unavailable, WrongStore
-from tidelog.gateways.cli.copy_held import held_copy
+from tidelog.gateways.cli.copy_holds import HeldCopy, dropped, dropped_json, held_copies, holds_json, holds_text
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import (
@@ -22,6 +22,7 @@ from tidelog.gateways.cli.output import (
 )
 from tidelog.gateways.cli.reading import opened_store, store_without_kafka
 from tidelog.gateways.cli.standing import copy_json
+from tidelog.gateways.cli.store_alone import listed_alone
 from tidelog.schemas.control import CopyFormed
 from tidelog.stores.store import Copy
 
@@ -38,16 +39,20 @@ def list_copies(invocation: Invocation, group: str, site: str | None, *, json: b
     except LogUnavailable as error:
         with closing(store_without_kafka(invocation, group, site, error)) as store:
             formed = store.copies()
-            copies = [held_copy(store, copy, sites) for copy in formed]
+            copies = [listed_alone(store, copy, sites) for copy in formed]
         held = {(copy.sequence, copy.seal): copy for copy in formed}
         partial = True
     alarms = alarms_of(copies)
+    holds = held_copies(invocation, group, sites if site is None else [site])
     if json:
-        rows_json = [copy_json(copy) | protection_json(held.get((copy.sequence, copy.seal))) for copy in copies]
-        emit_json(invocation, {"group": group, "copies": rows_json, "alarms": alarms})
+        rows_json = [
+            copy_json(copy) | protection_json(held.get((copy.sequence, copy.seal)), _of(holds, copy)) for copy in copies
+        ]
+        document = {"copies": rows_json, "dropped": dropped_json(holds), "alarms": alarms}
+        emit_json(invocation, {"group": group} | document)
     else:
         _print_alarms(invocation, alarms)
-        _print_copies(invocation, copies, held)
+        _print_copies(invocation, copies, held, holds)
     return DEGRADED if alarms or partial else OK
 
 
@@ -63,17 +68,21 @@ def show_copy(invocation: Invocation, name: str, group: str, site: str | None, *
     except LogUnavailable as error:
         with closing(store_without_kafka(invocation, group, site, error)) as store:
             held = store.copy(name)
-            copies = [held_copy(store, held, invocation.config.sites)]
+            copies = [listed_alone(store, held, invocation.config.sites)]
         partial = True
     found = _found(copies, held, name)
+    holds = held_copies(invocation, group, invocation.config.sites if site is None else [site])
     if found is None and held is None:
+        gone = [str(one) for one in holds if name in (one.copy.name, f"#{one.copy.sequence}")]
+        if gone:
+            raise NotFound(f"copy {name} is dropped; its blocks stay until it is held no longer by {', '.join(gone)}")
         raise problem or NotFound(f"no copy {name}", group=group, hint="see: tidelog pitc list")
     alarms = alarms_of([found]) if found is not None else []
     if json:
-        emit_json(invocation, _copy_document(group, found, held) | {"alarms": alarms})
+        emit_json(invocation, _copy_document(group, found, held, holds) | {"alarms": alarms})
     else:
         _print_alarms(invocation, alarms)
-        _print_copy(invocation, group, found, held)
+        _print_copy(invocation, group, found, held, holds)
         if problem is not None:
             invocation.say(f"volumes are not shown: {problem}")
     return DEGRADED if alarms or partial else OK
@@ -112,19 +121,23 @@ def _all_held(invocation: Invocation, group: str, site: str | None) -> dict[tupl
         return {}
 
 
-def protection_json(copy: Copy | None) -> dict[str, Any]:
-    """What protects a copy, for programs; null where no store could be asked."""
+def _of(holds: list[HeldCopy], copy: CatalogueCopy | Copy) -> list[HeldCopy]:
+    return [held for held in holds if held.identity == (copy.sequence, copy.seal)]
+
+
+def protection_json(copy: Copy | None, holds: list[HeldCopy]) -> dict[str, Any]:
+    """What protects a copy, for programs; lock and keep are null where no store could be asked."""
+    held = {"held_by": holds_json(holds)}
     if copy is None:
-        return {"locked_until": None, "kept": None}
-    return {"locked_until": time_or_none(copy.locked_until_us), "kept": copy.kept}
+        return {"locked_until": None, "kept": None} | held
+    return {"locked_until": time_or_none(copy.locked_until_us), "kept": copy.kept} | held
 
 
-def protection_text(copy: Copy | None) -> str:
+def protection_text(copy: Copy | None, holds: list[HeldCopy]) -> str:
     """What protects a copy, for people; a lock is shown until the copy is dropped, ended or not."""
-    if copy is None:
-        return ""
-    parts = [f"locked until {iso(copy.locked_until_us)}"] if copy.locked_until_us else []
-    return ", ".join([*parts, *(["kept"] if copy.kept else [])])
+    parts = [f"locked until {iso(copy.locked_until_us)}"] if copy is not None and copy.locked_until_us else []
+    parts += ["kept"] if copy is not None and copy.kept else []
+    return ", ".join([*parts, *filter(None, [holds_text(holds)])])
 
 
 def _print_alarms(invocation: Invocation, alarms: list[str]) -> None:
@@ -132,7 +145,12 @@ def _print_alarms(invocation: Invocation, alarms: list[str]) -> None:
         invocation.err.print(Text(f"ALARM: {alarm}", style="bold white on red"), soft_wrap=True)
 
 
-def _print_copies(invocation: Invocation, copies: list[CatalogueCopy], held: dict[tuple[int, bytes], Copy]) -> None:
+def _print_copies(
+    invocation: Invocation,
+    copies: list[CatalogueCopy],
+    held: dict[tuple[int, bytes], Copy],
+    holds: list[HeldCopy],
+) -> None:
     sites = list(dict.fromkeys(site for copy in copies for site in copy.answers))
     rows: list[tuple[str | Text, ...]] = [
         (
@@ -142,10 +160,14 @@ def _print_copies(invocation: Invocation, copies: list[CatalogueCopy], held: dic
             _changed(copy),
             *(_digest(copy, site) for site in sites),
             _verdict(copy),
-            protection_text(held.get((copy.sequence, copy.seal))),
+            protection_text(held.get((copy.sequence, copy.seal)), _of(holds, copy)),
         )
         for copy in copies
     ]
+    for gone, of_it in dropped(holds):
+        dashes = ["-"] * len(sites)
+        time, what = iso(gone.timestamp_us), Text("dropped", style="yellow")
+        rows.append((gone.name, str(gone.sequence), time, "-", *dashes, what, holds_text(of_it)))
     columns = ("pitc", "sequence", "time", "changed blocks", *sites, "", "protected")
     emit_table(invocation, columns, rows, ("sequence", "changed blocks"))
 
@@ -173,7 +195,7 @@ def _receipt_text(receipt: CopyFormed) -> str:
     return f"digest {receipt.digest.hex()}{formed}"
 
 
-def _copy_document(group: str, found: CatalogueCopy | None, held: Copy | None) -> dict[str, Any]:
+def _copy_document(group: str, found: CatalogueCopy | None, held: Copy | None, holds: list[HeldCopy]) -> dict[str, Any]:
     document: dict[str, Any] = {"group": group}
     if found is not None:
         document |= copy_json(found)
@@ -186,7 +208,8 @@ def _copy_document(group: str, found: CatalogueCopy | None, held: Copy | None) -
             "equal": None,
             "sites": {},
         }
-    document |= protection_json(held)
+    label = found or held
+    document |= protection_json(held, [] if label is None else _of(holds, label))
     volumes = held.volumes if held is not None else ()
     document["volumes"] = [
         {"id": volume.id, "name": volume.name, "size": volume.size, "block_size": volume.block_size}
@@ -195,7 +218,9 @@ def _copy_document(group: str, found: CatalogueCopy | None, held: Copy | None) -
     return document
 
 
-def _print_copy(invocation: Invocation, group: str, found: CatalogueCopy | None, held: Copy | None) -> None:
+def _print_copy(
+    invocation: Invocation, group: str, found: CatalogueCopy | None, held: Copy | None, holds: list[HeldCopy]
+) -> None:
     label = found or held
     assert label is not None  # `show_copy` has one of them
     facts: list[tuple[str, str | Text]] = [
@@ -210,7 +235,7 @@ def _print_copy(invocation: Invocation, group: str, found: CatalogueCopy | None,
         for site, answer in found.answers.items():
             receipt = found.receipts.get(site)
             facts.append((f"  {site}", _receipt_text(receipt) if receipt else answer.value))
-    if protection := protection_text(held):
+    if protection := protection_text(held, _of(holds, label)):
         facts.append(("protected", protection))
     emit_facts(invocation, facts)
     if held is not None:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
+from tidelog.consumers.clone_view import CloneView
 from tidelog.consumers.deployment import open_store, open_store_alone
 from tidelog.errors import ConfigError, LogUnavailable, NotFound, OutOfBounds, Unavailable
 from tidelog.gateways.cli.invocation import Invocation
@@ -11,7 +12,7 @@ from tidelog.gateways.cli.output import size_text
 from tidelog.gateways.cli.progress import LARGE_BYTES, byte_bar
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.image import Store
-from tidelog.stores.store import Copy
+from tidelog.stores.store import Copy, HoldKind
 from tidelog.units import parse_size
 
 PART_BYTES = 4 * 1024 * 1024
@@ -50,6 +51,26 @@ def store_without_kafka(invocation: Invocation, group: str, site: str | None, er
     return store
 
 
+@contextmanager
+def held_copy(
+    invocation: Invocation, name: str, group: str, site: str | None, kind: HoldKind
+) -> Iterator[tuple[Store, Copy]]:
+    """A site's store and a copy there, which is held meanwhile. Raises `NotFound` and what `open_store` does."""
+    with opened_store(invocation, group, site) as store, store.hold(store.copy(name), kind) as lease:
+        yield store, lease.copy
+
+
+@contextmanager
+def opened_clone(invocation: Invocation, name: str, group: str, site: str | None) -> Iterator[CloneView]:
+    """A clone at ``site``, by default the primary. Raises `NotFound` and what `open_store` does."""
+    with opened_store(invocation, group, site) as store:
+        image = store.clones.image(store.clones.find(name))
+        try:
+            yield CloneView(image)
+        finally:
+            image.close()
+
+
 def copied_volume(copy: Copy, name: str) -> VolumeInfo:
     """The volume of that name in the copy. Raises `NotFound`."""
     found = copy.volume(name)
@@ -75,10 +96,11 @@ def send_copy(
     invocation: Invocation, store: Store, name: str, volume_name: str, offset: str, length: str | None
 ) -> None:
     """Bytes of a volume in a copy, raw, to stdout."""
-    copy = store.copy(name)
-    volume = copied_volume(copy, volume_name)
-    start, count = extent(volume, offset, length)
-    send(invocation, f"reading {volume.name} of copy {copy.name}", store.stream(volume, copy, start, count), count)
+    with store.hold(store.copy(name), HoldKind.VOLUME) as lease:
+        copy = lease.copy
+        volume = copied_volume(copy, volume_name)
+        start, count = extent(volume, offset, length)
+        send(invocation, f"reading {volume.name} of copy {copy.name}", store.stream(volume, copy, start, count), count)
 
 
 def send_live(invocation: Invocation, store: Store, volume_name: str, offset: str, length: str | None) -> None:

@@ -17,10 +17,19 @@ from tidelog.recovery.rebuild_plan import ERASING, RebuildPlan, plan_rebuild, su
 
 
 def rebuild_site(
-    invocation: Invocation, site: str, group: str, *, yes: bool, dry_run: bool, from_scratch: bool, json: bool
+    invocation: Invocation,
+    site: str,
+    group: str,
+    *,
+    yes: bool,
+    dry_run: bool,
+    from_scratch: bool,
+    drop_clones: bool,
+    json: bool,
 ) -> int:
     """The exit code: 0 if the rebuilt copies are what their receipts say, else 3."""
-    plan = plan_rebuild(survey(invocation.deployment, site, group), from_scratch=from_scratch)
+    found = survey(invocation.deployment, site, group)
+    plan = plan_rebuild(found, from_scratch=from_scratch, drop_clones=drop_clones)
     if dry_run:
         if json:
             emit_json(invocation, {"plan": plan_json(plan)})
@@ -52,6 +61,10 @@ def plan_facts(plan: RebuildPlan) -> list[tuple[str, str | Text]]:
         there = f"everything up to sequence {store.sequence}: {store.volumes} volumes, {store.copies} copies"
     erases = there if plan.erase else "nothing: an earlier rebuild goes on"
     until = f" ({iso(plan.until_timestamp_us)})" if plan.until_timestamp_us else ""
+    if plan.erase and store is not None and store.clones:
+        erases += f"; clones, which come back from nowhere: {', '.join(store.clones)}"
+    if plan.erase and store is not None and store.leases:
+        erases += f"; ends {store.leases} exports or open work volumes"
     who = f"the site's worker {plan.worker}" if plan.worker else "this process (no worker of the site is alive)"
     return [
         ("rebuild", f"group {plan.group} at site {plan.site}, from the log"),
@@ -75,6 +88,8 @@ def plan_json(plan: RebuildPlan) -> dict[str, object]:
             "sequence": store.sequence,
             "volumes": store.volumes,
             "copies": store.copies,
+            "clones": list(store.clones),
+            "leases": store.leases,
             "rebuilding": store.rebuilding is not None,
             "erase_unfinished": store.rebuilding == ERASING,
         },

@@ -69,10 +69,15 @@ def rebuild(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Erase also what an interrupted rebuild has replayed already.")
     ] = False,
+    drop_clones: Annotated[
+        bool, typer.Option("--drop-clones", help="Go on although there are clones: an erase takes them away.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Erases a group's store at a site and replays it from the log; goes on if one was interrupted.
 
-    Copies made along the way are compared with their receipts: exit code 3 if one differs.
+    Refused while the site has clones of the group, which the log knows nothing of, unless --drop-clones. Copies made
+    along the way are compared with their receipts: exit code 3 if one differs.
     """
-    return rebuild_site(of(context), site, group, yes=yes, dry_run=dry_run, from_scratch=from_scratch, json=json)
+    options = {"yes": yes, "dry_run": dry_run, "from_scratch": from_scratch, "drop_clones": drop_clones, "json": json}
+    return rebuild_site(of(context), site, group, **options)

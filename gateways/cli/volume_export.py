@@ -14,6 +14,7 @@ from tidelog.schemas.chain import Head
 from tidelog.schemas.events import Discard, Event, VolumeCopied, VolumeDeleted, VolumeResized, WriteBatch
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.image import Store
+from tidelog.stores.store import HoldKind
 
 _TIMEOUT = 30.0
 
@@ -24,11 +25,12 @@ def export_volume(
     """Writes the file. Raises `AlreadyExists`; `Torn` if the live volume was written to meanwhile."""
     with opened_store(invocation, group, site) as store, new_file(file) as target:
         if pitc is not None:
-            copy = store.copy(pitc)
-            volume = copied_volume(copy, name)
+            with store.hold(store.copy(pitc), HoldKind.EXPORT) as lease:
+                copy = lease.copy
+                volume = copied_volume(copy, name)
+                with byte_bar(invocation, f"exporting {name}", volume.size) as advance:
+                    write_sparse(target, volume.size, store.stream(volume, copy), advance)
             when = f"copy {copy.name} (sequence {copy.sequence})"
-            with byte_bar(invocation, f"exporting {name}", volume.size) as advance:
-                write_sparse(target, volume.size, store.stream(volume, copy), advance)
         else:
             live = _Live(store, store.volume(name))
             volume = live.volume

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 from tidelog.errors import CopiesDiffer, UsageError
 from tidelog.gateways.exports.ahead import ahead
@@ -17,17 +17,18 @@ from tidelog.stores.contents import Block
 from tidelog.stores.diff import changed_blocks
 from tidelog.stores.digest import copy_digest, digest_bytes
 from tidelog.stores.image import Store
-from tidelog.stores.store import Copy
+from tidelog.stores.store import Copy, HoldKind
 
 
 def write_export(store: Store, copy: Copy, url: str, since: Copy | None, advance: Advance) -> Manifest:
     """Exports ``copy`` to ``url``, or with ``since``, an elder copy at the same site, what was named between the two.
 
     Memory is bounded whatever the size. What was written is read again, and must have the digest that the site's copy
-    has, before the manifest makes it an export. ``advance`` is told of bytes of content.
+    has, before the manifest makes it an export. ``advance`` is told of bytes of content. The export holds its copies:
+    dropped meanwhile, they are exported all the same.
 
     Raises `AlreadyExists`; `UsageError`; `CopiesDiffer` if what was written is not what the site says; `ExportDamaged`
-    if it is not what was written; `NotFound` if a copy is dropped meanwhile; OSErrors of the place. Nothing is left.
+    if it is not what was written; `NotFound` if a copy is not there; OSErrors of the place. Nothing is left.
     """
     if since is not None and since.generation >= copy.generation:
         raise UsageError(
@@ -35,6 +36,13 @@ def write_export(store: Store, copy: Copy, url: str, since: Copy | None, advance
             f" (sequence {copy.sequence})",
             hint="--since takes a copy that was made before",
         )
+    with ExitStack() as leases:
+        held = leases.enter_context(store.hold(copy, HoldKind.EXPORT)).copy
+        elder = None if since is None else leases.enter_context(store.hold(since, HoldKind.EXPORT)).copy
+        return _write_held(store, held, url, elder, advance)
+
+
+def _write_held(store: Store, copy: Copy, url: str, since: Copy | None, advance: Advance) -> Manifest:
     with new_place(url) as place:
         digest = store.digest(copy)
         volumes = [_export_volume(place, store, copy, since, volume, advance) for volume in copy.volumes]

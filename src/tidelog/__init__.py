@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tidelog.config import Config
     from tidelog.consumers.access import open_group, open_site
+    from tidelog.consumers.clone_view import CloneView, CloneVolume
     from tidelog.consumers.deployment import MemoryDeployment
     from tidelog.consumers.site_view import CopyView, CopyVolume, Site, SiteGroup, SiteVolume
     from tidelog.errors import TidelogError
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CloneView",
+    "CloneVolume",
     "Config",
     "CopyView",
     "CopyVolume",
@@ -51,6 +54,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CloneView": "tidelog.consumers.clone_view",
+    "CloneVolume": "tidelog.consumers.clone_view",
     "Config": "tidelog.config",
     "CopyView": "tidelog.consumers.site_view",
     "CopyVolume": "tidelog.consumers.site_view",

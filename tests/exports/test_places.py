@@ -13,8 +13,10 @@ import pytest
 
 from tidelog.errors import AlreadyExists, CopiesDiffer, ExportDamaged, NotFound, UsageError
 from tidelog.gateways.exports import blocks, writing
+from tidelog.gateways.exports.checking import check_export
 from tidelog.gateways.exports.manifest import read_manifest
 from tidelog.gateways.exports.place import new_place, place_of
+from tidelog.testing.readiness import wait_until
 
 NOBODY = 65534
 
@@ -140,15 +142,34 @@ def test_a_store_that_is_damaged_gives_no_export(store, export, tmp_path: Path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_copy_that_is_dropped_meanwhile_ends_the_export(store, tmp_path: Path):
+@pytest.mark.parametrize("since", [None, "one"])
+def test_a_copy_that_is_dropped_meanwhile_is_exported_all_the_same(store, place_for, since):
+    """It is hidden at once, stays until the export is done, and goes then; so does the copy that it is since."""
+    copies = [store.copy(name) for name in ("two", since) if name is not None]
+    digest, seen = store.digest(copies[0]), []
+
+    def drop(_: int) -> None:
+        for copy in copies:
+            store.mark_dropping(copy)
+        seen.append({copy.name for copy in store.copies()} & {"two", since})
+        assert {copy.name for copy in copies} <= {copy.name for copy in store.copies(dropping=True)}
+
+    place = place_of(place_for("export"))
+    writing.write_export(store, copies[0], place.url, copies[1] if since else None, drop)
+    manifest = read_manifest(place)
+    assert manifest.pitc.digest == digest.hex() and seen and not any(seen)
+    assert not check_export(place, manifest, lambda _: None).problems
+    assert store.holds() == []
+    gone = {copy.name for copy in copies}
+    assert wait_until(lambda: not gone & {copy.name for copy in store.copies(dropping=True)}, timeout_s=30)
+
+
+def test_a_copy_that_was_dropped_before_is_not_exported(store, tmp_path: Path):
     copy = store.copy("two")
-    with pytest.raises(NotFound):
-        writing.write_export(store, copy, str(tmp_path / "export"), None, lambda _: drop(store, copy))
-    assert list(tmp_path.iterdir()) == []
-
-
-def drop(store, copy):
     store.mark_dropping(copy)
+    with pytest.raises(NotFound):
+        writing.write_export(store, copy, str(tmp_path / "export"), None, lambda _: None)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_relative_places_are_where_the_user_is(export, tmp_path: Path, monkeypatch):

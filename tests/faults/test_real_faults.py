@@ -135,6 +135,39 @@ def test_a_redis_that_loses_its_tail_heals_by_replay(servers: Servers, running: 
     all_equal(running, group, "after")
 
 
+def test_a_redis_that_loses_its_tail_takes_a_clone_back_with_it(servers: Servers, running: RunningDeployment) -> None:
+    """Its last writes are gone, each of them wholly; then it is written to again, while its copy is dropped."""
+    group = running.group(GROUP)
+    write_some(group, 1, 100)
+    group.mark("base").wait(sites=["osaka"], timeout=90)
+    osaka = running.site("osaka").group(GROUP)
+    clone = osaka.create_clone("base", "drill").volume("data")
+    base = clone.read(0, BLOCK * BLOCKS)
+    time.sleep(1.1)  # everysec
+    server = servers.redis["osaka"]
+    (tail,) = server.data_dir.rglob("*.incr.aof")
+    made = tail.stat().st_size
+    for number in range(1, 101):
+        clone.write(number * 100, bytes([number]) * BLOCK)
+    time.sleep(1.1)
+    server.kill()
+    with tail.open("r+b") as file:
+        file.truncate((made + tail.stat().st_size) // 2)
+    server.start()
+    found = clone.read(0, BLOCK * BLOCKS)
+    states = [bytearray(base)]
+    for number in range(1, 101):
+        states.append(bytearray(states[-1]))
+        states[-1][number * 100 : number * 100 + BLOCK] = bytes([number]) * BLOCK
+    assert 0 < states.index(found) < 100
+    clone.write(0, b"again")
+    group.drop_copy("base")
+    write_some(group, 101, 150, mark_every=25)
+    all_equal(running, group, "after")
+    assert clone.read(0, BLOCK * BLOCKS) == b"again" + found[5:]
+    osaka.drop_clone("drill")
+
+
 def test_kafka_away_is_an_error_for_the_writer_and_a_pause_for_sites(
     servers: Servers, running: RunningDeployment
 ) -> None:

@@ -82,3 +82,4 @@ def set_small_steps(setattr: Callable[[str, Any], Any]) -> None:
     setattr("tidelog.stores.plan.STEP_SPAN_BLOCKS", 5)
     setattr("tidelog.stores.drop.STEP_BLOCKS", 2)
     setattr("tidelog.stores.volume_copy.STEP_BLOCKS", 2)
+    setattr("tidelog.stores.clone_drop.STEP_BLOCKS", 2)

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from tidelog.clock import wall_us
 from tidelog.errors import StoreDamaged
+from tidelog.stores.holds import time_us
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace, PositionMoved
 from tidelog.stores.memory import MemoryKeyspace
@@ -177,3 +179,10 @@ def test_the_twin_rewinds() -> None:
     keyspace.transact([(b"SET", b"a", b"2"), (b"HSET", b"h", b"f", b"2"), (b"SET", b"b", b"1")])
     keyspace.restore(before)
     assert keyspace.transact([(b"MGET", b"a", b"b"), (b"HGET", b"h", b"f")]) == [[b"1", None], b"1"]
+
+
+def test_the_time_of_the_server(keyspace: Keyspace) -> None:
+    """Seconds and microseconds, as text, for leases: about the machine's own here, and never backwards."""
+    replies = [keyspace.transact([(b"TIME",)])[0] for _ in range(2)]
+    first, second = map(time_us, replies)
+    assert first <= second and abs(second - wall_us()) < 60_000_000

@@ -7,7 +7,7 @@ from store_lab import CLUSTER, IDENTITY, Author, Lab, Model, apply, check
 
 from tidelog.errors import Locked, LockInDoubt, StoreUnavailable
 from tidelog.schemas.events import CopyDropped, CopyLocked, Heartbeat
-from tidelog.stores import copy_changes, image
+from tidelog.stores import copy_changes, local_drop
 from tidelog.stores.image import Store
 from tidelog.stores.keyspace import Keyspace, PositionMoved
 from tidelog.stores.memory import MemoryKeyspace
@@ -109,10 +109,10 @@ def test_mark_dropping_asks_the_machines_clock_as_well(monkeypatch: pytest.Monke
         lab.author.add(Heartbeat)
     lab.apply()
     (copy,) = lab.store.copies()
-    monkeypatch.setattr(image, "wall_us", lambda: copy.locked_until_us - 1)
+    monkeypatch.setattr(local_drop, "wall_us", lambda: copy.locked_until_us - 1)
     with pytest.raises(Locked):
         lab.store.mark_dropping(copy)
-    monkeypatch.setattr(image, "wall_us", lambda: copy.locked_until_us)
+    monkeypatch.setattr(local_drop, "wall_us", lambda: copy.locked_until_us)
     assert lab.store.mark_dropping(copy)
 
 

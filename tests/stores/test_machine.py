@@ -8,12 +8,8 @@ import pytest
 import redis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    initialize,
-    invariant,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
+from machine_clones import CloneRules, TwinClones
 from machine_copies import VolumeCopies
 from machine_locks import LockRules
 from store_lab import CLUSTER, IDENTITY, Author, Model, all_keys, check
@@ -36,6 +32,7 @@ SMALL = {
     "plan.STEP_SPAN_BLOCKS": 5,
     "drop.STEP_BLOCKS": 2,
     "volume_copy.STEP_BLOCKS": 2,
+    "clone_drop.STEP_BLOCKS": 2,
     "transaction._BITFIELD_OPERATION_BYTES": 0,
 }
 LIMITS = [Limits(1, 1), Limits(2000, 3), Limits(1 << 20, 1 << 20)]
@@ -44,7 +41,7 @@ PHASES = [phase for phase in Phase if phase is not Phase.shrink or "TIDELOG_SHRI
 GONE = (PositionMoved, StoreUnavailable)
 
 
-class StoreMachine(LockRules, VolumeCopies):
+class StoreMachine(CloneRules, LockRules, VolumeCopies):
     """One store, two workers that know nothing of one another, and a log that grows."""
 
     def __init__(self) -> None:
@@ -180,6 +177,7 @@ class StoreMachine(LockRules, VolumeCopies):
 
     def teardown(self) -> None:
         """At the end everything is applied, every drop done, and nothing is left over."""
+        self.end_clones()
         self.settle_all()
         self.patches.undo()
 
@@ -209,7 +207,7 @@ class StoreMachine(LockRules, VolumeCopies):
         assert left == {b"identity", b"position", b"copies"}, left
 
 
-class MemoryMachine(StoreMachine):
+class MemoryMachine(TwinClones, StoreMachine):
     """With what only the twin can do at any moment: rewind, lose connections, let the other worker in between."""
 
     keyspace: MemoryKeyspace
@@ -221,9 +219,11 @@ class MemoryMachine(StoreMachine):
     @rule(data=st.data(), restart=st.booleans(), back=st.booleans())
     def rewind(self, data: st.DataObject, restart: bool, back: bool) -> None:
         if back and self.snapshots:
-            self.keyspace.restore(data.draw(st.sampled_from(self.snapshots)), lose_connections=restart)
+            snapshot, clones = data.draw(st.sampled_from(self.snapshots))
+            self.keyspace.restore(snapshot, lose_connections=restart)
+            self.recall_clones(clones)
         else:
-            self.snapshots.append(self.keyspace.snapshot())
+            self.snapshots.append((self.keyspace.snapshot(), self.remember_clones()))
 
     @rule(nth=st.integers(1, 4), applied=st.booleans(), which=st.integers(0, 1), limits=st.sampled_from(LIMITS))
     def lose_connection(self, nth: int, applied: bool, which: int, limits: Limits) -> None:

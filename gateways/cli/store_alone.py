@@ -8,7 +8,7 @@ from tidelog.stores.image import Store
 from tidelog.stores.store import Copy
 
 
-def held_copy(store: Store, copy: Copy, sites: Iterable[str]) -> CatalogueCopy:
+def listed_alone(store: Store, copy: Copy, sites: Iterable[str]) -> CatalogueCopy:
     """What there is to say of a copy: this site's own digest, and that every other of ``sites`` is unknown."""
     who = store.identity
     own = CopyFormed(

@@ -1,0 +1,99 @@
+"""Bytes into and out of clones."""
+
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tidelog.clock import iso
+from tidelog.consumers.clone_view import CloneVolume
+from tidelog.errors import OutOfBounds, UsageError
+from tidelog.gateways.cli.exit_codes import Torn
+from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.cli.output import size_text
+from tidelog.gateways.cli.progress import LARGE_BYTES, byte_bar
+from tidelog.gateways.cli.reading import extent, opened_clone, send
+from tidelog.gateways.files import new_file, write_sparse
+from tidelog.stores.store import Clone
+
+_PART_BYTES = 1024 * 1024
+_STDIN = "-"
+
+
+def clone_json(clone: Clone) -> dict[str, Any]:
+    """A clone for programs."""
+    return {
+        "name": clone.name,
+        "pitc": clone.base.name,
+        "sequence": clone.base.sequence,
+        "seal": clone.base.seal.hex(),
+        "made": iso(clone.created_us),
+    }
+
+
+def read_clone(
+    invocation: Invocation, name: str, volume: str, group: str, site: str | None, offset: str, length: str | None
+) -> None:
+    """Raw bytes to stdout. Raises `NotFound`, `OutOfBounds`."""
+    with opened_clone(invocation, name, group, site) as clone:
+        found = clone.volume(volume)
+        start, count = extent(found.info, offset, length)
+        send(invocation, f"reading {volume} of clone {name}", found.stream(start, count), count)
+
+
+def write_clone(
+    invocation: Invocation, name: str, volume: str, group: str, site: str | None, offset: int, source: str
+) -> None:
+    """Writes a file or stdin at ``offset``. A file that does not fit is refused before anything is written; of a
+    stream, every MiB that fits is written."""
+    if source == _STDIN:
+        _write(invocation, name, volume, group, site, offset, sys.stdin.buffer)
+        return
+    path = Path(source)
+    if not path.exists() or path.is_dir():
+        raise UsageError(f"there is no file {path}")
+    with path.open("rb") as file:
+        _write(invocation, name, volume, group, site, offset, file)
+
+
+def _write(
+    invocation: Invocation, name: str, volume: str, group: str, site: str | None, offset: int, source: BinaryIO
+) -> None:
+    with opened_clone(invocation, name, group, site) as clone:
+        found, at = clone.volume(volume), offset
+        size = None if source is sys.stdin.buffer else _size(source, found, offset)
+        with byte_bar(invocation, f"writing to {volume} of clone {name}", size, least=LARGE_BYTES) as advance:
+            while part := source.read(_PART_BYTES):
+                found.write(at, part)
+                at += len(part)
+                advance(len(part))
+    if at == offset:
+        raise UsageError("there is nothing to write", hint="give it bytes on stdin, or name a file with --input")
+    invocation.say(f"wrote {at - offset} bytes at offset {offset} of volume {volume} of clone {name}")
+
+
+def _size(source: BinaryIO, volume: CloneVolume, offset: int) -> int | None:
+    if not source.seekable():
+        return None
+    size = source.seek(0, 2)
+    source.seek(0)
+    if offset < 0 or offset + size > volume.size:
+        raise OutOfBounds(
+            f"{size} bytes at offset {offset} of volume {volume.name}, which has {volume.size} bytes",
+            hint="nothing was written",
+        )
+    return size
+
+
+def export_clone(invocation: Invocation, name: str, volume: str, file: Path, group: str, site: str | None) -> None:
+    """Writes the file. Raises `AlreadyExists`; `Torn` if the clone was changed meanwhile."""
+    with opened_clone(invocation, name, group, site) as clone, new_file(file) as target:
+        found, before = clone.volume(volume), clone.state()
+        with byte_bar(invocation, f"exporting {volume}", found.size) as advance:
+            write_sparse(target, found.size, found.stream(), advance)
+        if clone.state() != before:
+            raise Torn(
+                f"clone {name} was written to while it was exported, and the file was not kept",
+                group=group,
+                hint="stop whoever writes to it first",
+            )
+    invocation.say(f"exported volume {volume} of clone {name} to {file}, {size_text(found.size)}")

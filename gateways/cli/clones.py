@@ -1,0 +1,143 @@
+"""`tidelog clone`: writable clones of copies, at one site. `tidelog pitc clone` makes them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tidelog.clock import iso
+from tidelog.gateways.cli.clone_content import clone_json, export_clone, read_clone, write_clone
+from tidelog.gateways.cli.invocation import Invocation, of
+from tidelog.gateways.cli.options import Group, Json, Length, Offset
+from tidelog.gateways.cli.output import emit_facts, emit_json, emit_table, size_text
+from tidelog.gateways.cli.progress import progress_bar
+from tidelog.gateways.cli.reading import opened_clone, opened_store
+from tidelog.units import parse_size
+
+app = typer.Typer(help="Writable clones of copies, for drills; made by `pitc clone`.", no_args_is_help=True)
+
+CloneName = Annotated[str, typer.Argument(help="The clone.")]
+VolumeName = Annotated[str, typer.Argument(help="The volume.")]
+CloneSite = Annotated[str | None, typer.Option("--site", "-s", help="The clone's site. Default: the primary.")]
+
+
+def make_clone(invocation: Invocation, name: str, clone: str, group: str, site: str | None, *, json: bool) -> None:
+    """Makes a clone of a copy at a site. Raises `NotFound`, `AlreadyExists`, `InvalidName`, `UsageError`."""
+    with opened_store(invocation, group, site) as store:
+        made = store.clones.create(store.clonable(name), clone)
+        at = store.identity.site
+    if json:
+        emit_json(invocation, {"group": group, "site": at} | clone_json(made))
+        return
+    invocation.say(
+        f"clone {clone} of copy {made.base.name} (sequence {made.base.sequence}) of group {group} at {at};"
+        " its copy stays for as long as it does"
+    )
+
+
+@app.command("list")
+def list_clones(context: typer.Context, group: Group, site: CloneSite = None, json: Json = False) -> None:
+    """The clones at a site, and the copies that they are of."""
+    invocation = of(context)
+    with opened_store(invocation, group, site) as store:
+        clones, at = store.clones.all(), store.identity.site
+    if json:
+        emit_json(invocation, {"group": group, "site": at, "clones": [clone_json(clone) for clone in clones]})
+        return
+    rows = [
+        (clone.name, clone.base.name, str(clone.base.sequence), iso(clone.created_us), str(len(clone.base.volumes)))
+        for clone in clones
+    ]
+    emit_table(invocation, ("clone", "pitc", "sequence", "made", "volumes"), rows, ("sequence", "volumes"))
+
+
+@app.command()
+def show(context: typer.Context, name: CloneName, group: Group, site: CloneSite = None, json: Json = False) -> None:
+    """One clone: its copy, its volumes, and how much of each was changed in it."""
+    invocation = of(context)
+    with opened_clone(invocation, name, group, site) as clone:
+        info, at = clone.info, site or invocation.config.primary
+        changed = [(volume.info, volume.diff()) for volume in clone.volumes()]
+    if json:
+        volumes = [
+            {
+                "id": volume.id,
+                "name": volume.name,
+                "size": volume.size,
+                "block_size": volume.block_size,
+                "blocks_changed": diff.blocks.count,
+                "bytes_changed": diff.changed_bytes,
+                "extents": [{"offset": offset, "length": length} for offset, length in diff.extents()],
+            }
+            for volume, diff in changed
+        ]
+        emit_json(invocation, {"group": group, "site": at} | clone_json(info) | {"volumes": volumes})
+        return
+    emit_facts(
+        invocation,
+        [
+            ("clone", info.name),
+            ("group", group),
+            ("site", str(at)),
+            ("of copy", f"{info.base.name}, sequence {info.base.sequence}, {iso(info.base.timestamp_us)}"),
+            ("made", iso(info.created_us)),
+        ],
+    )
+    rows = [
+        (volume.name, str(volume.id), size_text(volume.size), str(diff.blocks.count), size_text(diff.changed_bytes))
+        for volume, diff in changed
+    ]
+    columns = ("volume", "id", "size", "changed blocks", "changed")
+    emit_table(invocation, columns, rows, columns[1:])
+
+
+@app.command()
+def read(
+    context: typer.Context,
+    name: CloneName,
+    volume: VolumeName,
+    group: Group,
+    offset: Offset = "0",
+    length: Length = None,
+    site: CloneSite = None,
+) -> None:
+    """Bytes of a clone's volume, raw, to stdout."""
+    read_clone(of(context), name, volume, group, site, offset, length)
+
+
+@app.command()
+def write(
+    context: typer.Context,
+    name: CloneName,
+    volume: VolumeName,
+    group: Group,
+    offset: Offset = "0",
+    source: Annotated[str, typer.Option("--input", "-i", help="A file, or - for stdin.")] = "-",
+    site: CloneSite = None,
+) -> None:
+    """Writes bytes at an offset of a clone's volume; its copy does not change."""
+    write_clone(of(context), name, volume, group, site, parse_size(offset), source)
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    name: CloneName,
+    volume: VolumeName,
+    file: Annotated[Path, typer.Argument(help="The file to make; must not exist.")],
+    group: Group,
+    site: CloneSite = None,
+) -> None:
+    """Writes a clone's volume to a raw, sparse file. A clone that is written to meanwhile is refused (exit code 3)."""
+    export_clone(of(context), name, volume, file, group, site)
+
+
+@app.command()
+def drop(context: typer.Context, name: CloneName, group: Group, site: CloneSite = None) -> None:
+    """Drops a clone, and frees all that it took. Cut short, the site's worker goes on with it."""
+    invocation = of(context)
+    with opened_store(invocation, group, site) as store, progress_bar(invocation) as bar:
+        task = bar.add_task(f"freeing clone {name}", total=None)
+        store.clones.drop(name, lambda count: bar.update(task, description=f"freeing clone {name}", advance=count))
+        at = store.identity.site
+    invocation.say(f"clone {name} of group {group} at {at} is dropped")

@@ -1,0 +1,96 @@
+"""Who holds copies, at every site that answers: shown by `pitc list` and `show`, and asked before a drop."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tidelog.clock import iso
+from tidelog.errors import ConfigError, Halted, NotFound, Unavailable, UsageError, WrongStore
+from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.cli.output import time_or_none
+from tidelog.gateways.cli.reading import opened_store
+from tidelog.stores.store import Copy, CopyState, Hold, HoldKind
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCopy:
+    """One hold, and the copy that it is of, at one site."""
+
+    site: str
+    copy: Copy
+    hold: Hold
+
+    @property
+    def identity(self) -> tuple[int, bytes]:
+        """Of the copy; equal at every site."""
+        return self.copy.sequence, self.copy.seal
+
+    def __str__(self) -> str:
+        return f"{self.hold} at {self.site}"
+
+
+def held_copies(invocation: Invocation, group: str, sites: Iterable[str]) -> list[HeldCopy]:
+    """Every hold at these sites, leaving out those that do not answer."""
+    found = []
+    for site in sites:
+        try:
+            with opened_store(invocation, group, site) as store:
+                copies, holds = store.copies(dropping=True), store.holds()
+        except (NotFound, Unavailable, ConfigError, WrongStore, Halted):
+            continue
+        found += [HeldCopy(site, copy, hold) for copy in copies for hold in holds if hold.of(copy)]
+    return found
+
+
+def refuse_cloned(invocation: Invocation, name: str, group: str) -> None:
+    """Raises `UsageError` if a site that answers has a clone of the copy of that name."""
+    for held in held_copies(invocation, group, invocation.config.sites):
+        formed = held.copy.state is CopyState.FORMED
+        if formed and held.hold.kind is HoldKind.CLONE and name in (held.copy.name, f"#{held.copy.sequence}"):
+            raise UsageError(
+                f"copy {name} is held by {held}; nothing was dropped",
+                group=group,
+                hint=f"drop the clone first: tidelog clone drop {held.hold.holder} --group {group} --site {held.site}",
+            )
+
+
+def holds_json(holds: Iterable[HeldCopy]) -> list[dict[str, Any]]:
+    """For programs; a clone's ``expires`` is null."""
+    return [
+        {
+            "site": held.site,
+            "kind": held.hold.kind.value,
+            "holder": held.hold.holder,
+            "expires": time_or_none(held.hold.expires_us),
+        }
+        for held in holds
+    ]
+
+
+def holds_text(holds: Iterable[HeldCopy]) -> str:
+    """For people; empty if there are none."""
+    names = ", ".join(map(str, holds))
+    return f"held by {names}" if names else ""
+
+
+def dropped_json(holds: list[HeldCopy]) -> list[dict[str, Any]]:
+    """The copies that were dropped and are held all the same, for programs."""
+    return [
+        {
+            "name": copy.name,
+            "sequence": copy.sequence,
+            "seal": copy.seal.hex(),
+            "time": iso(copy.timestamp_us),
+            "held_by": holds_json(of_it),
+        }
+        for copy, of_it in dropped(holds)
+    ]
+
+
+def dropped(holds: list[HeldCopy]) -> list[tuple[Copy, list[HeldCopy]]]:
+    """The copies that some site has dropped and holds all the same, oldest first, each with who holds it there."""
+    found: dict[tuple[int, bytes], list[HeldCopy]] = {}
+    for held in holds:
+        if held.copy.state is CopyState.DROPPING:
+            found.setdefault(held.identity, []).append(held)
+    return [(of_it[0].copy, of_it) for _, of_it in sorted(found.items())]
