@@ -6,6 +6,7 @@ Every test waits until the command is at work, and fails if the work has ended b
 import json
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import tidelog
 from tests.cli.operating import Command, Operator, operating
 from tidelog.config import Config
 from tidelog.consumers.deployment import RealDeployment, open_store
-from tidelog.errors import NotFound
+from tidelog.errors import NeedsRebuild, NotFound
 from tidelog.testing.readiness import wait_until
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
@@ -171,13 +172,10 @@ def test_site_rebuild(bank: Operator, running: list[Command], deployment: RealDe
 
     def replayed() -> int:
         try:
-            store = open_store(deployment, "osaka", "bank")
-        except NotFound:
+            with closing(open_store(deployment, "osaka", "bank")) as store:
+                return store.position().head.sequence if store.rebuilding() is not None else 0
+        except (NotFound, NeedsRebuild):  # not there yet, or being erased
             return 0
-        try:
-            return store.position().head.sequence if store.rebuilding() is not None else 0
-        finally:
-            store.close()
 
     command = Command(bank.line("site", "rebuild", "osaka", "-g", "bank", "--yes"))
     running.append(command)
