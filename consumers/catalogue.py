@@ -23,6 +23,7 @@ class Answer(StrEnum):
     FORMED = "formed"
     PENDING = "pending"  # it has not come that far, or has never reported
     MISSING = "missing"  # it has passed the copy's position, and has no receipt
+    DROPPED = "dropped"  # a copy by time that the site's own retention has dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +163,21 @@ def alarms_of(copies: Iterable[CatalogueCopy]) -> list[str]:
     for copy in copies:
         if copy.differs:
             told = ", ".join(f"{site} {receipt.digest.hex()}" for site, receipt in copy.receipts.items())
-            alarms.append(f"copy {copy.name} of group {copy.group} (sequence {copy.sequence}) differs: {told}")
+            alarms.append(
+                f"copy {copy.name} of group {copy.group} (sequence {copy.sequence}) differs: {told}; see where with:"
+                f" {_comparison(copy)}"
+            )
         if seals.setdefault(copy.sequence, copy.seal) != copy.seal:
             where = ", ".join(copy.receipts)
             alarms.append(f"group {copy.group} has another history at {where}: sequence {copy.sequence} has two seals")
     return alarms
+
+
+def _comparison(copy: CatalogueCopy) -> str:
+    """The command that finds the first difference between two sites."""
+    first, *others = copy.receipts.values()
+    other = next(receipt for receipt in others if receipt.digest != first.digest)
+    return f"tidelog pitc verify {copy.name} -g {copy.group} --site {first.site} --against {other.site}"
 
 
 def standing_of(

@@ -118,6 +118,7 @@ class SiteWorker:
             cluster.control,
             self._deployment.config.worker,
             orders,
+            find_site(self._deployment.config, self.site).keep,
         )
         self._replicas[record.group] = (replica, record)
         replica.start()

@@ -15,6 +15,8 @@
     c:<generation>                    hash    <source id>:<target id> -> bitmap of a pair as it was at that cut
     digests                           hash    <copy's sequence>:<its seal>:<volume id> -> era + digest; `era` -> random,
                                               new after an erase, so that no digest outlives one; outside the position
+    forgotten                         hash    <at_us>:<name> of a command -> log's time at which the site dropped
+                                              its copy by a retention of its own; not to be made again
     rebuild                           string  sequence that a rebuild must reach; outside the data, survives an erase
 
 Blocks are written as eight hex digits: keys of one volume have one length, which makes commands cheaper to build.
@@ -28,7 +30,18 @@ from tidelog.stores.store import Copy
 class Keys:
     """The keys of one group."""
 
-    __slots__ = ("copies", "deleted", "digests", "identity", "pairs", "position", "prefix", "rebuild", "volumes")
+    __slots__ = (
+        "copies",
+        "deleted",
+        "digests",
+        "forgotten",
+        "identity",
+        "pairs",
+        "position",
+        "prefix",
+        "rebuild",
+        "volumes",
+    )
 
     def __init__(self, group: str) -> None:
         self.prefix = b"tidelog:{%b}:" % group.encode()
@@ -39,6 +52,7 @@ class Keys:
         self.copies = self.prefix + b"copies"
         self.digests = self.prefix + b"digests"
         self.pairs = self.prefix + b"pairs"
+        self.forgotten = self.prefix + b"forgotten"
         self.rebuild = self.prefix + b"rebuild"
 
     def block_format(self, volume: int) -> bytes:

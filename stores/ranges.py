@@ -54,8 +54,8 @@ def range_sums(
 def differing_blocks(mine: CopyContents, theirs: CopyContents, volume: VolumeInfo, advance: Advance) -> ChangeBitmap:
     """The blocks of a volume that hold something else in the same copy at two stores.
 
-    Looked at is what reading gives, of every block that events before the cut have named by either store's bitmaps. ``advance`` is
-    told of twice `looked_at` bytes, and of more where ranges differ. Raises as `CopyContents.blocks`.
+    Looked at is what reading gives, of every block that events before the cut have named by either store's bitmaps.
+    ``advance`` is told of twice `looked_at` bytes, and of more where ranges differ. Raises as `CopyContents.blocks`.
     """
     wanted = _named(mine, theirs, volume)
     size = RANGE_BLOCKS

@@ -3,11 +3,14 @@
 from rich.text import Text
 
 from tidelog.clock import iso
-from tidelog.config_tables import KeepConfig
+from tidelog.config_tables import KeepConfig, KeepRules
 from tidelog.consumers.access import read_group
+from tidelog.consumers.deployment import find_site
+from tidelog.consumers.local_retention import apply_local, explain_local
 from tidelog.errors import UsageError
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_json, emit_table, time_or_none
+from tidelog.gateways.cli.reading import opened_store
 from tidelog.gateways.cli.writers import writing
 from tidelog.producers.lock_time import lock_time_us
 from tidelog.producers.retention import Decision, plan_retention, rules_text
@@ -25,14 +28,43 @@ def apply_retention(invocation: Invocation, group: str, *, dry_run: bool, take_o
     else:
         with writing(invocation, group, take_over=take_over) as opened:
             decisions = opened.apply_retention(table.keep)
+    _show(invocation, {"group": group}, decisions, f"copies of group {group}", table.keep, dry_run=dry_run, json=json)
+
+
+def apply_site_retention(invocation: Invocation, group: str, site: str, *, dry_run: bool, json: bool) -> None:
+    """Drops, at one site, the copies by time that the site's own `keep` does not keep, or only says so.
+
+    Raises `NotFound` for an unknown site, `UsageError` if it has no `keep`, `StoreUnavailable`.
+    """
+    keep = find_site(invocation.config, site).keep
+    if keep is None:
+        raise UsageError(
+            f"site {site} has no retention of its own: its copies by time stay",
+            hint=f"set keep = {{last = 10}} under [sites.{site}]",
+        )
+    with opened_store(invocation, group, site) as store:
+        decisions = [why for _, why in explain_local(store, keep)] if dry_run else apply_local(store, keep)
+    whose = f"copies by time of group {group} at site {site}"
+    _show(invocation, {"group": group, "site": site}, decisions, whose, keep, dry_run=dry_run, json=json)
+
+
+def _show(
+    invocation: Invocation,
+    about: dict[str, str],
+    decisions: list[Decision],
+    whose: str,
+    keep: KeepRules,
+    *,
+    dry_run: bool,
+    json: bool,
+) -> None:
     if json:
-        document = {"group": group, "dry_run": dry_run, "copies": [_as_json(decision) for decision in decisions]}
-        emit_json(invocation, document)
+        emit_json(invocation, about | {"dry_run": dry_run, "copies": [_as_json(decision) for decision in decisions]})
     else:
         _print(invocation, decisions)
     dropped = sum(decision.dropped for decision in decisions)
     verb = "would be dropped" if dry_run else "are dropped"
-    invocation.say(f"{dropped} of {len(decisions)} copies of group {group} {verb} ({rules_text(table.keep)})")
+    invocation.say(f"{dropped} of {len(decisions)} {whose} {verb} ({rules_text(keep)})")
 
 
 def _planned(invocation: Invocation, group: str, keep: KeepConfig) -> list[Decision]:

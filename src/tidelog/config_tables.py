@@ -178,28 +178,34 @@ def split_credentials(url: str) -> tuple[str, dict[str, str]]:
     return bare, {name: value for name, value in found.items() if value}
 
 
-class SiteConfig(Table):
-    """One site."""
-
-    redis: RedisConfig
-
-
-class KeepConfig(Table):
-    """Which scheduled copies retention keeps: the newest ones, and the newest one of each of the newest hours, days,
-    ISO weeks and months (UTC) that have any. ``named`` subjects copies that were made by name to it, too."""
+class KeepRules(Table):
+    """Which copies retention keeps: the newest ones, and the newest one of each of the newest hours, days, ISO weeks
+    and months (UTC) that have any."""
 
     last: Count = 0
     hourly: Count = 0
     daily: Count = 0
     weekly: Count = 0
     monthly: Count = 0
-    named: bool = False
 
     @model_validator(mode="after")
     def _check_any(self) -> Self:
         if not (self.last or self.hourly or self.daily or self.weekly or self.monthly):
             raise ValueError("keep names no number above 0: it would drop every copy but the newest")
         return self
+
+
+class KeepConfig(KeepRules):
+    """What retention keeps of a group's scheduled copies; ``named`` subjects copies that were made by name, too."""
+
+    named: bool = False
+
+
+class SiteConfig(Table):
+    """One site: its Redis, and which of its own copies, those by time, it keeps (None: all)."""
+
+    redis: RedisConfig
+    keep: KeepRules | None = None
 
 
 class GroupConfig(Table):
