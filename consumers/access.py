@@ -9,7 +9,7 @@ from tidelog.config import Config
 from tidelog.consumers.deployment import Deployment, RealDeployment, open_store
 from tidelog.consumers.local_retention import known
 from tidelog.consumers.read_side import SiteReadSide
-from tidelog.consumers.site_view import Site
+from tidelog.consumers.site_view import ArchiveFinder, Site
 from tidelog.errors import ConfigError, NotFound, TidelogError, Unavailable
 from tidelog.producers.group import Group
 from tidelog.producers.group_state import GroupState, Vouched
@@ -50,14 +50,19 @@ def open_group(
 
 
 def open_site(
-    name: str, config: "Config | str | PathLike[str] | None" = None, *, deployment: Deployment | None = None
+    name: str,
+    config: "Config | str | PathLike[str] | None" = None,
+    *,
+    deployment: Deployment | None = None,
+    archive: ArchiveFinder | None = None,
 ) -> Site:
-    """Opens a site for reading: no writer session, no fencing. Arguments as for `open_group`.
+    """Opens a site for reading: no writer session, no fencing. Arguments as for `open_group`; ``archive`` finds copies
+    that the site's store has not got (`tidelog.open_site` brings one).
 
     Raises `NotFound` for a site that is not configured, `ConfigError`.
     """
     used = deployment or RealDeployment(loaded(config))
-    return Site(used, name, owns=deployment is None)
+    return Site(used, name, owns=deployment is None, archive=archive)
 
 
 def loaded(config: "Config | str | PathLike[str] | None") -> Config:

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from tidelog.consumers.access import open_group, open_site
+from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import Deployment
 from tidelog.consumers.membership import Membership, SoleWorker
 from tidelog.consumers.site_view import Site
 from tidelog.consumers.worker import SiteWorker
 from tidelog.errors import AlreadyExists
+from tidelog.gateways.library import open_site
 from tidelog.producers.group import Group
 
 STOP_TIMEOUT = 30.0

@@ -7,6 +7,7 @@ import typer
 from tidelog.errors import UsageError
 from tidelog.gateways.cli import copy_locks, copy_tables
 from tidelog.gateways.cli.copy_against import verify_against
+from tidelog.gateways.cli.copy_archive import archive_and_drop
 from tidelog.gateways.cli.copy_create import create_copy
 from tidelog.gateways.cli.copy_diff import diff_copies
 from tidelog.gateways.cli.copy_export import export_copy
@@ -17,7 +18,7 @@ from tidelog.gateways.cli.copy_retention import apply_retention, apply_site_rete
 from tidelog.gateways.cli.copy_verify import verify_copy
 from tidelog.gateways.cli.invocation import of
 from tidelog.gateways.cli.options import AtSite, Group, Json, Length, Offset, TakeOver
-from tidelog.gateways.cli.reading import opened_store, send_copy
+from tidelog.gateways.cli.reading import send_copy
 from tidelog.gateways.cli.writers import writing
 
 app = typer.Typer(
@@ -96,8 +97,7 @@ def read(
     site: AtSite = None,
 ) -> None:
     """Bytes of a volume as they were in the copy, to stdout."""
-    with opened_store(of(context), group, site) as store:
-        send_copy(of(context), store, name, volume, offset, length)
+    send_copy(of(context), group, site, name, volume, offset, length)
 
 
 @app.command()
@@ -121,6 +121,25 @@ def export(
 ) -> None:
     """Takes the copy away: Avro files with a manifest, or raw images. Verified before it gets its name."""
     export_copy(of(context), name, group, site, to=to, since=since, raw=raw or [], json=json)
+
+
+@app.command()
+def archive(
+    context: typer.Context,
+    name: CopyName,
+    group: Group,
+    to: Annotated[
+        str | None, typer.Option("--to", help="A folder or URL to put it under. Default: the configured `archive`.")
+    ] = None,
+    site: AtSite = None,
+    take_over: TakeOver = False,
+    json: Json = False,
+) -> None:
+    """Exports the copy, verifies the export, then drops the copy from Redis; it can be read from there as before.
+
+    A copy by time is dropped at that site, one by marker at every site, by an event in the log.
+    """
+    archive_and_drop(of(context), name, group, site, to, take_over=take_over, json=json)
 
 
 @app.command("import")

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from tidelog.clock import iso
 from tidelog.consumers.catalogue import Answer, CatalogueCopy, alarms_of, copies_of
-from tidelog.errors import ConfigError, Halted, NotFound, Unavailable, WrongStore
+from tidelog.errors import ConfigError, ExportDamaged, Halted, NotFound, Unavailable, WrongStore
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import (
@@ -18,9 +18,11 @@ from tidelog.gateways.cli.output import (
     size_text,
     time_or_none,
 )
-from tidelog.gateways.cli.reading import opened_store
+from tidelog.gateways.cli.reading import opened_copy, opened_store
 from tidelog.gateways.cli.standing import copy_json
 from tidelog.stores.store import Copy
+
+_STYLES = {Answer.ARCHIVED: "cyan", Answer.DROPPED: "dim"}
 
 
 def list_copies(invocation: Invocation, group: str, *, json: bool) -> int:
@@ -80,12 +82,13 @@ def show_copy(invocation: Invocation, name: str, group: str, site: str | None, *
 
 def _held(
     invocation: Invocation, name: str, group: str, site: str | None
-) -> tuple[Copy | None, NotFound | Unavailable | None]:
-    """The copy as a site's store has it; the reason if it has not and no site was asked for by name."""
+) -> tuple[Copy | None, NotFound | Unavailable | ExportDamaged | None]:
+    """The copy as a site's store, or its archive, has it; the reason if neither has and no site was asked for by
+    name."""
     try:
-        with opened_store(invocation, group, site) as store:
-            return store.copy(name), None
-    except (NotFound, Unavailable) as error:
+        with opened_copy(invocation, group, site, name) as (_, copy):
+            return copy, None
+    except (NotFound, Unavailable, ExportDamaged) as error:
         if site is not None:
             raise
         return None, error
@@ -130,7 +133,7 @@ def _digest(copy: CatalogueCopy, site: str) -> Text:
     if receipt is not None:
         return Text(short(receipt.digest), style="bold red" if copy.differs else "")
     answer = copy.answers.get(site, Answer.PENDING)
-    return Text(answer.value, style="yellow")
+    return Text(answer.value, style=_STYLES.get(answer, "yellow"))
 
 
 def _copy_document(group: str, found: CatalogueCopy | None, held: Copy | None) -> dict[str, Any]:
@@ -171,6 +174,8 @@ def _print_copy(invocation: Invocation, group: str, found: CatalogueCopy | None,
             receipt = found.receipts.get(site)
             shown = f"digest {receipt.digest.hex()}, formed {iso(receipt.formed_us)}" if receipt else answer.value
             facts.append((f"  {site}", shown))
+        for site, archive in found.archives.items():
+            facts.append((f"archive of {site}", f"{archive.place}, digest {archive.digest.hex()}"))
     if protection := protection_text(held):
         facts.append(("protected", protection))
     emit_facts(invocation, facts)

@@ -4,13 +4,16 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from tidelog.consumers.catalogue import copies_of
-from tidelog.errors import CopiesDiffer, NotFound, TidelogError, Unavailable
+from tidelog.consumers.archives import find_archive
+from tidelog.consumers.catalogue import Answer, copies_of
+from tidelog.errors import CopiesDiffer, ExportDamaged, NotFound, TidelogError, Unavailable
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_json, emit_table
 from tidelog.gateways.cli.progress import byte_bar
 from tidelog.gateways.cli.reading import opened_store
+from tidelog.gateways.exports.archived import open_archive, verify_archive
+from tidelog.schemas.control import CopyArchived
 from tidelog.stores.store import Copy
 
 
@@ -40,7 +43,7 @@ def verify_copy(
 
     Raises `NotFound` if no site has it, `CopiesDiffer` if the bytes differ.
     """
-    found = [_verify_at(invocation, name, group, site, full=full) for site in sites or list(invocation.config.sites)]
+    found = [_verify_at(invocation, name, group, site, full=full) for site in sites or _asked(invocation, name, group)]
     if all(isinstance(one.problem, NotFound) for one in found):
         raise found[0].problem or NotFound(f"no copy {name}", group=group)
     identities = {(one.copy.sequence, one.copy.seal) for one in found if one.copy is not None}
@@ -82,12 +85,40 @@ def _verify_at(invocation: Invocation, name: str, group: str, site: str, *, full
     except (NotFound, Unavailable) as error:
         if isinstance(error, NotFound) and site not in invocation.config.sites:
             raise
+        archive = find_archive(view, group, name, site)
+        if archive is not None and archive.site == site:
+            return _verify_archive(invocation, archive, full=full)
         return Verified(site, None, None, None, error)
     receipts = {(one.sequence, one.seal): one.receipts for one in copies_of(view, group, invocation.config.sites)}.get(
         (copy.sequence, copy.seal), {}
     )
     receipt = receipts[site].digest if site in receipts else None
     return Verified(site, copy, digest, receipt, None)
+
+
+def _verify_archive(invocation: Invocation, archive: CopyArchived, *, full: bool) -> Verified:
+    try:
+        if full:
+            what = f"reading the archive of copy {archive.name}"
+            with byte_bar(invocation, what, None) as advance:
+                found = verify_archive(archive, advance)
+        else:
+            found = open_archive(archive)
+    except ExportDamaged as error:
+        return Verified(archive.site, None, None, None, error)
+    return Verified(archive.site, found.copy, found.digest(found.copy), archive.digest, None)
+
+
+def _asked(invocation: Invocation, name: str, group: str) -> list[str]:
+    """Every site, but those whose copies went when it was archived."""
+    view, sites = invocation.deployment.cluster.control.snapshot(), list(invocation.config.sites)
+    archive = find_archive(view, group, name)
+    if archive is None:
+        return sites
+    for copy in copies_of(view, group, sites):
+        if (copy.sequence, copy.seal, copy.name) == (archive.sequence, archive.seal, archive.name):
+            return [site for site in sites if copy.answers[site] is not Answer.DROPPED]
+    return sites
 
 
 def _show(invocation: Invocation, name: str, group: str, found: list[Verified], *, full: bool, json: bool) -> None:

@@ -4,11 +4,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
+from tidelog.consumers.archives import CopySource, find_archive
 from tidelog.consumers.deployment import open_store
 from tidelog.errors import ConfigError, NotFound, OutOfBounds
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import size_text
 from tidelog.gateways.cli.progress import LARGE_BYTES, byte_bar
+from tidelog.gateways.exports.archived import open_archive
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.image import Store
 from tidelog.stores.store import Copy
@@ -28,6 +30,24 @@ def opened_store(invocation: Invocation, group: str, site: str | None) -> Iterat
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def opened_copy(invocation: Invocation, group: str, site: str | None, name: str) -> Iterator[tuple[CopySource, Copy]]:
+    """The copy and what it is read from: the store at ``site`` (default: the primary), or its archive if the store has
+    not got it, which is said on stderr. Raises as `opened_store`, `NotFound`, `ExportDamaged`."""
+    with opened_store(invocation, group, site) as store:
+        try:
+            copy = store.copy(name)
+        except NotFound:
+            archive = find_archive(invocation.deployment.cluster.control.snapshot(), group, name, store.identity.site)
+            if archive is None:
+                raise
+            invocation.say(f"copy {archive.name} is read from its archive, {archive.place}")
+            source = open_archive(archive)
+            yield source, source.copy
+            return
+        yield store, copy
 
 
 def copied_volume(copy: Copy, name: str) -> VolumeInfo:
@@ -52,13 +72,20 @@ def extent(volume: VolumeInfo, offset: str, length: str | None) -> tuple[int, in
 
 
 def send_copy(
-    invocation: Invocation, store: Store, name: str, volume_name: str, offset: str, length: str | None
+    invocation: Invocation,
+    group: str,
+    site: str | None,
+    name: str,
+    volume_name: str,
+    offset: str,
+    length: str | None,
 ) -> None:
     """Bytes of a volume in a copy, raw, to stdout."""
-    copy = store.copy(name)
-    volume = copied_volume(copy, volume_name)
-    start, count = extent(volume, offset, length)
-    send(invocation, f"reading {volume.name} of copy {copy.name}", store.stream(volume, copy, start, count), count)
+    with opened_copy(invocation, group, site, name) as (source, copy):
+        volume = copied_volume(copy, volume_name)
+        start, count = extent(volume, offset, length)
+        parts = source.stream(volume, copy, start, count)
+        send(invocation, f"reading {volume.name} of copy {copy.name}", parts, count)
 
 
 def send_live(invocation: Invocation, store: Store, volume_name: str, offset: str, length: str | None) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -29,6 +30,18 @@ Count = Annotated[int, Field(ge=0)]
 
 def _addresses(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _place(value: str) -> str:
+    """An absolute folder or a URL: others than this process read it, and it is told on the control topic."""
+    if "://" not in value and not Path(value).is_absolute():
+        raise ValueError("an archive is an absolute folder, or a URL such as s3://bucket/folder")
+    if "@" in urlsplit(value).netloc:
+        raise ValueError("credentials do not belong into the URL of an archive, which every site is told")
+    return value
+
+
+ArchivePlace = Annotated[str, AfterValidator(_place)]
 
 
 class Table(BaseModel):
@@ -202,15 +215,17 @@ class KeepConfig(KeepRules):
 
 
 class SiteConfig(Table):
-    """One site: its Redis, and which of its own copies, those by time, it keeps (None: all)."""
+    """One site: its Redis, which of its own copies, those by time, it keeps (None: all), and where those that it does
+    not keep are archived first (None: nowhere)."""
 
     redis: RedisConfig
     keep: KeepRules | None = None
+    archive: ArchivePlace | None = None
 
 
 class GroupConfig(Table):
     """One consistency group: the key of its seals, hexadecimal, 16 to 64 bytes (``openssl rand -hex 32``); how often
-    its writer makes a copy (seconds), and which of those stay."""
+    its writer makes a copy (seconds), which of those stay, and where copies are archived before they are dropped."""
 
     secrets = ("key",)
 
@@ -218,6 +233,7 @@ class GroupConfig(Table):
     key_file: Path | None = None
     every: Annotated[Duration, Field(ge=1)] | None = None
     keep: KeepConfig | None = None
+    archive: ArchivePlace | None = None
 
     @model_validator(mode="after")
     def _check_schedule(self) -> Self:
