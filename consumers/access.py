@@ -15,6 +15,7 @@ from tidelog.producers.group import Group
 from tidelog.producers.group_state import GroupState, Vouched
 from tidelog.producers.lock_time import lock_time_us
 from tidelog.producers.opening import open_session, read_state
+from tidelog.producers.retention import archived_copies
 from tidelog.producers.schedule import Schedule
 from tidelog.producers.session import WriterSession
 from tidelog.schemas.chain import Head
@@ -125,7 +126,8 @@ def _schedule(deployment: Deployment, group: str) -> Callable[[WriterSession], f
     table, control = deployment.config.groups.get(group), deployment.cluster.control
     if table is None or table.every is None:
         return lambda _: math.inf
-    return Schedule(table.every, table.keep, lambda log_time_us: lock_time_us(log_time_us, group, control))
+    archived = None if table.archive is None else lambda: archived_copies(control.snapshot(), group)
+    return Schedule(table.every, table.keep, lambda log_time_us: lock_time_us(log_time_us, group, control), archived)
 
 
 def _vouched(deployment: Deployment, site: str, group: str, cluster_id: str) -> Vouched | None:

@@ -5,12 +5,14 @@ newest copy of each of the newest hours, days, ISO weeks and months (UTC, by the
 all. So a time in which no copy was made takes none away, and a clock set forward takes none away either.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tidelog.clock import LATEST_US, iso, utc
 from tidelog.config_tables import KeepConfig, KeepRules
+from tidelog.producers.control import ControlView
 from tidelog.producers.group_state import KnownCopy
+from tidelog.schemas.control import CopyArchived
 
 # The fields of `KeepRules` that count periods, and how a period is written.
 PERIODS = {"hourly": "%Y-%m-%dT%H", "daily": "%Y-%m-%d", "weekly": "%G-W%V", "monthly": "%Y-%m"}
@@ -46,6 +48,22 @@ def plan_retention(copies: Sequence[KnownCopy], keep: KeepConfig, lock_time_us: 
         dropped = not reasons
         decisions.append(Decision(copy, dropped, tuple(reasons) or (f"no rule keeps it: {rules_text(keep)}",)))
     return decisions
+
+
+def archived_first(decisions: Iterable[Decision], archived: Collection[tuple[int, bytes]]) -> list[Decision]:
+    """The same, but that nothing is dropped before it is among ``archived`` (sequence and seal)."""
+    return [
+        Decision(found.copy, dropped=False, reasons=(*found.reasons, "is dropped when it is archived"))
+        if found.dropped and (found.copy.sequence, found.copy.seal) not in archived
+        else found
+        for found in decisions
+    ]
+
+
+def archived_copies(view: ControlView, group: str) -> frozenset[tuple[int, bytes]]:
+    """Sequence and seal of each copy of a group that a site has archived, as the control topic says."""
+    records = (record for record in view.values() if isinstance(record, CopyArchived))
+    return frozenset((record.sequence, record.seal) for record in records if record.group == group)
 
 
 def rules_text(keep: KeepRules) -> str:

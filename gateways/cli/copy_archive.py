@@ -1,8 +1,8 @@
 """`tidelog pitc archive`: a copy exported, verified, and only then dropped; and what an archived one cannot do."""
 
 from tidelog.clock import wall_us
+from tidelog.consumers.archive_policy import archive_place
 from tidelog.consumers.archives import find_archive
-from tidelog.consumers.deployment import find_site
 from tidelog.consumers.process_settings import set_for_worker
 from tidelog.errors import NotFound, UsageError
 from tidelog.gateways.cli.invocation import Invocation
@@ -85,11 +85,8 @@ def archived_source(invocation: Invocation, group: str, volume: str, name: str |
 
 
 def _configured(invocation: Invocation, group: str, site: str, copy: Copy) -> str:
-    """Where copies of a site are archived; a site's own place is for its copies by time."""
-    config = invocation.config
-    table = config.groups.get(group)
-    own = find_site(config, site).archive if copy.origin is CopyOrigin.TIME else None
-    base = own or (table.archive if table is not None else None)
+    """Where copies of a site are archived. Raises `UsageError`."""
+    base = archive_place(invocation.config, site, group, copy.origin)
     if base is None:
         raise UsageError(
             f"no archive is configured for copy {copy.name} of group {group}",

@@ -7,6 +7,7 @@ that is not is left alone and another place taken, and the copy is dropped last,
 from pathlib import Path
 
 from tidelog.clock import wall_us
+from tidelog.consumers.archive_policy import Archive
 from tidelog.errors import ExportDamaged, UsageError
 from tidelog.gateways.exports.checking import check_export
 from tidelog.gateways.exports.manifest import read_manifest
@@ -44,6 +45,15 @@ def archive_copy(store: Store, copy: Copy, base: str, control: Control, advance:
     )
     control.publish(record)
     return record
+
+
+def archiving(control: Control) -> Archive:
+    """What a site's worker archives with."""
+
+    def archive(store: Store, copy: Copy, base: str, advance: Advance) -> CopyArchived:
+        return archive_copy(store, copy, base, control, advance)
+
+    return archive
 
 
 def place_under(base: str, store: Store, copy: Copy, attempt: int) -> str:

@@ -223,3 +223,35 @@ def test_a_copy_by_time_goes_at_that_site_only(bank, deployment, folder, config_
     away = bank("pitc", "read", "noon", "ledger", "-g", "bank", "--site", "osaka")
     assert away.out == before and str(folder) in away.err
     assert bank("pitc", "verify", "noon", "-g", "bank", "--full").code == 0
+
+
+def test_retention_waits_for_the_archive(copied, deployment, folder, config_file):
+    """Explained, and kept to: what is not archived stays, what is goes."""
+    policy = f'[groups.bank]\nevery = "1h"\nkeep = {{last = 1, named = true}}\narchive = "{folder}"\n'
+    config_file.write_text(config_file.read_text() + policy)
+    explained = copied("pitc", "retention", "-g", "bank", "--dry-run")
+    assert explained.code == 0 and "is dropped when it is archived" in explained.text and "0 of 2" in explained.err
+    done = copied("pitc", "retention", "-g", "bank")
+    assert done.code == 0 and "0 of 2" in done.err
+    assert all(names(deployment, site) == {"one", "two"} for site in SITES)
+    store = open_store(deployment, "tokyo", "bank")
+    archiving.archive_copy(store, store.copy("one"), str(folder), deployment.cluster.control, lambda _: None)
+    done = copied("pitc", "retention", "-g", "bank")
+    assert done.code == 0 and "1 of 2" in done.err
+    assert gone_everywhere(deployment, "one")
+    assert copied("pitc", "archive", "two", "-g", "bank").code == 0  # to the configured place
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_a_sites_retention_archives_first(bank, deployment, folder, config_file):
+    """By hand, as its worker does."""
+    config_file.write_text(config_file.read_text() + f'[sites.osaka]\nkeep = {{last = 1}}\narchive = "{folder}"\n')
+    with open_group("bank", deployment=deployment):
+        for name in ("noon", "later"):
+            assert bank("pitc", "create", name, "-g", "bank", "--in", "500ms", "--wait").code == 0
+        explained = bank("pitc", "retention", "-g", "bank", "--site", "osaka", "--dry-run")
+        assert explained.code == 0 and "1 of 2" in explained.err and list(folder.iterdir()) == []
+        assert bank("pitc", "retention", "-g", "bank", "--site", "osaka").code == 0
+        assert wait_until(lambda: names(deployment, "osaka") == {"later"}, timeout_s=20)
+    (record,) = archives_of(deployment.cluster.control.snapshot(), "bank")
+    assert (record.site, record.name) == ("osaka", "noon") and bank("export", "verify", record.place).code == 0
