@@ -1,9 +1,9 @@
 """Copies by time over groups, as the control topic shows them: who has answered, and which sets are complete. Pure."""
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tidelog.consumers.catalogue import Answer
+from tidelog.consumers.catalogue import Answer, CatalogueCopy
 from tidelog.producers.control import ControlView
 from tidelog.schemas.control import CopyFormed, CopyOrdered, SiteStatus, status_key
 from tidelog.stores.timed import DueCopy
@@ -55,6 +55,16 @@ def with_dropped(found: OrderedSet, forgotten: Callable[[str, str], Collection[D
         for site, groups in found.answers.items()
     }
     return OrderedSet(found.order, answers)
+
+
+def copy_with_dropped(copy: CatalogueCopy, forgotten: Callable[[str, str], Collection[DueCopy]]) -> CatalogueCopy:
+    """The same of a copy in the catalogue."""
+    order = DueCopy(copy.name, copy.timestamp_us)
+    answers = {
+        site: Answer.DROPPED if said is Answer.MISSING and order in forgotten(site, copy.group) else said
+        for site, said in copy.answers.items()
+    }
+    return replace(copy, answers=answers)
 
 
 def recoverable_us(view: ControlView, groups: Iterable[str], site: str) -> int:

@@ -131,7 +131,8 @@ class SiteGroup:
 
     def copy(self, name: str) -> CopyView:
         """The newest copy of that name in the site's store, else the newest in an archive. Raises `NotFound`;
-        `ExportDamaged` for an archive that is not there, or is not that copy."""
+        `LogUnavailable` if it cannot be told whether it is in one; `ExportDamaged` for an archive that is not there, or
+        is not that copy."""
         try:
             return CopyView(self._store, self._store.copy(name))
         except NotFound:

@@ -7,14 +7,13 @@ from rich.text import Text
 from tidelog.clock import iso, wall_us
 from tidelog.consumers.catalogue import Answer
 from tidelog.consumers.ordered_sets import OrderedSet, ordered_sets, recoverable_us, with_dropped
-from tidelog.errors import Halted, NotFound, Unavailable, UsageError, WrongStore
+from tidelog.errors import NotFound, UsageError
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
+from tidelog.gateways.cli.forgotten import forgotten_at
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_json, emit_table
-from tidelog.gateways.cli.reading import opened_store
 from tidelog.producers.control import ControlView
 from tidelog.producers.ordering import cancel_order, order_copy
-from tidelog.stores.timed import DueCopy
 from tidelog.units import parse_duration, parse_time
 
 _STYLES = {Answer.FORMED: "green", Answer.PENDING: "yellow", Answer.MISSING: "bold red", Answer.DROPPED: "dim"}
@@ -65,10 +64,8 @@ def order(
 def list_orders(invocation: Invocation, *, json: bool) -> int:
     """Every command that stands, and who has obeyed it. 3 if a site has passed a time without its copy."""
     view = invocation.deployment.cluster.control.snapshot()
-    sets = [
-        with_dropped(found, lambda site, group: _forgotten(invocation, site, group))
-        for found in ordered_sets(view, invocation.config.sites)
-    ]
+    forgotten = forgotten_at(invocation)
+    sets = [with_dropped(found, forgotten) for found in ordered_sets(view, invocation.config.sites)]
     if json:
         emit_json(invocation, {"orders": [_as_json(view, found) for found in sets]})
     else:
@@ -81,15 +78,6 @@ def cancel(invocation: Invocation, name: str) -> None:
     """Takes a command back."""
     order = cancel_order(invocation.deployment.cluster, name)
     invocation.say(f"copy {name} of {order.groups} is taken back; each site drops it when it hears of this")
-
-
-def _forgotten(invocation: Invocation, site: str, group: str) -> frozenset[DueCopy]:
-    """The commands whose copies a site has dropped on its own; none where it cannot be asked."""
-    try:
-        with opened_store(invocation, group, site) as store:
-            return store.forgotten_orders()
-    except (NotFound, Unavailable, WrongStore, Halted):
-        return frozenset()
 
 
 def _named(view: ControlView, name: str, sites: list[str]) -> list[OrderedSet]:

@@ -6,8 +6,10 @@ from rich.text import Text
 
 from tidelog.clock import iso
 from tidelog.consumers.catalogue import Answer, CatalogueCopy, alarms_of, copies_of
+from tidelog.consumers.ordered_sets import copy_with_dropped
 from tidelog.errors import ConfigError, ExportDamaged, Halted, NotFound, Unavailable, WrongStore
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
+from tidelog.gateways.cli.forgotten import forgotten_at
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import (
     emit_facts,
@@ -29,7 +31,7 @@ def list_copies(invocation: Invocation, group: str, *, json: bool) -> int:
     """Every copy x every site. 3 if a digest differs."""
     cluster = invocation.deployment.cluster
     record = cluster.find_group(group)
-    copies = copies_of(cluster.control.snapshot(), record.group, invocation.config.sites)
+    copies = _copies(invocation, record.group)
     alarms = alarms_of(copies)
     held = _all_held(invocation, group)
     if json:
@@ -59,7 +61,7 @@ def show_copy(invocation: Invocation, name: str, group: str, site: str | None, *
     """One copy, from the receipts, and its volumes from a site's store. 3 if a digest differs."""
     cluster = invocation.deployment.cluster
     cluster.find_group(group)
-    copies = copies_of(cluster.control.snapshot(), group, invocation.config.sites)
+    copies = _copies(invocation, group)
     named = [copy for copy in copies if name in (copy.name, f"#{copy.sequence}")]
     held, problem = _held(invocation, name, group, site)
     if not named and held is None:
@@ -80,15 +82,20 @@ def show_copy(invocation: Invocation, name: str, group: str, site: str | None, *
     return DEGRADED if alarms else OK
 
 
+def _copies(invocation: Invocation, group: str) -> list[CatalogueCopy]:
+    view, forgotten = invocation.deployment.cluster.control.snapshot(), forgotten_at(invocation)
+    return [copy_with_dropped(copy, forgotten) for copy in copies_of(view, group, invocation.config.sites)]
+
+
 def _held(
     invocation: Invocation, name: str, group: str, site: str | None
-) -> tuple[Copy | None, NotFound | Unavailable | ExportDamaged | None]:
+) -> tuple[Copy | None, NotFound | Unavailable | ExportDamaged | OSError | None]:
     """The copy as a site's store, or its archive, has it; the reason if neither has and no site was asked for by
     name."""
     try:
         with opened_copy(invocation, group, site, name) as (_, copy):
             return copy, None
-    except (NotFound, Unavailable, ExportDamaged) as error:
+    except (NotFound, Unavailable, ExportDamaged, OSError) as error:
         if site is not None:
             raise
         return None, error

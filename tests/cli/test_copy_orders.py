@@ -119,4 +119,6 @@ def test_a_sites_own_retention(bank, beating, config_file, deployment):
         "london": "formed",
     }
     assert bank("pitc", "orders").code == 0
+    listed = {copy["name"]: copy for copy in json.loads(bank("pitc", "list", "-g", "bank", "--json").text)["copies"]}
+    assert listed["one"]["sites"]["osaka"]["answer"] == "dropped" and listed["one"]["equal"] is True
     assert open_store(deployment, "tokyo", "bank").copy("one") and beating.session.ready

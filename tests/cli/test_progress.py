@@ -37,6 +37,7 @@ def test_reading_and_verifying(large, terminal):
         (("volume", "read", "large", "-g", "bank"), "sending volume large"),
         (("pitc", "read", "one", "large", "-g", "bank"), "reading large of copy one"),
         (("pitc", "verify", "one", "-g", "bank", "--full"), "reading copy one at osaka"),
+        (("pitc", "verify", "one", "-g", "bank", "--against", "osaka", "--full"), "reading copy one at osaka"),
     ):
         terminal.seek(0)
         terminal.truncate()

@@ -127,6 +127,21 @@ def test_a_bit_of_a_bitmap_shows_as_what_is_read() -> None:
     assert twins.truth("one") and twins.differing("one") == twins.truth("one")
 
 
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_block_that_one_sites_bitmap_has_lost(side: int) -> None:
+    """It is looked at all the same, since the other site's bitmap names it."""
+    twins = Twins(64, 8)
+    volume, data = twins.info("one"), twins.keyspaces[side].data
+    contents = twins.stores[side].contents(twins.stores[side].copy("one"))
+    named = contents.named(volume)
+    kept = KEYS.before_format(1, twins.volume)
+    block = next(block for block in named.blocks() if kept % block in data)
+    data[kept % block] = b"damaged"
+    named.discard_range(block, block + 1)
+    data[KEYS.bitmap(0, twins.volume)] = bytes(named.bits)
+    assert twins.differing("one") == twins.truth("one") == [block]
+
+
 def test_little_is_read_twice() -> None:
     """One block of many differs: all are read once at each store, and again no more than one range."""
     twins = Twins(5000, 3)
