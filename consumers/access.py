@@ -11,11 +11,11 @@ from tidelog.consumers.local_retention import known
 from tidelog.consumers.read_side import SiteReadSide
 from tidelog.consumers.site_view import ArchiveFinder, Site
 from tidelog.errors import ConfigError, NotFound, TidelogError, Unavailable
+from tidelog.producers.archived import archived_copies
 from tidelog.producers.group import Group
 from tidelog.producers.group_state import GroupState, Vouched
 from tidelog.producers.lock_time import lock_time_us
 from tidelog.producers.opening import open_session, read_state
-from tidelog.producers.retention import archived_copies
 from tidelog.producers.schedule import Schedule
 from tidelog.producers.session import WriterSession
 from tidelog.schemas.chain import Head

@@ -13,8 +13,9 @@ from tidelog.config_tables import KeepRules
 from tidelog.consumers.deployment import Deployment, find_site, open_store
 from tidelog.consumers.local_retention import explain_local, known
 from tidelog.errors import NotFound, TidelogError, Unavailable
+from tidelog.producers.archived import archived_copies
 from tidelog.producers.lock_time import lock_time_us
-from tidelog.producers.retention import Decision, archived_copies, plan_retention
+from tidelog.producers.retention import Decision, plan_retention
 from tidelog.schemas.control import CopyArchived
 from tidelog.stores.image import Store
 from tidelog.stores.store import Copy, CopyOrigin

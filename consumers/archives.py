@@ -6,6 +6,7 @@ An archive is an export (`tidelog.gateways.exports`) that a site has verified be
 from collections.abc import Iterator
 from typing import Protocol
 
+from tidelog.producers.archived import archives_of
 from tidelog.producers.control import ControlView
 from tidelog.schemas.control import CopyArchived
 from tidelog.schemas.volumes import VolumeInfo
@@ -30,12 +31,6 @@ class CopySource(Protocol):
 
     def volume_digest(self, volume: VolumeInfo, copy: Copy) -> bytes:
         """One volume's, 16 bytes."""
-
-
-def archives_of(view: ControlView, group: str) -> list[CopyArchived]:
-    """What the sites have archived of a group, oldest copy first."""
-    found = (record for record in view.values() if isinstance(record, CopyArchived) and record.group == group)
-    return sorted(found, key=lambda record: (record.sequence, record.timestamp_us, record.site))
 
 
 def find_archive(view: ControlView, group: str, name: str, site: str | None = None) -> CopyArchived | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tidelog.consumers.archives import archives_of
+from tidelog.producers.archived import archives_of
 from tidelog.producers.control import ControlView
 from tidelog.schemas.control import CopyArchived, CopyFormed, GroupCreated, SiteStatus, status_key
 
@@ -176,7 +176,8 @@ def alarms_of(copies: Iterable[CatalogueCopy]) -> list[str]:
                 f"copy {copy.name} of group {copy.group} (sequence {copy.sequence}) differs: {', '.join(said)};"
                 f" see where with: {_comparison(copy)}"
             )
-        if seals.setdefault(copy.sequence, copy.seal) != copy.seal:
+        # An archive may be all that is left of a history that has ended.
+        if copy.receipts and seals.setdefault(copy.sequence, copy.seal) != copy.seal:
             where = ", ".join(copy.receipts)
             alarms.append(f"group {copy.group} has another history at {where}: sequence {copy.sequence} has two seals")
     return alarms

@@ -10,10 +10,11 @@ from tidelog.clock import iso, utc
 from tidelog.config_tables import KeepConfig
 from tidelog.errors import AlreadyExists, CopiesDiffer, NotFound, OutOfBounds, SiteBehind, TidelogError, UsageError
 from tidelog.names import check_name, is_scheduled_name
+from tidelog.producers.archived import archived_copies
 from tidelog.producers.control import Control, ControlView
 from tidelog.producers.group_state import KnownCopy
 from tidelog.producers.lock_time import lock_end_us, lock_time_us
-from tidelog.producers.retention import Decision, archived_copies, archived_first, plan_retention
+from tidelog.producers.retention import Decision, archived_first, plan_retention
 from tidelog.producers.session import WriterSession
 from tidelog.producers.volume import ReadSide, Volume
 from tidelog.producers.volume_copy import VolumeCopy, copy_volume

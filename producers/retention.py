@@ -10,9 +10,7 @@ from dataclasses import dataclass
 
 from tidelog.clock import LATEST_US, iso, utc
 from tidelog.config_tables import KeepConfig, KeepRules
-from tidelog.producers.control import ControlView
 from tidelog.producers.group_state import KnownCopy
-from tidelog.schemas.control import CopyArchived
 
 # The fields of `KeepRules` that count periods, and how a period is written.
 PERIODS = {"hourly": "%Y-%m-%dT%H", "daily": "%Y-%m-%d", "weekly": "%G-W%V", "monthly": "%Y-%m"}
@@ -58,12 +56,6 @@ def archived_first(decisions: Iterable[Decision], archived: Collection[tuple[int
         else found
         for found in decisions
     ]
-
-
-def archived_copies(view: ControlView, group: str) -> frozenset[tuple[int, bytes]]:
-    """Sequence and seal of each copy of a group that a site has archived, as the control topic says."""
-    records = (record for record in view.values() if isinstance(record, CopyArchived))
-    return frozenset((record.sequence, record.seal) for record in records if record.group == group)
 
 
 def rules_text(keep: KeepRules) -> str:

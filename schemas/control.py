@@ -76,6 +76,7 @@ class CopyArchived(ControlRecord):
 
     site: str
     group: str
+    group_id: str
     sequence: int
     seal: Fixed16
     name: str

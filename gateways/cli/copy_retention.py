@@ -15,8 +15,9 @@ from tidelog.gateways.cli.progress import byte_bar
 from tidelog.gateways.cli.reading import opened_store
 from tidelog.gateways.cli.writers import writing
 from tidelog.gateways.exports.archiving import archiving
+from tidelog.producers.archived import archived_copies
 from tidelog.producers.lock_time import lock_time_us
-from tidelog.producers.retention import Decision, archived_copies, archived_first, plan_retention, rules_text
+from tidelog.producers.retention import Decision, archived_first, plan_retention, rules_text
 from tidelog.stores.store import CopyOrigin
 
 

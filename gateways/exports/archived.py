@@ -47,8 +47,8 @@ def open_archive(record: CopyArchived) -> "ArchivedCopy":
             hint=f"it was put there by site {record.site}; can this machine reach the place?",
         ) from error
     said = manifest.pitc
-    told = record.group, record.sequence, record.seal.hex(), record.digest.hex()
-    if (manifest.group, said.sequence, said.seal, said.digest) != told or manifest.since is not None:
+    told = record.group_id, record.sequence, record.seal.hex(), record.digest.hex()
+    if (manifest.group_id, said.sequence, said.seal, said.digest) != told or manifest.since is not None:
         raise damaged(place.url, f"it is not copy {record.name} (sequence {record.sequence}) of group {record.group}")
     return ArchivedCopy(place, manifest)
 

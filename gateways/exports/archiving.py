@@ -35,6 +35,7 @@ def archive_copy(store: Store, copy: Copy, base: str, control: Control, advance:
     record = CopyArchived(
         site=who.site,
         group=who.group,
+        group_id=who.group_id,
         sequence=copy.sequence,
         seal=copy.seal,
         name=copy.name,

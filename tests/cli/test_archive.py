@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tidelog.consumers.access import open_group
-from tidelog.consumers.archives import archives_of
 from tidelog.consumers.deployment import open_store
 from tidelog.errors import StoreUnavailable
 from tidelog.gateways.exports import archiving
+from tidelog.producers.archived import archives_of
 from tidelog.testing.readiness import wait_until
 
 SITES = ("tokyo", "osaka", "london")

@@ -117,7 +117,9 @@ def test_a_site_drops_its_own_and_no_other(lab: Lab) -> None:
     """Osaka ends with two, tokyo keeps five; marker copies stay at both, and what was dropped is remembered."""
     group = busy(lab, "tokyo", "osaka")
     orders = [order(lab, f"c{index}", "tokyo", "osaka") for index in range(5)]
-    written(group)
+    head = written(group).session.confirmed.sequence
+    for site in ("tokyo", "osaka"):
+        until(lambda site=site: lab.store(site).position().head.sequence >= head, f"{site} at the head")
     until(lambda: timed(lab.store("osaka")) == ["c3", "c4"], "osaka's retention")
     assert timed(lab.store("tokyo")) == ["c0", "c1", "c2", "c3", "c4"]
     marked = [

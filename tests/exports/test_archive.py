@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.exports.conftest import ignore
-from tidelog.consumers.archives import archives_of, find_archive
+from tidelog.consumers.archives import find_archive
 from tidelog.consumers.catalogue import Answer, alarms_of, copies_of
 from tidelog.consumers.deployment import MemoryDeployment, open_store
 from tidelog.errors import ExportDamaged, NotFound, OutOfBounds, UsageError
 from tidelog.gateways.exports import archiving, blocks
 from tidelog.gateways.exports.archived import ArchivedCopy, open_archive, verify_archive
 from tidelog.gateways.exports.archiving import archive_copy
+from tidelog.producers.archived import archives_of
 from tidelog.producers.group import Group
-from tidelog.schemas.control import CopyArchived
+from tidelog.schemas.control import CopyArchived, GroupCreated
 from tidelog.stores.image import Store
 from tidelog.testing.readiness import wait_until
 from tidelog.testing.running import RunningDeployment
@@ -141,6 +142,7 @@ def test_of_several_archives_the_sites_own() -> None:
         return CopyArchived(
             site=site,
             group="bank",
+            group_id="id",
             sequence=sequence,
             seal=b"s" * 16,
             name="one",
@@ -150,7 +152,10 @@ def test_of_several_archives_the_sites_own() -> None:
             archived_us=1,
         )
 
-    view = {one.key: one for one in (record("tokyo", 5), record("osaka", 5), record("tokyo", 9))}
+    created = GroupCreated(group="bank", group_id="id", topic="t", keyed=False, created_us=1)
+    earlier = record("london", 99).model_copy(update={"group_id": "another"})  # of a group that is there no more
+    records = (created, record("tokyo", 5), record("osaka", 5), record("tokyo", 9), earlier)
+    view = {one.key: one for one in records}
     assert find_archive(view, "bank", "one") == record("tokyo", 9)
     assert find_archive(view, "bank", "one", "osaka") == record("tokyo", 9)
     assert find_archive(view, "bank", "#5", "osaka") == record("osaka", 5)

@@ -11,12 +11,12 @@ from tidelog.clock import HybridClock, wall_us
 from tidelog.config import Config
 from tidelog.consumers.access import open_group
 from tidelog.consumers.archive_policy import archive_place
-from tidelog.consumers.archives import archives_of
 from tidelog.consumers.deployment import MemoryDeployment, open_store
 from tidelog.errors import TidelogError
 from tidelog.gateways.exports import archiving
 from tidelog.gateways.exports.archived import open_archive, verify_archive
 from tidelog.producers import schedule as schedule_module
+from tidelog.producers.archived import archives_of
 from tidelog.producers.group import Group
 from tidelog.producers.ordering import lead_seconds, order_copy
 from tidelog.schemas.control import SiteStatus, status_key

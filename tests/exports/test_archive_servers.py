@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tidelog.config import Config
-from tidelog.consumers.archives import archives_of
 from tidelog.consumers.deployment import RealDeployment, open_store
 from tidelog.gateways.exports.place import place_of
+from tidelog.producers.archived import archives_of
 from tidelog.testing.readiness import wait_until
 from tidelog.testing.running import RunningDeployment
 from tidelog.testing.servers import KafkaServing, RedisServing

@@ -41,6 +41,7 @@ CONTROL = (
     CopyArchived(
         site="osaka",
         group="bank",
+        group_id="9c2f6f0e-0000-4000-8000-1d2f3a4b5c6d",
         sequence=40,
         seal=bytes(range(16)),
         name="end-of-day",
