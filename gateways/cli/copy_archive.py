@@ -72,7 +72,7 @@ def archived_source(invocation: Invocation, group: str, volume: str, name: str |
     """The error for a copy onto a volume from an archived copy; ``error`` itself if it is about something else. Sites
     carry such a command out on blocks of their own, and none of them has these any more."""
     archive = None
-    if name is not None:
+    if name is not None and f"no copy {name!r}" in error.message:
         archive = find_archive(invocation.deployment.cluster.control.snapshot(), group, name)
     if archive is None:
         return error
