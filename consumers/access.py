@@ -7,18 +7,20 @@ from os import PathLike
 from tidelog.clock import PROCESS_CLOCK, HybridClock
 from tidelog.config import Config
 from tidelog.consumers.deployment import Deployment, RealDeployment, open_store
+from tidelog.consumers.local_retention import known
 from tidelog.consumers.read_side import SiteReadSide
-from tidelog.consumers.site_view import Site
+from tidelog.consumers.site_view import ArchiveFinder, Site
 from tidelog.errors import ConfigError, NotFound, TidelogError, Unavailable
+from tidelog.producers.archived import archived_copies
 from tidelog.producers.group import Group
-from tidelog.producers.group_state import GroupState, KnownCopy, Vouched
+from tidelog.producers.group_state import GroupState, Vouched
 from tidelog.producers.lock_time import lock_time_us
 from tidelog.producers.opening import open_session, read_state
 from tidelog.producers.schedule import Schedule
 from tidelog.producers.session import WriterSession
 from tidelog.schemas.chain import Head
 from tidelog.stores.image import Store
-from tidelog.stores.store import Copy, CopyOrigin
+from tidelog.stores.store import CopyOrigin
 
 
 def open_group(
@@ -49,14 +51,19 @@ def open_group(
 
 
 def open_site(
-    name: str, config: "Config | str | PathLike[str] | None" = None, *, deployment: Deployment | None = None
+    name: str,
+    config: "Config | str | PathLike[str] | None" = None,
+    *,
+    deployment: Deployment | None = None,
+    archive: ArchiveFinder | None = None,
 ) -> Site:
-    """Opens a site for reading: no writer session, no fencing. Arguments as for `open_group`.
+    """Opens a site for reading: no writer session, no fencing. Arguments as for `open_group`; ``archive`` finds copies
+    that the site's store has not got (`tidelog.open_site` brings one).
 
     Raises `NotFound` for a site that is not configured, `ConfigError`.
     """
     used = deployment or RealDeployment(loaded(config))
-    return Site(used, name, owns=deployment is None)
+    return Site(used, name, owns=deployment is None, archive=archive)
 
 
 def loaded(config: "Config | str | PathLike[str] | None") -> Config:
@@ -119,7 +126,8 @@ def _schedule(deployment: Deployment, group: str) -> Callable[[WriterSession], f
     table, control = deployment.config.groups.get(group), deployment.cluster.control
     if table is None or table.every is None:
         return lambda _: math.inf
-    return Schedule(table.every, table.keep, lambda log_time_us: lock_time_us(log_time_us, group, control))
+    archived = None if table.archive is None else lambda: archived_copies(control.snapshot(), group)
+    return Schedule(table.every, table.keep, lambda log_time_us: lock_time_us(log_time_us, group, control), archived)
 
 
 def _vouched(deployment: Deployment, site: str, group: str, cluster_id: str) -> Vouched | None:
@@ -136,12 +144,6 @@ def _vouched(deployment: Deployment, site: str, group: str, cluster_id: str) -> 
         store.close()
 
 
-def _known(copy: Copy) -> KnownCopy:
-    return KnownCopy(
-        copy.sequence, copy.seal, copy.name, copy.timestamp_us, copy.volumes, copy.locked_until_us, copy.kept
-    )
-
-
 def _vouch(store: Store, cluster_id: str) -> Vouched | None:
     # Asked twice, so that tables and head are of one position.
     for _ in range(10):
@@ -151,5 +153,5 @@ def _vouch(store: Store, cluster_id: str) -> Vouched | None:
             if before.cluster_id != cluster_id:
                 return None
             marked = (copy for copy in copies if copy.origin is CopyOrigin.MARKER)
-            return Vouched(before.head, tuple(volumes), tuple(map(_known, marked)))
+            return Vouched(before.head, tuple(volumes), tuple(map(known, marked)))
     return None

@@ -6,11 +6,12 @@ the state that it last reported.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tidelog.producers.archived import archives_of
 from tidelog.producers.control import ControlView
-from tidelog.schemas.control import CopyFormed, GroupCreated, SiteStatus, status_key
+from tidelog.schemas.control import CopyArchived, CopyFormed, GroupCreated, SiteStatus, status_key
 
 SILENT_AFTER = 5.0
 # States of `tidelog.consumers.replica.State` in which nothing will happen by itself.
@@ -24,6 +25,8 @@ class Answer(StrEnum):
     PENDING = "pending"  # it has not come that far, or has never reported
     MISSING = "missing"  # it has passed the copy's position, and has no receipt
     UNKNOWN = "unknown"  # the control topic could not be asked
+    ARCHIVED = "archived"  # its Redis has dropped it, after an export of it was verified
+    DROPPED = "dropped"  # it has dropped it: a copy by time by its own retention, one that was archived by an event
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,13 @@ class CatalogueCopy:
     timestamp_us: int
     receipts: dict[str, CopyFormed]
     answers: dict[str, Answer]  # of every site, configured or heard of
+    archives: dict[str, CopyArchived] = field(default_factory=dict)  # by the site that has made each
 
     @property
     def digests(self) -> set[bytes]:
-        """The different ones; one if all is well."""
-        return {receipt.digest for receipt in self.receipts.values()}
+        """The different ones, archives' among them; one if all is well."""
+        receipts = {receipt.digest for receipt in self.receipts.values()}
+        return receipts | {archive.digest for archive in self.archives.values()}
 
     @property
     def differs(self) -> bool:
@@ -50,8 +55,9 @@ class CatalogueCopy:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Sites with no receipt, whatever the reason."""
-        return tuple(site for site, answer in self.answers.items() if answer is not Answer.FORMED)
+        """Sites that have not answered: those that are still to come, and those that have passed it without."""
+        silent = (Answer.PENDING, Answer.MISSING)
+        return tuple(site for site, answer in self.answers.items() if answer in silent)
 
     @property
     def equal(self) -> bool | None:
@@ -142,17 +148,20 @@ def catalogue(
 
 
 def copies_of(view: ControlView, group: str, sites: Iterable[str]) -> list[CatalogueCopy]:
-    """The group's copies for which there is at least one receipt, oldest first."""
-    by_identity: dict[tuple[int, bytes, str], dict[str, CopyFormed]] = {}
+    """The group's copies for which there is at least one receipt or archive, oldest first."""
+    by_identity: dict[tuple[int, bytes, str], tuple[dict[str, CopyFormed], dict[str, CopyArchived]]] = {}
     for receipt in _receipts(view, group):
-        by_identity.setdefault((receipt.sequence, receipt.seal, receipt.name), {})[receipt.site] = receipt
+        by_identity.setdefault((receipt.sequence, receipt.seal, receipt.name), ({}, {}))[0][receipt.site] = receipt
+    for archive in archives_of(view, group):
+        by_identity.setdefault((archive.sequence, archive.seal, archive.name), ({}, {}))[1][archive.site] = archive
     known = _all_sites(view, group, sites)
     found = []
-    for (sequence, seal, name), receipts in sorted(by_identity.items()):
-        first = min(receipts.values(), key=lambda receipt: receipt.site)
-        answers = {site: _answer(view, group, site, sequence, receipts) for site in known}
+    for (sequence, seal, name), (receipts, archives) in sorted(by_identity.items()):
+        times = [receipt.timestamp_us for receipt in receipts.values()]
+        times += [archive.timestamp_us for archive in archives.values()]
+        answers = {site: _answer(view, group, site, sequence, receipts, archives) for site in known}
         ordered = {site: receipts[site] for site in known if site in receipts}
-        found.append(CatalogueCopy(group, sequence, seal, name, first.timestamp_us, ordered, answers))
+        found.append(CatalogueCopy(group, sequence, seal, name, times[0], ordered, answers, archives))
     return found
 
 
@@ -162,12 +171,26 @@ def alarms_of(copies: Iterable[CatalogueCopy]) -> list[str]:
     seals: dict[int, bytes] = {}
     for copy in copies:
         if copy.differs:
-            told = ", ".join(f"{site} {receipt.digest.hex()}" for site, receipt in copy.receipts.items())
-            alarms.append(f"copy {copy.name} of group {copy.group} (sequence {copy.sequence}) differs: {told}")
-        if seals.setdefault(copy.sequence, copy.seal) != copy.seal:
+            said = [f"{site} {receipt.digest.hex()}" for site, receipt in copy.receipts.items()]
+            said += [f"the archive of {site} {archive.digest.hex()}" for site, archive in copy.archives.items()]
+            alarms.append(
+                f"copy {copy.name} of group {copy.group} (sequence {copy.sequence}) differs: {', '.join(said)};"
+                f" see where with: {_comparison(copy)}"
+            )
+        # An archive may be all that is left of a history that has ended.
+        if copy.receipts and seals.setdefault(copy.sequence, copy.seal) != copy.seal:
             where = ", ".join(copy.receipts)
             alarms.append(f"group {copy.group} has another history at {where}: sequence {copy.sequence} has two seals")
     return alarms
+
+
+def _comparison(copy: CatalogueCopy) -> str:
+    """The command that finds the first difference between two sites; between a site and an archive, that tells which
+    of them is wrong."""
+    command = f"tidelog pitc verify {copy.name} -g {copy.group}"
+    receipts = list(copy.receipts.values())
+    other = next((receipt for receipt in receipts[1:] if receipt.digest != receipts[0].digest), None)
+    return f"{command} --full" if other is None else f"{command} --site {receipts[0].site} --against {other.site}"
 
 
 def standing_of(
@@ -221,12 +244,22 @@ def _group(
     return GroupStanding(record, standings, copies, tuple(alarms_of(copies)))
 
 
-def _answer(view: ControlView, group: str, site: str, sequence: int, receipts: dict[str, CopyFormed]) -> Answer:
+def _answer(
+    view: ControlView,
+    group: str,
+    site: str,
+    sequence: int,
+    receipts: dict[str, CopyFormed],
+    archives: dict[str, CopyArchived],
+) -> Answer:
     if site in receipts:
         return Answer.FORMED
+    if site in archives:
+        return Answer.ARCHIVED
     status = view.get(status_key(group, site))
-    passed = isinstance(status, SiteStatus) and status.sequence >= sequence
-    return Answer.MISSING if passed else Answer.PENDING
+    if not isinstance(status, SiteStatus) or status.sequence < sequence:
+        return Answer.PENDING
+    return Answer.DROPPED if archives and not receipts else Answer.MISSING
 
 
 def _all_sites(view: ControlView, group: str, configured: Iterable[str]) -> list[str]:

@@ -1,11 +1,12 @@
 """Copies by time over groups, as the control topic shows them: who has answered, and which sets are complete. Pure."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 
-from tidelog.consumers.catalogue import Answer
+from tidelog.consumers.catalogue import Answer, CatalogueCopy
 from tidelog.producers.control import ControlView
 from tidelog.schemas.control import CopyFormed, CopyOrdered, SiteStatus, status_key
+from tidelog.stores.timed import DueCopy
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,31 @@ def ordered_sets(view: ControlView, sites: Iterable[str]) -> list[OrderedSet]:
         OrderedSet(order, {site: _answers(view, order, site) for site in sites})
         for order in sorted(orders, key=lambda order: (order.at_us, order.name))
     ]
+
+
+def with_dropped(found: OrderedSet, forgotten: Callable[[str, str], Collection[DueCopy]]) -> OrderedSet:
+    """The set with those answers `Answer.DROPPED` in place of missing that a site has dropped on its own:
+    ``forgotten`` tells of a site and a group which commands those are, and is asked only where a copy is missing."""
+    order = DueCopy(found.order.name, found.order.at_us)
+
+    def answer(site: str, group: str, said: Answer) -> Answer:
+        return Answer.DROPPED if said is Answer.MISSING and order in forgotten(site, group) else said
+
+    answers = {
+        site: {group: answer(site, group, said) for group, said in groups.items()}
+        for site, groups in found.answers.items()
+    }
+    return OrderedSet(found.order, answers)
+
+
+def copy_with_dropped(copy: CatalogueCopy, forgotten: Callable[[str, str], Collection[DueCopy]]) -> CatalogueCopy:
+    """The same of a copy in the catalogue."""
+    order = DueCopy(copy.name, copy.timestamp_us)
+    answers = {
+        site: Answer.DROPPED if said is Answer.MISSING and order in forgotten(site, copy.group) else said
+        for site, said in copy.answers.items()
+    }
+    return replace(copy, answers=answers)
 
 
 def recoverable_us(view: ControlView, groups: Iterable[str], site: str) -> int:

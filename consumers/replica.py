@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from tidelog.config_tables import KeepRules
 from tidelog.consumers.fetcher import Fetcher, Run
+from tidelog.consumers.local_retention import apply_local
 from tidelog.consumers.orders import taken_back, wanted
 from tidelog.consumers.receipts import Receipts
 from tidelog.errors import IMPORT, REBUILD, Halted, LogDiverged, NeedsRebuild, TidelogError, Unavailable
@@ -73,7 +75,7 @@ class Replica:
 
     ``open_log`` and ``open_store`` connect anew after each interruption. A halt stays until the process starts again
     or a rebuild; an unavailable log or store is tried again for as long as the replica runs, at most every 5 s, and
-    the state says so meanwhile.
+    the state says so meanwhile. ``keep`` is the site's own retention of its copies by time; None keeps all.
     """
 
     def __init__(
@@ -85,11 +87,13 @@ class Replica:
         control: Control,
         settings: ReplicaSettings,
         orders: Sequence[CopyOrdered] = (),
+        keep: KeepRules | None = None,
     ) -> None:
         self.group = group
         self._codec, self._control, self._settings = codec, control, settings
         self.orders = orders  # the commands for copies by time, in place of those before whenever it is set
         self._open_log, self._open_store = open_log, open_store
+        self._keep, self._copies_changed = keep, True
         self._stopping = threading.Event()
         self._state = State.STARTING
         self._error: TidelogError | None = None
@@ -188,6 +192,7 @@ class Replica:
     def _apply_until_stopped(self, store: Store, applier: Applier, fetcher: Fetcher, receipts: Receipts) -> None:
         self._rebuilding = store.rebuilding()
         self._state, self._error = _RUNNING, None
+        self._copies_changed = True
         receipts.wake()
         maintained, unfinished = time.monotonic(), True
         heard: Sequence[CopyOrdered] | None = None
@@ -204,6 +209,7 @@ class Replica:
             if run is None or time.monotonic() - maintained > MAINTAIN_EVERY:
                 unfinished = applier.maintain()
                 maintained = time.monotonic()
+                self._retain(store)
                 # Else an emptied or rewound Redis would show at the next event only, and there may be none for long.
                 if run is None and store.position() != applier.confirmed:
                     raise PositionMoved("the store was changed while nothing was to apply")
@@ -227,9 +233,18 @@ class Replica:
 
     def _obey(self, orders: Sequence[CopyOrdered], store: Store, applier: Applier) -> None:
         """Has the applier cut what is ordered, and drops what was taken back (it then sees `PositionMoved`)."""
+        store.prune_forgotten(wanted(orders))
         applier.order(wanted(orders))
         for copy in taken_back(orders, store.copies()):
             store.mark_dropping(copy)
+
+    def _retain(self, store: Store) -> None:
+        """Drops what the site's own retention does not keep (the applier then sees `PositionMoved`). Asked anew when
+        copies have changed; not before a rebuild has ended."""
+        if self._keep is None or not self._copies_changed or self._rebuilding is not None:
+            return
+        self._copies_changed = False
+        apply_local(store, self._keep)
 
     def _apply(self, run: Run, applier: Applier, receipts: Receipts) -> None:
         layout = applier.position.layout
@@ -242,6 +257,7 @@ class Replica:
         self._events_applied += len(run.events)
         if applier.position.layout != layout:  # a copy was cut, or is to be dropped
             applier.settle()
+            self._copies_changed = True
             receipts.wake()
 
 

@@ -3,13 +3,15 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from tidelog.clock import iso, wall_us
+from tidelog.consumers.archives import CopySource
 from tidelog.consumers.clone_view import CloneView
 from tidelog.consumers.deployment import Deployment, find_site, open_store, open_store_alone
-from tidelog.errors import LogUnavailable
+from tidelog.errors import LogUnavailable, NotFound, UsageError
 from tidelog.producers.volume_file import VolumeFile
 from tidelog.schemas.volumes import VolumeInfo, find_volume
 from tidelog.stores.clone_image import CloneImage
@@ -18,11 +20,14 @@ from tidelog.stores.image import Store
 from tidelog.stores.placing import placed
 from tidelog.stores.store import Clone, Copy, Hold, HoldKind, Position
 
+# Finds a copy in an archive, by deployment, group, site and the copy's name; None if there is none.
+ArchiveFinder = Callable[[Deployment, str, str, str], "tuple[CopySource, Copy] | None"]
+
 
 class SiteVolume:
     """A volume as a site holds it, live or in a copy; read-only. Offsets and lengths are bytes."""
 
-    def __init__(self, store: Store, info: VolumeInfo, copy: Copy | None = None) -> None:
+    def __init__(self, store: CopySource, info: VolumeInfo, copy: Copy | None = None) -> None:
         self._store, self.info, self._copy = store, info, copy
 
     @property
@@ -50,18 +55,19 @@ class SiteVolume:
 class CopyVolume(SiteVolume):
     """A volume of a copy: the work volume of US6212531, to back up from while writes go on."""
 
-    def __init__(self, store: Store, info: VolumeInfo, copy: Copy) -> None:
+    def __init__(self, store: CopySource, info: VolumeInfo, copy: Copy) -> None:
         super().__init__(store, info, copy)
         self._of = copy
 
     def open(self) -> VolumeFile:
         """The work volume as a raw binary file, seekable and read-only. Until it is closed it holds the copy: dropped
         meanwhile, it reads on. Raises `NotFound` if the copy is dropped already. Of a copy that is `CopyView.held`,
-        that is what holds it."""
-        if self._of.hold:
+        that is what holds it; an archived one needs no hold."""
+        store = self._store
+        if self._of.hold or not isinstance(store, Store):
             return super().open()
-        lease = self._store.hold(self._of, HoldKind.VOLUME)
-        return VolumeFile(SiteVolume(self._store, self.info, lease.copy), on_close=lease.close)
+        lease = store.hold(self._of, HoldKind.VOLUME)
+        return VolumeFile(SiteVolume(store, self.info, lease.copy), on_close=lease.close)
 
     def digest(self) -> bytes:
         """16 bytes; equal wherever the volume's content is equal (DESIGN section 5)."""
@@ -69,9 +75,10 @@ class CopyVolume(SiteVolume):
 
 
 class CopyView:
-    """A point-in-time copy at one site. Its identity is (group, ``sequence``, ``seal``); the name is a label."""
+    """A point-in-time copy at one site, in its store or its archive. Its identity is (group, ``sequence``, ``seal``);
+    the name is a label."""
 
-    def __init__(self, store: Store, copy: Copy) -> None:
+    def __init__(self, store: CopySource, copy: Copy) -> None:
         self._store, self.info = store, copy
         self.name, self.sequence, self.seal = copy.name, copy.sequence, copy.seal
         self.timestamp_us, self.blocks_changed = copy.timestamp_us, copy.blocks_changed
@@ -91,13 +98,17 @@ class CopyView:
     @contextmanager
     def held(self) -> Iterator["CopyView"]:
         """This copy, held for as long as the block runs: what is read through the view that it gives is right, also
-        if the copy is dropped meanwhile. Raises `NotFound` if it is dropped already."""
+        if the copy is dropped meanwhile. Raises `NotFound` if it is dropped already. Nothing drops an archived one."""
+        if not isinstance(self._store, Store):
+            yield self
+            return
         with self._store.hold(self.info, HoldKind.VOLUME) as lease:
             yield CopyView(self._store, lease.copy)
 
     def holds(self) -> list[Hold]:
         """Who holds it at this site now: clones, exports and open work volumes."""
-        return [hold for hold in self._store.holds() if hold.of(self.info)]
+        holds = self._store.holds() if isinstance(self._store, Store) else []
+        return [hold for hold in holds if hold.of(self.info)]
 
     def digest(self) -> bytes:
         """The copy's digest, 16 bytes: equal at every site that holds the same copy."""
@@ -107,17 +118,22 @@ class CopyView:
         """What changed since ``elder``, a copy at the same site: every volume that is not the same, by id.
 
         From change bitmaps alone: a block counts if an event named it; with ``exact`` contents are compared. Raises
-        `UsageError` if ``elder`` is not the elder one, `NotFound` if either is dropped meanwhile.
+        `UsageError` if ``elder`` is not the elder one or either is in an archive, which has no change bitmaps;
+        `NotFound` if either is dropped meanwhile.
         """
-        with placed(self._store.identity):
-            return diff(self._store.contents(elder.info), self._store.contents(self.info), exact=exact)
+        newer, before = self._store, elder._store
+        if not isinstance(newer, Store) or not isinstance(before, Store):
+            archived = self.name if isinstance(before, Store) else elder.name
+            raise UsageError(f"copy {archived} is archived, and an archive has no change bitmaps")
+        with placed(newer.identity):
+            return diff(before.contents(elder.info), newer.contents(self.info), exact=exact)
 
 
 class SiteGroup:
-    """A group as one site holds it. Thread-safe."""
+    """A group as one site holds it. Thread-safe. ``archive`` finds, by name, copies that the store has not got."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, archive: Callable[[str], "tuple[CopySource, Copy] | None"] | None = None) -> None:
+        self._store, self._archive = store, archive
         self.name, self.site = store.identity.group, store.identity.site
         self._images: dict[str, CloneImage] = {}
 
@@ -139,12 +155,20 @@ class SiteGroup:
         return self._store.rebuilding() is not None
 
     def copies(self) -> list[CopyView]:
-        """The copies that can be read, oldest first."""
+        """The copies in the site's store, oldest first."""
         return [CopyView(self._store, copy) for copy in self._store.copies()]
 
     def copy(self, name: str) -> CopyView:
-        """The newest copy of that name. Raises `NotFound`."""
-        return CopyView(self._store, self._store.copy(name))
+        """The newest copy of that name in the site's store, else the newest in an archive. Raises `NotFound`;
+        `LogUnavailable` if it cannot be told whether it is in one; `ExportDamaged` for an archive that is not there, or
+        is not that copy."""
+        try:
+            return CopyView(self._store, self._store.copy(name))
+        except NotFound:
+            found = self._archive(name) if self._archive is not None else None
+            if found is None:
+                raise
+            return CopyView(*found)
 
     def create_clone(self, copy: str, name: str) -> CloneView:
         """A writable clone of the newest copy of that name, at this site: nothing is copied. It holds its copy, whose
@@ -196,10 +220,12 @@ class SiteGroup:
 class Site:
     """A site, for reading. From `tidelog.open_site`; close it, or use it as a context manager."""
 
-    def __init__(self, deployment: Deployment, name: str, *, owns: bool = True) -> None:
+    def __init__(
+        self, deployment: Deployment, name: str, *, owns: bool = True, archive: ArchiveFinder | None = None
+    ) -> None:
         find_site(deployment.config, name)
         self.name = name
-        self._deployment, self._owns = deployment, owns
+        self._deployment, self._owns, self._archive = deployment, owns, archive
         self._groups: dict[str, SiteGroup] = {}
 
     def group(self, name: str) -> SiteGroup:
@@ -213,7 +239,9 @@ class Site:
                 store = open_store(self._deployment, self.name, name)
             except LogUnavailable:
                 store = open_store_alone(self._deployment, self.name, name)
-            self._groups[name] = SiteGroup(store)
+            archive = self._archive
+            find = None if archive is None else partial(archive, self._deployment, name, self.name)
+            self._groups[name] = SiteGroup(store, find)
         return self._groups[name]
 
     def __enter__(self) -> Self:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from tidelog.clock import wall_us
+from tidelog.config_tables import KeepRules
+from tidelog.consumers.archive_policy import Archive, ArchivePolicy, archive_place
 from tidelog.consumers.deployment import Deployment, find_site, open_store
 from tidelog.consumers.membership import Membership
 from tidelog.consumers.orders import orders_of
@@ -16,6 +18,7 @@ from tidelog.producers.log import Log
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.control import CopyOrdered, GroupCreated, SiteStatus, status_key
 from tidelog.stores.image import Store
+from tidelog.stores.store import CopyOrigin
 
 LEAVE_TIMEOUT = 30.0
 # Kafka is asked for so long each time, and a worker that has had no answer leaves after so long: what a replica still
@@ -28,11 +31,17 @@ class SiteWorker:
     is, also those made later.
 
     `run` blocks; it returns after `stop`, called from another thread or a signal's. Ends on no error of a single
-    group: that is the group's status.
+    group: that is the group's status. Copies that are to be archived before they are dropped are, by ``archive``;
+    without it they stay.
     """
 
     def __init__(
-        self, deployment: Deployment, site: str, membership: Callable[[], Membership], groups: Iterable[str] = ()
+        self,
+        deployment: Deployment,
+        site: str,
+        membership: Callable[[], Membership],
+        groups: Iterable[str] = (),
+        archive: Archive | None = None,
     ) -> None:
         find_site(deployment.config, site)
         self.site = site
@@ -44,6 +53,7 @@ class SiteWorker:
         self._ends: dict[str, int] = {}
         self.statuses: dict[str, SiteStatus] = {}  # what was last said of each group
         self.unreachable: TidelogError | None = None  # why the last round could not be completed
+        self._policy = None if archive is None else ArchivePolicy(deployment, site, self._served, archive)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
     @property
@@ -54,6 +64,8 @@ class SiteWorker:
     def stop(self) -> None:
         """Asks `run` to end, and the replicas at once, since `run` may be waiting for Kafka; returns at once."""
         self._stopping.set()
+        if self._policy is not None:
+            self._policy.ask_to_stop()
         for replica in self.replicas.values():
             replica.ask_to_stop()
 
@@ -64,6 +76,8 @@ class SiteWorker:
         """
         membership: Membership | None = None
         interval = self._deployment.config.worker.status_interval
+        if self._policy is not None:
+            self._policy.start()
         try:
             while not self._stopping.is_set():
                 try:
@@ -118,9 +132,19 @@ class SiteWorker:
             cluster.control,
             self._deployment.config.worker,
             orders,
+            self._own_retention(record.group),
         )
         self._replicas[record.group] = (replica, record)
         replica.start()
+
+    def _served(self) -> list[str]:
+        return list(self.replicas)
+
+    def _own_retention(self, group: str) -> KeepRules | None:
+        """What the replica itself may drop: nothing that is to be archived first."""
+        config = self._deployment.config
+        archived = archive_place(config, self.site, group, CopyOrigin.TIME) is not None
+        return None if archived else find_site(config, self.site).keep
 
     def _open_store(self, group: str) -> Store:
         """The group's store here; made if this site never had one.
@@ -185,6 +209,8 @@ class SiteWorker:
         self._ends[name] = end
         progress = replica.progress(end if before is None else before)
         head, error = progress.head, progress.error
+        if error is None and self._policy is not None:
+            error = self._policy.problems.get(name)
         return SiteStatus(
             site=self.site,
             group=name,
@@ -228,3 +254,5 @@ class SiteWorker:
                 self._forget(name)
             if membership is not None:
                 membership.close()
+            if self._policy is not None:
+                self._policy.stop()

@@ -10,9 +10,10 @@ from tidelog.clock import iso, utc
 from tidelog.config_tables import KeepConfig
 from tidelog.errors import CopiesDiffer, SiteBehind, TidelogError, UsageError
 from tidelog.names import check_name
+from tidelog.producers.archived import archived_copies
 from tidelog.producers.control import Control, ControlView
 from tidelog.producers.lock_time import lock_end_us, lock_time_us
-from tidelog.producers.retention import Decision, plan_retention
+from tidelog.producers.retention import Decision, archived_first, plan_retention
 from tidelog.producers.rules import (
     copy_named,
     copy_to_drop,
@@ -218,11 +219,15 @@ class Group:
             self.session.emit(CopyKept, copy_sequence=copy.sequence, copy_seal=copy.seal, kept=kept)
         self.flush()
 
-    def apply_retention(self, keep: KeepConfig) -> list[Decision]:
-        """Drops what ``keep`` does not keep, at every site; the decision about each copy, oldest first."""
+    def apply_retention(self, keep: KeepConfig, *, archived_only: bool = False) -> list[Decision]:
+        """Drops what ``keep`` does not keep, at every site (with ``archived_only`` those of them that a site has
+        archived); the decision about each copy, oldest first."""
         judged_at_us = self._lock_time_us()
+        archived = archived_copies(self._control.snapshot(), self.name) if archived_only else None
         with self.session.order:
             decisions = plan_retention(self.session.state.copies(), keep, judged_at_us)
+            if archived is not None:
+                decisions = archived_first(decisions, archived)
             for copy in (decision.copy for decision in decisions if decision.dropped):
                 self.session.emit(CopyDropped, copy_sequence=copy.sequence, copy_seal=copy.seal)
         self.flush()

@@ -5,14 +5,14 @@ newest copy of each of the newest hours, days, ISO weeks and months (UTC, by the
 all. So a time in which no copy was made takes none away, and a clock set forward takes none away either.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tidelog.clock import LATEST_US, iso, utc
-from tidelog.config_tables import KeepConfig
+from tidelog.config_tables import KeepConfig, KeepRules
 from tidelog.producers.group_state import KnownCopy
 
-# The fields of `KeepConfig` that count periods, and how a period is written.
+# The fields of `KeepRules` that count periods, and how a period is written.
 PERIODS = {"hourly": "%Y-%m-%dT%H", "daily": "%Y-%m-%d", "weekly": "%G-W%V", "monthly": "%Y-%m"}
 
 
@@ -32,7 +32,7 @@ def plan_retention(copies: Sequence[KnownCopy], keep: KeepConfig, lock_time_us: 
     kept by hand, nor the newest of all. Copies that are locked or kept count for the rules as the others do, so
     dropping what is to be dropped changes no other decision.
     """
-    ordered = sorted(copies, key=lambda copy: copy.sequence)
+    ordered = sorted(copies, key=lambda copy: (copy.sequence, copy.timestamp_us))
     subject = [copy for copy in ordered if keep.named or copy.scheduled]
     ruled = _ruled(subject, keep)
     decisions = []
@@ -40,15 +40,25 @@ def plan_retention(copies: Sequence[KnownCopy], keep: KeepConfig, lock_time_us: 
         reasons = list(_protections(copy, lock_time_us))
         if copy is ordered[-1]:
             reasons.append("the newest copy")
-        reasons += ruled.get(copy.sequence, [])
-        if copy.sequence not in ruled:
+        reasons += ruled.get(copy, [])
+        if copy not in ruled:
             reasons.append("made by name: stays until it is dropped by name")
         dropped = not reasons
         decisions.append(Decision(copy, dropped, tuple(reasons) or (f"no rule keeps it: {rules_text(keep)}",)))
     return decisions
 
 
-def rules_text(keep: KeepConfig) -> str:
+def archived_first(decisions: Iterable[Decision], archived: Collection[tuple[int, bytes]]) -> list[Decision]:
+    """The same, but that nothing is dropped before it is among ``archived`` (sequence and seal)."""
+    return [
+        Decision(found.copy, dropped=False, reasons=(*found.reasons, "is dropped when it is archived"))
+        if found.dropped and (found.copy.sequence, found.copy.seal) not in archived
+        else found
+        for found in decisions
+    ]
+
+
+def rules_text(keep: KeepRules) -> str:
     """``last 10, hourly 24``: the rules that keep anything."""
     rules = {"last": keep.last} | {rule: getattr(keep, rule) for rule in PERIODS}
     return ", ".join(f"{rule} {count}" for rule, count in rules.items() if count)
@@ -61,19 +71,19 @@ def _protections(copy: KnownCopy, lock_time_us: int) -> Iterator[str]:
         yield "kept by hand"
 
 
-def _ruled(subject: list[KnownCopy], keep: KeepConfig) -> dict[int, list[str]]:
-    """For each copy that is subject to the rules, by sequence, those that keep it; oldest first goes in."""
+def _ruled(subject: list[KnownCopy], keep: KeepRules) -> dict[KnownCopy, list[str]]:
+    """For each copy that is subject to the rules those that keep it; oldest first goes in."""
     newest_first = subject[::-1]
-    found: dict[int, list[str]] = {copy.sequence: [] for copy in subject}
+    found: dict[KnownCopy, list[str]] = {copy: [] for copy in subject}
     for copy in newest_first[: keep.last]:
-        found[copy.sequence].append(f"one of the last {keep.last}")
+        found[copy].append(f"one of the last {keep.last}")
     for rule, written in PERIODS.items():
         periods: dict[str, KnownCopy] = {}
         for copy in newest_first:
             periods.setdefault(_period(copy, written), copy)
         count: int = getattr(keep, rule)
         for period, copy in list(periods.items())[:count]:
-            found[copy.sequence].append(f"{rule} of {period}")
+            found[copy].append(f"{rule} of {period}")
     return found
 
 

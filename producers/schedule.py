@@ -1,13 +1,13 @@
 """A group's schedule: a copy each ``every``, and retention behind it. On the writer session's own thread."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection
 
 from tidelog.config_tables import KeepConfig
 from tidelog.errors import LogUnavailable, SessionClosed
 from tidelog.names import scheduled_name
-from tidelog.producers.group_state import GroupState, KnownCopy
-from tidelog.producers.retention import plan_retention
+from tidelog.producers.group_state import GroupState
+from tidelog.producers.retention import Decision, archived_first, plan_retention
 from tidelog.producers.session import WriterSession
 from tidelog.schemas.events import CopyDropped, Marker
 
@@ -15,6 +15,8 @@ from tidelog.schemas.events import CopyDropped, Marker
 LOOK_EVERY = 1.0
 # A busy lock or a full buffer is tried again after so many seconds.
 TRY_AGAIN = 0.02
+# Seconds between two questions whether copies that are to be dropped are archived.
+ASK_ARCHIVES_EVERY = 10.0
 # So many drops come in a row into the log before others get the lock.
 DROPS_IN_A_ROW = 32
 
@@ -24,11 +26,21 @@ class Schedule:
     copy, and applies ``keep`` after each (None: nothing is dropped). A group without volumes gets no copies.
 
     ``lock_time_us`` gives the time that locks are judged by, at a log's time; see `tidelog.producers.lock_time`. Where
-    it cannot be told, copies that were ever locked stay for now.
+    it cannot be told, copies that were ever locked stay for now. Where ``archived`` is given, no copy is dropped before
+    it is among those (sequence and seal); asked while copies wait.
     """
 
-    def __init__(self, every: float, keep: KeepConfig | None, lock_time_us: Callable[[int], int]) -> None:
+    def __init__(
+        self,
+        every: float,
+        keep: KeepConfig | None,
+        lock_time_us: Callable[[int], int],
+        archived: Callable[[], Collection[tuple[int, bytes]]] | None = None,
+    ) -> None:
         self._every_us, self._keep, self._lock_time_us = round(every * 1_000_000), keep, lock_time_us
+        self._archived = archived
+        self._in_archive: Collection[tuple[int, bytes]] = ()  # as last heard
+        self._ask_again = 0.0  # on the monotonic clock
         self._next = 0.0  # on the monotonic clock
         self._dropping = False  # retention is under way
 
@@ -44,6 +56,7 @@ class Schedule:
     def _turn(self, session: WriterSession) -> bool:
         """False if there is more to do at once."""
         lock_time_us = self._known_lock_time_us(session)
+        self._hear_of_archives()
         if not session.order.acquire(blocking=False):
             return False
         try:
@@ -67,18 +80,29 @@ class Schedule:
         return newest is None or now_us // self._every_us > newest // self._every_us
 
     def _drop(self, session: WriterSession, lock_time_us: int) -> bool:
-        """Drops some of what the plan drops; False if there is more."""
-        for count, copy in enumerate(self._planned(session.state, lock_time_us)):
+        """Drops some of what the plan drops; False if there is more to do at once."""
+        planned = self._planned(session.state, lock_time_us)
+        ready = planned if self._archived is None else archived_first(planned, self._in_archive)
+        for count, copy in enumerate(decision.copy for decision in ready if decision.dropped):
             if count == DROPS_IN_A_ROW or not session.ready:
                 return False
             session.emit(CopyDropped, copy_sequence=copy.sequence, copy_seal=copy.seal)
-        self._dropping = False
+        self._dropping = any(before.dropped and not after.dropped for before, after in zip(planned, ready, strict=True))
         return True
 
-    def _planned(self, state: GroupState, lock_time_us: int) -> Iterator[KnownCopy]:
-        if self._keep is not None:
-            decisions = plan_retention(state.copies(), self._keep, lock_time_us)
-            yield from (decision.copy for decision in decisions if decision.dropped)
+    def _planned(self, state: GroupState, lock_time_us: int) -> list[Decision]:
+        return [] if self._keep is None else plan_retention(state.copies(), self._keep, lock_time_us)
+
+    def _hear_of_archives(self) -> None:
+        """Asked for before the order is held, and not often: it is a question to Kafka on the session's thread."""
+        now = time.monotonic()
+        if self._archived is None or not self._dropping or now < self._ask_again:
+            return
+        self._ask_again = now + ASK_ARCHIVES_EVERY
+        try:
+            self._in_archive = self._archived()
+        except LogUnavailable:
+            return  # asked again
 
     def _known_lock_time_us(self, session: WriterSession) -> int:
         """0 where it cannot be told; asked only if a copy's lock may have ended."""

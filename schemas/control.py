@@ -69,6 +69,27 @@ class CopyFormed(ControlRecord):
         return copy_key(self.group, self.sequence, self.name, self.site)
 
 
+class CopyArchived(ControlRecord):
+    """A site's copy is in an export at ``place``, verified there; its Redis may have dropped it since."""
+
+    kind: ClassVar[str] = "CopyArchived"
+
+    site: str
+    group: str
+    group_id: str
+    sequence: int
+    seal: Fixed16
+    name: str
+    timestamp_us: int
+    digest: Fixed16
+    place: str
+    archived_us: int
+
+    @property
+    def key(self) -> str:
+        return archive_key(self.group, self.sequence, self.name, self.site)
+
+
 class CopyOrdered(ControlRecord):
     """A command: every site is to cut a copy of these groups at one time of their logs."""
 
@@ -118,7 +139,7 @@ class SiteStatus(ControlRecord):
         return status_key(self.group, self.site)
 
 
-_ALL: tuple[type[ControlRecord], ...] = (GroupCreated, CopyOrdered, CopyFormed, SiteStatus)
+_ALL: tuple[type[ControlRecord], ...] = (GroupCreated, CopyOrdered, CopyFormed, CopyArchived, SiteStatus)
 CONTROL_TYPES = {cls.kind: cls for cls in _ALL}
 
 
@@ -136,6 +157,11 @@ def copy_key(group: str, sequence: int, name: str, site: str) -> str:
     """The key of a site's `CopyFormed` for the copy of that name at ``sequence``: a copy by time may have the identity
     of a marker's, or of another's."""
     return f"copy/{group}/{sequence}/{name}/{site}"
+
+
+def archive_key(group: str, sequence: int, name: str, site: str) -> str:
+    """The key of a site's `CopyArchived`, as `copy_key`."""
+    return f"archive/{group}/{sequence}/{name}/{site}"
 
 
 def status_key(group: str, site: str) -> str:

@@ -1,6 +1,6 @@
 """A group's image at one site: the public face of `tidelog.stores`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import cast
 
@@ -15,6 +15,7 @@ from tidelog.stores.clones import Clones
 from tidelog.stores.contents import CopyContents
 from tidelog.stores.digest import Digests, copy_digest
 from tidelog.stores.erase import erase
+from tidelog.stores.forgotten import prune_forgotten, read_forgotten
 from tidelog.stores.holds import Lease, Leases, read_holds
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace, PositionMoved
@@ -25,6 +26,7 @@ from tidelog.stores.reading import CopyReader, LiveReader
 from tidelog.stores.records import FORMAT, decode_position, encode_position
 from tidelog.stores.state import present, read_tables
 from tidelog.stores.store import Copy, CopyState, Hold, HoldKind, Identity, Position
+from tidelog.stores.timed import DueCopy
 from tidelog.stores.transaction import Limits
 
 _IDENTITY_FIELDS = (b"group", b"group_id", b"site", b"format")
@@ -154,15 +156,24 @@ class Store:
         the transactions that several events share."""
         return Applier(self._keyspace, self._keys, cluster_id, limits or Limits())
 
-    def mark_dropping(self, copy: Copy) -> bool:
+    def mark_dropping(self, copy: Copy, *, forget: bool = False) -> bool:
         """Makes a copy unreadable and due for dropping, from any process; appliers see `PositionMoved`.
 
-        False if it is no longer there or was marked already. Raises `Locked` unless its lock has ended by the time of
+        False if it is no longer there or was marked already. ``forget`` a copy by time, and the command that made it is
+        one of `forgotten_orders` from then on. Raises `Locked` unless its lock has ended by the time of
         the store's position and by this machine's clock, `StoreUnavailable` after bounded tries. A drop in the log does
         not come this way (the applier marks it); this is a drop at one site alone, beside its worker, which the
         applier's watched position must withstand: machine, schedules and simulation do it at every point.
         """
-        return mark_dropping(self._keyspace, self._keys, self.identity.group, copy)
+        return mark_dropping(self._keyspace, self._keys, self.identity.group, copy, forget=forget)
+
+    def forgotten_orders(self) -> frozenset[DueCopy]:
+        """The commands whose copies were dropped here alone (`mark_dropping` with ``forget``): not to be made again."""
+        return read_forgotten(self._keyspace, self._keys)
+
+    def prune_forgotten(self, standing: Iterable[DueCopy]) -> None:
+        """Takes those that are not among the ``standing`` commands out of `forgotten_orders`."""
+        prune_forgotten(self._keyspace, self._keys, standing)
 
     def read(self, volume: VolumeInfo, offset: int, length: int, copy: Copy | None = None) -> bytes:
         """``length`` bytes at byte ``offset`` of a live volume, or as it was in ``copy``.

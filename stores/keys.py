@@ -21,6 +21,8 @@
     o:<clone id>:<volume id>:<block>  string  such a block, whole; absent = zeros
     digests                           hash    <copy's sequence>:<its seal>:<volume id> -> era + digest; `era` -> random,
                                               new after an erase, so that no digest outlives one; outside the position
+    forgotten                         hash    <at_us>:<name> of a command -> log's time at which the site dropped
+                                              its copy by a retention of its own; not to be made again
     rebuild                           string  sequence that a rebuild must reach; outside the data, survives an erase
 
 Blocks are written as eight hex digits: keys of one volume have one length, which makes commands cheaper to build.
@@ -39,6 +41,7 @@ class Keys:
         "copies",
         "deleted",
         "digests",
+        "forgotten",
         "holds",
         "identity",
         "pairs",
@@ -57,6 +60,7 @@ class Keys:
         self.copies = self.prefix + b"copies"
         self.digests = self.prefix + b"digests"
         self.pairs = self.prefix + b"pairs"
+        self.forgotten = self.prefix + b"forgotten"
         self.rebuild = self.prefix + b"rebuild"
         self.holds = self.prefix + b"holds"
         self.clones = self.prefix + b"clones"

@@ -5,6 +5,7 @@ from dataclasses import replace
 from tidelog.clock import wall_us
 from tidelog.errors import StoreUnavailable
 from tidelog.schemas.locks import locked_error
+from tidelog.stores.forgotten import forget as forgetting
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace, PositionMoved
 from tidelog.stores.records import decode_copy, decode_position, encode_copy, encode_position
@@ -14,7 +15,7 @@ from tidelog.stores.store import Copy, CopyState
 _TRIES = 1000
 
 
-def mark_dropping(keyspace: Keyspace, keys: Keys, group: str, copy: Copy) -> bool:
+def mark_dropping(keyspace: Keyspace, keys: Keys, group: str, copy: Copy, *, forget: bool) -> bool:
     """See `Store.mark_dropping`."""
     field = b"%d" % copy.generation
     session = keyspace.session(keys.position)
@@ -31,7 +32,8 @@ def mark_dropping(keyspace: Keyspace, keys: Keys, group: str, copy: Copy) -> boo
                 raise locked_error(found.name, found.locked_until_us, group)
             marked = encode_copy(replace(found, state=CopyState.DROPPING))
             moved = encode_position(replace(position, layout=position.layout + 1))
-            session.submit([(b"HSET", keys.copies, field, marked), (b"SET", keys.position, moved)])
+            also = forgetting(keys, found, position.head.timestamp_us) if forget else []
+            session.submit([(b"HSET", keys.copies, field, marked), *also, (b"SET", keys.position, moved)])
             try:
                 session.settle()
             except PositionMoved:

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from tidelog.consumers.access import open_group, open_site
+from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import Deployment
 from tidelog.consumers.membership import Membership, SoleWorker
 from tidelog.consumers.site_view import Site
 from tidelog.consumers.worker import SiteWorker
 from tidelog.errors import AlreadyExists
+from tidelog.gateways.exports.archiving import archiving
+from tidelog.gateways.library import open_site
 from tidelog.producers.group import Group
 
 STOP_TIMEOUT = 30.0
@@ -30,7 +32,8 @@ class RunningDeployment:
     def site(self, name: str) -> Site:
         """The site for reading, its worker running (started by the first call)."""
         if name not in self._workers:
-            worker = SiteWorker(self.deployment, name, self._membership)
+            archive = archiving(self.deployment.cluster.control)
+            worker = SiteWorker(self.deployment, name, self._membership, archive=archive)
             thread = threading.Thread(target=worker.run, name=f"tidelog-worker-{name}", daemon=True)
             self._workers[name] = (worker, thread)
             thread.start()

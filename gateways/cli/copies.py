@@ -7,6 +7,8 @@ import typer
 from tidelog.errors import UsageError
 from tidelog.gateways.cli import copy_locks, copy_tables
 from tidelog.gateways.cli.clones import make_clone
+from tidelog.gateways.cli.copy_against import verify_against
+from tidelog.gateways.cli.copy_archive import archive_and_drop
 from tidelog.gateways.cli.copy_create import create_copy
 from tidelog.gateways.cli.copy_diff import diff_copies
 from tidelog.gateways.cli.copy_export import export_copy
@@ -14,11 +16,11 @@ from tidelog.gateways.cli.copy_holds import refuse_cloned
 from tidelog.gateways.cli.copy_import import import_copy
 from tidelog.gateways.cli.copy_order import cancel as cancel_order
 from tidelog.gateways.cli.copy_order import list_orders, moment, order
-from tidelog.gateways.cli.copy_retention import apply_retention
+from tidelog.gateways.cli.copy_retention import apply_retention, apply_site_retention
 from tidelog.gateways.cli.copy_verify import verify_copy
 from tidelog.gateways.cli.invocation import of
 from tidelog.gateways.cli.options import AtSite, Group, Json, Length, Offset, TakeOver
-from tidelog.gateways.cli.reading import opened_store, send_copy
+from tidelog.gateways.cli.reading import send_copy
 
 app = typer.Typer(
     help="Point-in-time copies (PITC): the same at every site. `#SEQUENCE` names one by its sequence.",
@@ -106,8 +108,7 @@ def read(
     site: AtSite = None,
 ) -> None:
     """Bytes of a volume as they were in the copy, to stdout."""
-    with opened_store(of(context), group, site) as store:
-        send_copy(of(context), store, name, volume, offset, length)
+    send_copy(of(context), group, site, name, volume, offset, length)
 
 
 @app.command()
@@ -131,6 +132,25 @@ def export(
 ) -> None:
     """Takes the copy away: Avro files with a manifest, or raw images. Verified before it gets its name."""
     export_copy(of(context), name, group, site, to=to, since=since, raw=raw or [], json=json)
+
+
+@app.command()
+def archive(
+    context: typer.Context,
+    name: CopyName,
+    group: Group,
+    to: Annotated[
+        str | None, typer.Option("--to", help="A folder or URL to put it under. Default: the configured `archive`.")
+    ] = None,
+    site: AtSite = None,
+    take_over: TakeOver = False,
+    json: Json = False,
+) -> None:
+    """Exports the copy, verifies the export, then drops the copy from Redis; it can be read from there as before.
+
+    A copy by time is dropped at that site, one by marker at every site, by an event in the log.
+    """
+    archive_and_drop(of(context), name, group, site, to, take_over=take_over, json=json)
 
 
 @app.command("import")
@@ -224,11 +244,22 @@ def keep(
 def retention(
     context: typer.Context,
     group: Group,
+    site: Annotated[
+        str | None, typer.Option("--site", "-s", help="The site's own retention, of its copies by time.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be dropped, and why.")] = False,
     take_over: TakeOver = False,
     json: Json = False,
 ) -> None:
-    """Drops the copies that the group's `keep` does not keep, and says why each stays or goes."""
+    """Drops the copies that the group's `keep` does not keep, and says why each stays or goes.
+
+    With --site, at that site alone, the copies by time that the site's own `keep` does not keep; no writer is asked.
+    """
+    if site is not None:
+        if take_over:
+            raise UsageError("--take-over is about writing, and a site's own retention writes nothing")
+        apply_site_retention(of(context), group, site, dry_run=dry_run, json=json)
+        return
     apply_retention(of(context), group, dry_run=dry_run, take_over=take_over, json=json)
 
 
@@ -240,7 +271,18 @@ def verify(
     site: Annotated[
         list[str] | None, typer.Option("--site", "-s", help="Only this site; may be given more than once.")
     ] = None,
+    against: Annotated[
+        str | None, typer.Option("--against", help="Compare one site (default: the primary) with this one.")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Compute digests anew from all blocks.")] = False,
     json: Json = False,
 ) -> int:
-    """Computes the copy's digest anew from all its blocks, at each site; exit code 3 if any differ."""
-    return verify_copy(of(context), name, group, site or None, json=json)
+    """Compares the copy's digests at each site, and with the receipts; exit code 3 if any differ.
+
+    With --against, where the copy differs between two sites: the first extent, and how many blocks.
+    """
+    if against is None:
+        return verify_copy(of(context), name, group, site or None, full=full, json=json)
+    if site and len(site) > 1:
+        raise UsageError("--against compares two sites: one --site with that one")
+    return verify_against(of(context), name, group, site[0] if site else None, against, full=full, json=json)

@@ -7,15 +7,15 @@ from typing import Any
 
 import tidelog
 from tidelog.clock import iso
+from tidelog.consumers.archives import CopySource
 from tidelog.errors import CopiesDiffer
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import JSON_VERSION, emit_json, size_text
 from tidelog.gateways.cli.progress import byte_bar
-from tidelog.gateways.cli.reading import PART_BYTES, copied_volume, held_copy
+from tidelog.gateways.cli.reading import PART_BYTES, copied_volume, opened_copy
 from tidelog.gateways.files import Advance, new_file, new_folder, refuse_existing, write_sparse
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.digest import DIGEST_SIZE, block_digest, copy_digest
-from tidelog.stores.image import Store
 from tidelog.stores.store import Copy, HoldKind
 
 MANIFEST = "manifest.json"
@@ -27,7 +27,7 @@ def export_images(invocation: Invocation, name: str, group: str, site: str | Non
     Raises `AlreadyExists`; `CopiesDiffer` if what stands on disk is not what the site says.
     """
     refuse_existing(place)
-    with held_copy(invocation, name, group, site, HoldKind.EXPORT) as (store, copy):
+    with opened_copy(invocation, group, site, name, HoldKind.EXPORT) as (store, copy):
         digest = store.digest(copy)
         size = sum(volume.size for volume in copy.volumes)
         with new_folder(place) as folder, byte_bar(invocation, f"exporting {copy.name}", 2 * size) as advance:
@@ -54,7 +54,7 @@ def export_image(
     invocation: Invocation, name: str, group: str, site: str | None, volume_name: str, place: Path
 ) -> dict[str, Any]:
     """Writes one volume's image; what there is to say of it. Raises as `export_images`."""
-    with held_copy(invocation, name, group, site, HoldKind.EXPORT) as (store, copy):
+    with opened_copy(invocation, group, site, name, HoldKind.EXPORT) as (store, copy):
         volume = copied_volume(copy, volume_name)
         digest = store.volume_digest(volume, copy)
         with new_file(place) as file, byte_bar(invocation, f"exporting {volume.name}", 2 * volume.size) as advance:
@@ -88,14 +88,14 @@ def image_digest(path: Path, volume: VolumeInfo, advance: Advance) -> bytes:
     return (total % (1 << 8 * DIGEST_SIZE)).to_bytes(DIGEST_SIZE)
 
 
-def _write_image(path: Path, store: Store, volume: VolumeInfo, copy: Copy, advance: Advance) -> None:
+def _write_image(path: Path, store: CopySource, volume: VolumeInfo, copy: Copy, advance: Advance) -> None:
     with path.open("xb") as file:
         write_sparse(file, volume.size, store.stream(volume, copy), advance)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _manifest(store: Store, copy: Copy, digest: bytes, written: list[tuple[VolumeInfo, bytes]]) -> dict[str, Any]:
+def _manifest(store: CopySource, copy: Copy, digest: bytes, written: list[tuple[VolumeInfo, bytes]]) -> dict[str, Any]:
     return {
         "version": JSON_VERSION,
         "tidelog": tidelog.__version__,

@@ -6,16 +6,17 @@ from rich.text import Text
 
 from tidelog.clock import iso, wall_us
 from tidelog.consumers.catalogue import Answer
-from tidelog.consumers.ordered_sets import OrderedSet, ordered_sets, recoverable_us
+from tidelog.consumers.ordered_sets import OrderedSet, ordered_sets, recoverable_us, with_dropped
 from tidelog.errors import NotFound, UsageError
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
+from tidelog.gateways.cli.forgotten import forgotten_at
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_json, emit_table
 from tidelog.producers.control import ControlView
 from tidelog.producers.ordering import cancel_order, order_copy
 from tidelog.units import parse_duration, parse_time
 
-_STYLES = {Answer.FORMED: "green", Answer.PENDING: "yellow", Answer.MISSING: "bold red"}
+_STYLES = {Answer.FORMED: "green", Answer.PENDING: "yellow", Answer.MISSING: "bold red", Answer.DROPPED: "dim"}
 
 
 def moment(at: str | None, within: str | None) -> int | None:
@@ -63,7 +64,8 @@ def order(
 def list_orders(invocation: Invocation, *, json: bool) -> int:
     """Every command that stands, and who has obeyed it. 3 if a site has passed a time without its copy."""
     view = invocation.deployment.cluster.control.snapshot()
-    sets = ordered_sets(view, invocation.config.sites)
+    forgotten = forgotten_at(invocation)
+    sets = [with_dropped(found, forgotten) for found in ordered_sets(view, invocation.config.sites)]
     if json:
         emit_json(invocation, {"orders": [_as_json(view, found) for found in sets]})
     else:

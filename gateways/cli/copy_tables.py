@@ -7,9 +7,11 @@ from rich.text import Text
 
 from tidelog.clock import iso
 from tidelog.consumers.catalogue import Answer, CatalogueCopy, alarms_of, copies_of
-from tidelog.errors import ConfigError, Halted, LogUnavailable, NotFound, Unavailable, WrongStore
+from tidelog.consumers.ordered_sets import copy_with_dropped
+from tidelog.errors import ConfigError, ExportDamaged, Halted, LogUnavailable, NotFound, Unavailable, WrongStore
 from tidelog.gateways.cli.copy_holds import HeldCopy, dropped, dropped_json, held_copies, holds_json, holds_text
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
+from tidelog.gateways.cli.forgotten import forgotten_at
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import (
     emit_facts,
@@ -20,11 +22,13 @@ from tidelog.gateways.cli.output import (
     size_text,
     time_or_none,
 )
-from tidelog.gateways.cli.reading import opened_store, store_without_kafka
+from tidelog.gateways.cli.reading import opened_copy, opened_store, store_without_kafka
 from tidelog.gateways.cli.standing import copy_json
 from tidelog.gateways.cli.store_alone import listed_alone
 from tidelog.schemas.control import CopyFormed
 from tidelog.stores.store import Copy
+
+_STYLES = {Answer.ARCHIVED: "cyan", Answer.DROPPED: "dim"}
 
 
 def list_copies(invocation: Invocation, group: str, site: str | None, *, json: bool) -> int:
@@ -33,7 +37,7 @@ def list_copies(invocation: Invocation, group: str, site: str | None, *, json: b
     sites = list(invocation.config.sites)
     try:
         invocation.deployment.cluster.find_group(group)
-        copies = copies_of(invocation.deployment.cluster.control.snapshot(), group, sites)
+        copies = _copies(invocation, group)
         held = _all_held(invocation, group, site)
         partial = False
     except LogUnavailable as error:
@@ -59,10 +63,10 @@ def list_copies(invocation: Invocation, group: str, site: str | None, *, json: b
 def show_copy(invocation: Invocation, name: str, group: str, site: str | None, *, json: bool) -> int:
     """One copy, from the receipts, and its volumes from a site's store. 3 if a digest differs, or if Kafka does not
     answer and one site's store is all there is."""
-    problem: NotFound | Unavailable | None = None
+    problem: NotFound | Unavailable | ExportDamaged | OSError | None = None
     try:
         invocation.deployment.cluster.find_group(group)
-        copies = copies_of(invocation.deployment.cluster.control.snapshot(), group, invocation.config.sites)
+        copies = _copies(invocation, group)
         held, problem = _held(invocation, name, group, site)
         partial = False
     except LogUnavailable as error:
@@ -97,14 +101,20 @@ def _found(copies: list[CatalogueCopy], held: Copy | None, name: str) -> Catalog
     return named[-1] if named else None
 
 
+def _copies(invocation: Invocation, group: str) -> list[CatalogueCopy]:
+    view, forgotten = invocation.deployment.cluster.control.snapshot(), forgotten_at(invocation)
+    return [copy_with_dropped(copy, forgotten) for copy in copies_of(view, group, invocation.config.sites)]
+
+
 def _held(
     invocation: Invocation, name: str, group: str, site: str | None
-) -> tuple[Copy | None, NotFound | Unavailable | None]:
-    """The copy as a site's store has it; the reason if it has not and no site was asked for by name."""
+) -> tuple[Copy | None, NotFound | Unavailable | ExportDamaged | OSError | None]:
+    """The copy as a site's store, or its archive, has it; the reason if neither has and no site was asked for by
+    name."""
     try:
-        with opened_store(invocation, group, site) as store:
-            return store.copy(name), None
-    except (NotFound, Unavailable) as error:
+        with opened_copy(invocation, group, site, name, None) as (_, copy):
+            return copy, None
+    except (NotFound, Unavailable, ExportDamaged, OSError) as error:
         if site is not None:
             raise
         return None, error
@@ -187,7 +197,7 @@ def _digest(copy: CatalogueCopy, site: str) -> Text:
     if receipt is not None:
         return Text(short(receipt.digest), style="bold red" if copy.differs else "")
     answer = copy.answers.get(site, Answer.PENDING)
-    return Text(answer.value, style="yellow")
+    return Text(answer.value, style=_STYLES.get(answer, "yellow"))
 
 
 def _receipt_text(receipt: CopyFormed) -> str:
@@ -235,6 +245,8 @@ def _print_copy(
         for site, answer in found.answers.items():
             receipt = found.receipts.get(site)
             facts.append((f"  {site}", _receipt_text(receipt) if receipt else answer.value))
+        for site, archive in found.archives.items():
+            facts.append((f"archive of {site}", f"{archive.place}, digest {archive.digest.hex()}"))
     if protection := protection_text(held, _of(holds, label)):
         facts.append(("protected", protection))
     emit_facts(invocation, facts)

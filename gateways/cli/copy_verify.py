@@ -1,22 +1,25 @@
-"""`tidelog pitc verify`: digests anew from every block, compared with one another and with the receipts."""
+"""`tidelog pitc verify`: the sites' digests, kept or anew from every block, beside one another and the receipts."""
 
 from dataclasses import dataclass
 
 from rich.text import Text
 
-from tidelog.consumers.catalogue import copies_of
-from tidelog.errors import CopiesDiffer, NotFound, TidelogError, Unavailable
+from tidelog.consumers.archives import find_archive
+from tidelog.consumers.catalogue import Answer, copies_of
+from tidelog.errors import CopiesDiffer, ExportDamaged, NotFound, TidelogError, Unavailable
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_json, emit_table
 from tidelog.gateways.cli.progress import byte_bar
 from tidelog.gateways.cli.reading import opened_store
+from tidelog.gateways.exports.archived import open_archive, verify_archive
+from tidelog.schemas.control import CopyArchived
 from tidelog.stores.store import Copy
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What one site's blocks say. ``problem`` is why they say nothing; ``receipt`` what the site has said before."""
+    """What one site's digest is. ``problem`` is why there is none; ``receipt`` what the site has said before."""
 
     site: str
     copy: Copy | None
@@ -26,28 +29,34 @@ class Verified:
 
     @property
     def keeps_its_word(self) -> bool:
-        """Whether the blocks are still what the receipt says; True without a receipt."""
+        """Whether the copy is still what the receipt says; True without a receipt."""
         return self.digest is None or self.receipt is None or self.digest == self.receipt
 
 
-def verify_copy(invocation: Invocation, name: str, group: str, sites: list[str] | None, *, json: bool) -> int:
+def verify_copy(
+    invocation: Invocation, name: str, group: str, sites: list[str] | None, *, full: bool, json: bool
+) -> int:
     """0 if every site asked has the copy, all digests are equal, and each is what its receipt says; else 3.
+
+    With ``full`` the digests are computed anew from every block; else they are those that the sites keep, or follow
+    from the elder copy's.
 
     Raises `NotFound` if no site has it, `CopiesDiffer` if the bytes differ.
     """
-    found = [_verify_at(invocation, name, group, site) for site in sites or list(invocation.config.sites)]
+    found = [_verify_at(invocation, name, group, site, full=full) for site in sites or _asked(invocation, name, group)]
     if all(isinstance(one.problem, NotFound) for one in found):
         raise found[0].problem or NotFound(f"no copy {name}", group=group)
     identities = {(one.copy.sequence, one.copy.seal) for one in found if one.copy is not None}
     digests = {one.digest for one in found if one.digest is not None}
-    _show(invocation, name, group, found, equal=len(digests) == 1, json=json)
+    _show(invocation, name, group, found, full=full, json=json)
     if len(identities) > 1:
         raise CopiesDiffer(
             f"{name} names different copies at different sites", group=group, hint="name one by #SEQUENCE"
         )
     broken = [one.site for one in found if not one.keeps_its_word]
     if len(digests) > 1 or broken:
-        where = f"; blocks differ from the receipt at {', '.join(broken)}" if broken else ""
+        what = "blocks differ" if full else "the digest differs"
+        where = f"; {what} from the receipt at {', '.join(broken)}" if broken else ""
         raise CopiesDiffer(
             f"the sites' copies {name} are not all what they were{where}",
             group=group,
@@ -62,17 +71,23 @@ def _way_out(broken: list[str], group: str) -> str:
     return "rebuild from the log: " + "; ".join(f"tidelog site rebuild {site} --group {group}" for site in broken)
 
 
-def _verify_at(invocation: Invocation, name: str, group: str, site: str) -> Verified:
+def _verify_at(invocation: Invocation, name: str, group: str, site: str, *, full: bool) -> Verified:
     view = invocation.deployment.cluster.control.snapshot()
     try:
         with opened_store(invocation, group, site) as store:
             copy = store.copy(name)
-            size = sum(volume.size for volume in copy.volumes)
-            with byte_bar(invocation, f"reading copy {name} at {site}", size) as advance:
-                digest = store.verify(copy, advance)
+            if full:
+                size = sum(volume.size for volume in copy.volumes)
+                with byte_bar(invocation, f"reading copy {name} at {site}", size) as advance:
+                    digest = store.verify(copy, advance)
+            else:
+                digest = store.digest(copy)
     except (NotFound, Unavailable) as error:
         if isinstance(error, NotFound) and site not in invocation.config.sites:
             raise
+        archive = find_archive(view, group, name, site)
+        if archive is not None and archive.site == site:
+            return _verify_archive(invocation, archive, full=full)
         return Verified(site, None, None, None, error)
     receipts = {(one.sequence, one.seal): one.receipts for one in copies_of(view, group, invocation.config.sites)}.get(
         (copy.sequence, copy.seal), {}
@@ -81,8 +96,34 @@ def _verify_at(invocation: Invocation, name: str, group: str, site: str) -> Veri
     return Verified(site, copy, digest, receipt, None)
 
 
-def _show(invocation: Invocation, name: str, group: str, found: list[Verified], *, equal: bool, json: bool) -> None:
+def _verify_archive(invocation: Invocation, archive: CopyArchived, *, full: bool) -> Verified:
+    try:
+        if full:
+            what = f"reading the archive of copy {archive.name}"
+            with byte_bar(invocation, what, None) as advance:
+                found = verify_archive(archive, advance)
+        else:
+            found = open_archive(archive)
+    except ExportDamaged as error:
+        return Verified(archive.site, None, None, None, error)
+    return Verified(archive.site, found.copy, found.digest(found.copy), archive.digest, None)
+
+
+def _asked(invocation: Invocation, name: str, group: str) -> list[str]:
+    """Every site, but those whose copies went when it was archived."""
+    view, sites = invocation.deployment.cluster.control.snapshot(), list(invocation.config.sites)
+    archive = find_archive(view, group, name)
+    if archive is None:
+        return sites
+    for copy in copies_of(view, group, sites):
+        if (copy.sequence, copy.seal, copy.name) == (archive.sequence, archive.seal, archive.name):
+            return [site for site in sites if copy.answers[site] is not Answer.DROPPED]
+    return sites
+
+
+def _show(invocation: Invocation, name: str, group: str, found: list[Verified], *, full: bool, json: bool) -> None:
     if json:
+        equal = len({one.digest for one in found if one.digest is not None}) == 1
         sites = {
             one.site: {
                 "sequence": one.copy.sequence if one.copy else None,
@@ -92,7 +133,7 @@ def _show(invocation: Invocation, name: str, group: str, found: list[Verified], 
             }
             for one in found
         }
-        emit_json(invocation, {"group": group, "name": name, "equal": equal, "sites": sites})
+        emit_json(invocation, {"group": group, "name": name, "full": full, "equal": equal, "sites": sites})
         return
     rows: list[tuple[str | Text, ...]] = []
     for one in found:
@@ -104,4 +145,5 @@ def _show(invocation: Invocation, name: str, group: str, found: list[Verified], 
         if not one.keeps_its_word:
             said = Text(f"DIFFERS from its receipt {one.receipt.hex() if one.receipt else ''}", "bold white on red")
         rows.append((one.site, str(one.copy.sequence), one.digest.hex(), said))
-    emit_table(invocation, ("site", "sequence", "digest of all blocks", ""), rows, ("sequence",))
+    digest = "digest of all blocks" if full else "digest as kept"
+    emit_table(invocation, ("site", "sequence", digest, ""), rows, ("sequence",))

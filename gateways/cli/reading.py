@@ -4,12 +4,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
+from tidelog.consumers.archives import CopySource, find_archive
 from tidelog.consumers.clone_view import CloneView
 from tidelog.consumers.deployment import open_store, open_store_alone
 from tidelog.errors import ConfigError, LogUnavailable, NotFound, OutOfBounds, Unavailable
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import size_text
 from tidelog.gateways.cli.progress import LARGE_BYTES, byte_bar
+from tidelog.gateways.exports.archived import open_archive
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.image import Store
 from tidelog.stores.store import Copy, HoldKind
@@ -52,15 +54,6 @@ def store_without_kafka(invocation: Invocation, group: str, site: str | None, er
 
 
 @contextmanager
-def held_copy(
-    invocation: Invocation, name: str, group: str, site: str | None, kind: HoldKind
-) -> Iterator[tuple[Store, Copy]]:
-    """A site's store and a copy there, which is held meanwhile. Raises `NotFound` and what `open_store` does."""
-    with opened_store(invocation, group, site) as store, store.hold(store.copy(name), kind) as lease:
-        yield store, lease.copy
-
-
-@contextmanager
 def opened_clone(invocation: Invocation, name: str, group: str, site: str | None) -> Iterator[CloneView]:
     """A clone at ``site``, by default the primary. Raises `NotFound` and what `open_store` does."""
     with opened_store(invocation, group, site) as store:
@@ -69,6 +62,31 @@ def opened_clone(invocation: Invocation, name: str, group: str, site: str | None
             yield CloneView(image)
         finally:
             image.close()
+
+
+@contextmanager
+def opened_copy(
+    invocation: Invocation, group: str, site: str | None, name: str, kind: HoldKind | None
+) -> Iterator[tuple[CopySource, Copy]]:
+    """The copy and what it is read from: the store at ``site`` (default: the primary), where it is held meanwhile
+    unless ``kind`` is None, or its archive if the store has not got it, which is said on stderr. Raises as
+    `opened_store`, `NotFound`, `ExportDamaged`."""
+    with opened_store(invocation, group, site) as store:
+        try:
+            copy = store.copy(name)
+        except NotFound:
+            archive = find_archive(invocation.deployment.cluster.control.snapshot(), group, name, store.identity.site)
+            if archive is None:
+                raise
+            invocation.say(f"copy {archive.name} is read from its archive, {archive.place}")
+            source = open_archive(archive)
+            yield source, source.copy
+            return
+        if kind is None:
+            yield store, copy
+            return
+        with store.hold(copy, kind) as lease:
+            yield store, lease.copy
 
 
 def copied_volume(copy: Copy, name: str) -> VolumeInfo:
@@ -93,14 +111,20 @@ def extent(volume: VolumeInfo, offset: str, length: str | None) -> tuple[int, in
 
 
 def send_copy(
-    invocation: Invocation, store: Store, name: str, volume_name: str, offset: str, length: str | None
+    invocation: Invocation,
+    group: str,
+    site: str | None,
+    name: str,
+    volume_name: str,
+    offset: str,
+    length: str | None,
 ) -> None:
     """Bytes of a volume in a copy, raw, to stdout."""
-    with store.hold(store.copy(name), HoldKind.VOLUME) as lease:
-        copy = lease.copy
+    with opened_copy(invocation, group, site, name, HoldKind.VOLUME) as (source, copy):
         volume = copied_volume(copy, volume_name)
         start, count = extent(volume, offset, length)
-        send(invocation, f"reading {volume.name} of copy {copy.name}", store.stream(volume, copy, start, count), count)
+        parts = source.stream(volume, copy, start, count)
+        send(invocation, f"reading {volume.name} of copy {copy.name}", parts, count)
 
 
 def send_live(invocation: Invocation, store: Store, volume_name: str, offset: str, length: str | None) -> None:

@@ -14,6 +14,7 @@ from tidelog.consumers.process_settings import set_for_worker
 from tidelog.consumers.worker import SiteWorker
 from tidelog.gateways.cli.exit_codes import INTERRUPTED, OK
 from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.exports.archiving import archiving
 from tidelog.schemas.control import SiteStatus
 
 _LOOK_AGAIN = 0.1
@@ -26,7 +27,8 @@ def run_worker(invocation: Invocation, site: str, groups: Iterable[str], *, sole
     def membership() -> Membership:
         return SoleWorker() if sole else _kafka_membership(config, site)
 
-    worker = SiteWorker(invocation.deployment, site, membership, groups)
+    archive = archiving(invocation.deployment.cluster.control)
+    worker = SiteWorker(invocation.deployment, site, membership, groups, archive)
     set_for_worker()
     return WorkerProcess(invocation, worker).serve()
 

@@ -190,6 +190,7 @@ def copy_json(copy: CatalogueCopy) -> dict[str, Any]:
                 "digest": copy.receipts[site].digest.hex() if site in copy.receipts else None,
                 "blocks_changed": copy.receipts[site].blocks_changed if site in copy.receipts else None,
                 "formed": time_or_none(copy.receipts[site].formed_us) if site in copy.receipts else None,
+                "archive": copy.archives[site].place if site in copy.archives else None,
             }
             for site, answer in copy.answers.items()
         },

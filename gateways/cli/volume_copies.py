@@ -1,7 +1,8 @@
 """`tidelog volume copy` and `restore`: a volume made the same as another, or as it was, at every site."""
 
 from tidelog.clock import iso
-from tidelog.errors import TidelogError
+from tidelog.errors import NotFound, TidelogError
+from tidelog.gateways.cli.copy_archive import archived_source
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_json, size_text
 from tidelog.gateways.cli.writers import writing
@@ -20,6 +21,8 @@ def copy_volume(
     ) as opened:
         try:
             copied = opened.copy_volume(source, target, pitc)
+        except NotFound as error:
+            raise archived_source(invocation, group, source, pitc, error) from error
         except TidelogError as error:
             error.at_site(invocation.config.primary or "SITE", group)
             raise

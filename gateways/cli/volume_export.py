@@ -7,7 +7,7 @@ from tidelog.gateways.cli.exit_codes import Torn
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import size_text
 from tidelog.gateways.cli.progress import byte_bar
-from tidelog.gateways.cli.reading import PART_BYTES, copied_volume, opened_store
+from tidelog.gateways.cli.reading import PART_BYTES, copied_volume, opened_copy, opened_store
 from tidelog.gateways.files import new_file, write_sparse
 from tidelog.producers.follower import Follower
 from tidelog.schemas.chain import Head
@@ -23,22 +23,20 @@ def export_volume(
     invocation: Invocation, name: str, file: Path, group: str, site: str | None, pitc: str | None
 ) -> None:
     """Writes the file. Raises `AlreadyExists`; `Torn` if the live volume was written to meanwhile."""
-    with opened_store(invocation, group, site) as store, new_file(file) as target:
-        if pitc is not None:
-            with store.hold(store.copy(pitc), HoldKind.EXPORT) as lease:
-                copy = lease.copy
-                volume = copied_volume(copy, name)
-                with byte_bar(invocation, f"exporting {name}", volume.size) as advance:
-                    write_sparse(target, volume.size, store.stream(volume, copy), advance)
-            when = f"copy {copy.name} (sequence {copy.sequence})"
-        else:
+    if pitc is not None:
+        with opened_copy(invocation, group, site, pitc, HoldKind.EXPORT) as (source, copy), new_file(file) as target:
+            volume = copied_volume(copy, name)
+            with byte_bar(invocation, f"exporting {name}", volume.size) as advance:
+                write_sparse(target, volume.size, source.stream(volume, copy), advance)
+            when, at = f"copy {copy.name} (sequence {copy.sequence})", source.identity.site
+    else:
+        with opened_store(invocation, group, site) as store, new_file(file) as target:
             live = _Live(store, store.volume(name))
             volume = live.volume
             with byte_bar(invocation, f"exporting {name}", volume.size) as advance:
                 write_sparse(target, volume.size, live.parts(), advance)
             _refuse_torn(invocation, group, live)
-            when = f"sequence {live.last}"
-        at = store.identity.site
+            when, at = f"sequence {live.last}", store.identity.site
     invocation.say(f"exported volume {name} of group {group} at {at}, {size_text(volume.size)}, as of {when}")
 
 

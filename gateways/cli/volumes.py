@@ -129,11 +129,11 @@ def read(
 ) -> None:
     """Bytes of a volume at a site, raw, to stdout; all of one position."""
     invocation = of(context)
+    if pitc is not None:
+        send_copy(invocation, group, site, pitc, name, offset, length)
+        return
     with opened_store(invocation, group, site) as store:
-        if pitc is not None:
-            send_copy(invocation, store, pitc, name, offset, length)
-        else:
-            send_live(invocation, store, name, offset, length)
+        send_live(invocation, store, name, offset, length)
 
 
 @app.command("import")

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tidelog.config import Config
-    from tidelog.consumers.access import open_group, open_site
+    from tidelog.consumers.access import open_group
     from tidelog.consumers.clone_view import CloneView, CloneVolume
     from tidelog.consumers.deployment import MemoryDeployment
     from tidelog.consumers.site_view import CopyView, CopyVolume, Site, SiteGroup, SiteVolume
     from tidelog.errors import TidelogError
+    from tidelog.gateways.library import open_site
     from tidelog.producers.group import Group, MarkedCopy
     from tidelog.producers.volume import Volume
     from tidelog.producers.volume_copy import VolumeCopy
@@ -71,7 +72,7 @@ _HOMES = {
     "VolumeDiff": "tidelog.stores.diff",
     "VolumeFile": "tidelog.producers.volume_file",
     "open_group": "tidelog.consumers.access",
-    "open_site": "tidelog.consumers.access",
+    "open_site": "tidelog.gateways.library",
 }
 
 

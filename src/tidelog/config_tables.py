@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -29,6 +30,18 @@ Count = Annotated[int, Field(ge=0)]
 
 def _addresses(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _place(value: str) -> str:
+    """An absolute folder or a URL: others than this process read it, and it is told on the control topic."""
+    if "://" not in value and not Path(value).is_absolute():
+        raise ValueError("an archive is an absolute folder, or a URL such as s3://bucket/folder")
+    if "@" in urlsplit(value).netloc:
+        raise ValueError("credentials do not belong into the URL of an archive, which every site is told")
+    return value
+
+
+ArchivePlace = Annotated[str, AfterValidator(_place)]
 
 
 class Table(BaseModel):
@@ -178,22 +191,15 @@ def split_credentials(url: str) -> tuple[str, dict[str, str]]:
     return bare, {name: value for name, value in found.items() if value}
 
 
-class SiteConfig(Table):
-    """One site."""
-
-    redis: RedisConfig
-
-
-class KeepConfig(Table):
-    """Which scheduled copies retention keeps: the newest ones, and the newest one of each of the newest hours, days,
-    ISO weeks and months (UTC) that have any. ``named`` subjects copies that were made by name to it, too."""
+class KeepRules(Table):
+    """Which copies retention keeps: the newest ones, and the newest one of each of the newest hours, days, ISO weeks
+    and months (UTC) that have any."""
 
     last: Count = 0
     hourly: Count = 0
     daily: Count = 0
     weekly: Count = 0
     monthly: Count = 0
-    named: bool = False
 
     @model_validator(mode="after")
     def _check_any(self) -> Self:
@@ -202,9 +208,24 @@ class KeepConfig(Table):
         return self
 
 
+class KeepConfig(KeepRules):
+    """What retention keeps of a group's scheduled copies; ``named`` subjects copies that were made by name, too."""
+
+    named: bool = False
+
+
+class SiteConfig(Table):
+    """One site: its Redis, which of its own copies, those by time, it keeps (None: all), and where those that it does
+    not keep are archived first (None: nowhere)."""
+
+    redis: RedisConfig
+    keep: KeepRules | None = None
+    archive: ArchivePlace | None = None
+
+
 class GroupConfig(Table):
     """One consistency group: the key of its seals, hexadecimal, 16 to 64 bytes (``openssl rand -hex 32``); how often
-    its writer makes a copy (seconds), and which of those stay."""
+    its writer makes a copy (seconds), which of those stay, and where copies are archived before they are dropped."""
 
     secrets = ("key",)
 
@@ -212,6 +233,7 @@ class GroupConfig(Table):
     key_file: Path | None = None
     every: Annotated[Duration, Field(ge=1)] | None = None
     keep: KeepConfig | None = None
+    archive: ArchivePlace | None = None
 
     @model_validator(mode="after")
     def _check_schedule(self) -> Self:

@@ -127,14 +127,14 @@ def test_an_interrupted_export_leaves_nothing(copied, tmp_path: Path, monkeypatc
     assert set(tmp_path.iterdir()) == before
 
 
-def test_verify_reads_the_blocks_not_the_receipts(copied, deployment):
-    good = copied("pitc", "verify", "one", "-g", "bank")
+def test_verify_in_full_reads_the_blocks_not_the_receipts(copied, deployment):
+    good = copied("pitc", "verify", "one", "-g", "bank", "--full")
     assert good.code == 0 and good.text.count("as its receipt says") == 3
     damage(deployment, "osaka")
-    assert copied("pitc", "verify", "one", "-g", "bank", "--site", "tokyo").code == 0
-    bad = copied("pitc", "verify", "one", "-g", "bank")
+    assert copied("pitc", "verify", "one", "-g", "bank", "--full", "--site", "tokyo").code == 0
+    bad = copied("pitc", "verify", "one", "-g", "bank", "--full")
     assert bad.code == 3 and "DIFFERS" in bad.text and "osaka" in bad.err
-    document = json.loads(copied("pitc", "verify", "one", "-g", "bank", "--json").out)
+    document = json.loads(copied("pitc", "verify", "one", "-g", "bank", "--full", "--json").out)
     assert document["equal"] is False
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from tidelog.clock import iso, wall_us
 from tidelog.consumers.access import open_group
+from tidelog.consumers.deployment import open_store
+from tidelog.testing.readiness import wait_until
 
 
 @pytest.fixture
@@ -93,3 +95,30 @@ def test_a_time_may_have_an_offset(bank):
     local = iso(at).replace("Z", "+00:00").lower()
     done = bank("pitc", "create", "noon", "-g", "bank", "--at", local, "--json")
     assert done.code == 0 and json.loads(done.text)["at_us"] == at
+
+
+def test_a_sites_own_retention(bank, beating, config_file, deployment):
+    """Explained, then applied, at that site alone; what went is shown as dropped, and is no alarm."""
+    for name in ("one", "two"):
+        assert bank("pitc", "create", name, "-g", "bank", "--in", "500ms", "--wait").code == 0
+    refused = bank("pitc", "retention", "-g", "bank", "--site", "osaka")
+    assert refused.code == 2 and "sites.osaka" in refused.err
+    assert bank("pitc", "retention", "-g", "bank", "--site", "paris").code == 2
+    config_file.write_text(config_file.read_text() + "[sites.osaka]\nkeep = {last = 1}\n")
+    explained = bank("pitc", "retention", "-g", "bank", "--site", "osaka", "--dry-run")
+    assert explained.code == 0 and "1 of 2 copies by time of group bank at site osaka would be dropped" in explained.err
+    applied = json.loads(bank("pitc", "retention", "-g", "bank", "--site", "osaka", "--json").text)
+    assert [(copy["name"], copy["decision"]) for copy in applied["copies"]] == [("one", "drop"), ("two", "keep")]
+    assert (applied["site"], applied["dry_run"]) == ("osaka", False)
+    assert wait_until(lambda: "dropped" in bank("pitc", "orders").text, timeout_s=10)
+    shown = json.loads(bank("pitc", "orders", "--json").text)
+    (one,) = [order for order in shown["orders"] if order["name"] == "one"]
+    assert {site: found["groups"]["bank"] for site, found in one["sites"].items()} == {
+        "tokyo": "formed",
+        "osaka": "dropped",
+        "london": "formed",
+    }
+    assert bank("pitc", "orders").code == 0
+    listed = {copy["name"]: copy for copy in json.loads(bank("pitc", "list", "-g", "bank", "--json").text)["copies"]}
+    assert listed["one"]["sites"]["osaka"]["answer"] == "dropped" and listed["one"]["equal"] is True
+    assert open_store(deployment, "tokyo", "bank").copy("one") and beating.session.ready

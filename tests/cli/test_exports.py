@@ -46,7 +46,7 @@ def test_a_site_from_an_export(copied, sites, tmp_path: Path):
     assert again.code == 2 and "not empty" in again.err
     sites.site("london")
     assert copied("pitc", "create", "three", "-g", "bank", "--wait").code == 0
-    assert copied("pitc", "verify", "three", "-g", "bank").code == 0
+    assert copied("pitc", "verify", "three", "-g", "bank", "--full").code == 0
 
 
 def test_an_import_in_json(copied, tmp_path: Path):

@@ -36,7 +36,8 @@ def test_reading_and_verifying(large, terminal):
     for arguments, what in (
         (("volume", "read", "large", "-g", "bank"), "sending volume large"),
         (("pitc", "read", "one", "large", "-g", "bank"), "reading large of copy one"),
-        (("pitc", "verify", "one", "-g", "bank"), "reading copy one at osaka"),
+        (("pitc", "verify", "one", "-g", "bank", "--full"), "reading copy one at osaka"),
+        (("pitc", "verify", "one", "-g", "bank", "--against", "osaka", "--full"), "reading copy one at osaka"),
     ):
         terminal.seek(0)
         terminal.truncate()

@@ -30,7 +30,7 @@ def test_a_day_of_an_operator(operator: Operator, tmp_path: Path) -> None:
     late = operator("pitc", "create", "two", "-g", "bank", "--wait", "--timeout", "3s")
     assert late.returncode == 3 and b"osaka" in late.stderr
     operator.work("osaka")
-    assert wait_until(lambda: operator("pitc", "verify", "two", "-g", "bank").returncode == 0, timeout_s=60)
+    assert wait_until(lambda: operator("pitc", "verify", "two", "-g", "bank", "--full").returncode == 0, timeout_s=60)
 
     assert operator.ok("pitc", "read", "one", "disk", "-g", "bank", "--site", "osaka") == image.read_bytes()
     images = ("--raw", "all", "--to", str(tmp_path / "export"))
@@ -43,7 +43,7 @@ def test_a_day_of_an_operator(operator: Operator, tmp_path: Path) -> None:
     assert wait_until(lambda: operator("site", "status", "osaka").returncode == 4, timeout_s=30)
     rebuilt = json.loads(operator.ok("site", "rebuild", "osaka", "--group", "bank", "--yes", "--json"))
     assert [copy["equal"] for copy in rebuilt["report"]["copies"]] == [True, True]
-    operator.ok("pitc", "verify", "one", "-g", "bank")
+    operator.ok("pitc", "verify", "one", "-g", "bank", "--full")
     assert wait_until(lambda: operator("status").returncode == 0, timeout_s=30)
 
     worker = operator.workers.pop("tokyo")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tidelog.config import Config, KeepConfig
+from tidelog.config_tables import KeepRules
 from tidelog.errors import ConfigError
 
 
@@ -57,3 +58,37 @@ def test_what_cannot_be(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ConfigError) as refused:
         load(tmp_path, text)
     assert says in str(refused.value), str(refused.value)
+
+
+def test_archives_and_a_sites_own_retention(tmp_path: Path) -> None:
+    """Absolute folders and URLs; a site may keep copies by other rules than the group."""
+    site = (
+        '[sites.osaka]\nkeep = {last = 3, daily = 7}\narchive = "s3://bucket/osaka"\nredis = {url = "redis://osaka"}\n'
+    )
+    config = load(tmp_path, f'archive = "/srv/archive"\n{site}')
+    assert config.groups["bank"].archive == "/srv/archive"
+    assert config.sites["osaka"].keep == KeepRules(last=3, daily=7)
+    assert config.sites["osaka"].archive == "s3://bucket/osaka"
+    environ = {"TIDELOG_SITES__OSAKA__KEEP__LAST": "9", "TIDELOG_SITES__OSAKA__ARCHIVE": "file:///elsewhere"}
+    changed = load(tmp_path, site, environ).sites["osaka"]
+    assert changed.keep is not None and (changed.keep.last, changed.archive) == (9, "file:///elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('archive = "archive"', "absolute folder"),
+        ('archive = ""', "absolute folder"),
+        ('archive = "s3://key:secret@bucket/folder"', "credentials"),
+        ("archive = 5", "groups.bank.archive"),
+        ('[sites.osaka]\nkeep = {}\nredis = {url = "redis://osaka"}', "every copy but the newest"),
+        ('[sites.osaka]\nkeep = {named = true, last = 1}\nredis = {url = "redis://osaka"}', "sites.osaka.keep.named"),
+        ('[sites.osaka]\narchive = "archive"\nredis = {url = "redis://osaka"}', "sites.osaka.archive"),
+    ],
+)
+def test_what_cannot_be_of_archives(tmp_path: Path, text: str, says: str) -> None:
+    """Named by its key, with the reason; and no secret is told."""
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path, text)
+    assert says in str(refused.value), str(refused.value)
+    assert "secret" not in str(refused.value)

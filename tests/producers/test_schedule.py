@@ -199,3 +199,42 @@ def test_nobody_else_gives_the_schedules_names(lab: Lab) -> None:
     with pytest.raises(UsageError, match="schedule"):
         group.mark("auto-20261125t180000z")
     group.mark("auto-20261125")
+
+
+def test_nothing_is_dropped_before_it_is_archived(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what the plan drops exactly those that are in the archive, at the next question; those alone."""
+    monkeypatch.setattr(schedule_module, "ASK_ARCHIVES_EVERY", 0.005)
+    wall, archived = Wall(ZERO), set[tuple[int, bytes]]()
+    on_turn = Schedule(900.0, KeepConfig(last=1), lambda log_time_us: log_time_us, lambda: frozenset(archived))
+    group = lab.group(clock=HybridClock(wall), on_turn=on_turn)
+    group.create_volume("v", 1024)
+    until(lambda: len(marked(lab)) == 1)
+    for count in (2, 3, 4):
+        wall.now += QUARTER
+        until(lambda count=count: len(marked(lab)) == count)
+    settle()
+    assert names(lab) == marked(lab)
+    known = group.session.state.copies()
+    archived.add((known[1].sequence, known[1].seal))
+    archived.add((known[0].sequence, b"another" + bytes(9)))
+    until(lambda: names(lab) == [known[0].name, known[2].name, known[3].name])
+    archived.update((copy.sequence, copy.seal) for copy in known)
+    until(lambda: names(lab) == [known[3].name])
+
+
+def test_kafka_away_while_archives_are_asked_for(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copies stay, the session goes on, and it is asked again."""
+    monkeypatch.setattr(schedule_module, "ASK_ARCHIVES_EVERY", 0.005)
+    wall, asked = Wall(ZERO), []
+
+    def away() -> frozenset[tuple[int, bytes]]:
+        asked.append(1)
+        raise LogUnavailable("Kafka does not answer")
+
+    on_turn = Schedule(900.0, KeepConfig(last=1), lambda log_time_us: log_time_us, away)
+    group = lab.group(clock=HybridClock(wall), on_turn=on_turn)
+    group.create_volume("v", 1024)
+    until(lambda: len(marked(lab)) == 1)
+    wall.now += QUARTER
+    until(lambda: len(marked(lab)) == 2 and len(asked) > 3)
+    assert names(lab) == marked(lab) and group.session.ready

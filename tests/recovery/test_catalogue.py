@@ -3,7 +3,7 @@
 import pytest
 
 from tidelog.consumers.catalogue import Answer, Newest, alarms_of, catalogue, copies_of
-from tidelog.schemas.control import CopyFormed, GroupCreated, SiteStatus
+from tidelog.schemas.control import CopyArchived, CopyFormed, GroupCreated, SiteStatus
 
 SITES = ("tokyo", "osaka", "london")
 NOW = 1_000_000_000_000
@@ -25,6 +25,21 @@ def receipt(site, sequence=5, seal=b"s" * 16, digest=b"d" * 16):
         digest=digest,
         blocks_changed=3,
         formed_us=NOW,
+    )
+
+
+def archive(site, sequence=5, seal=b"s" * 16, digest=b"d" * 16, group_id="id"):
+    return CopyArchived(
+        site=site,
+        group="bank",
+        group_id=group_id,
+        sequence=sequence,
+        seal=seal,
+        name=f"copy-{sequence}",
+        timestamp_us=NOW - 10,
+        digest=digest,
+        place="/archive/there",
+        archived_us=NOW,
     )
 
 
@@ -76,6 +91,27 @@ def test_c14_two_histories_under_one_sequence_are_told_as_such_and_not_as_a_diff
 def test_pending_and_missing_are_told_apart():
     (copy,) = copies_of(view(receipt("tokyo"), said("osaka", sequence=4), said("london", sequence=5)), "bank", SITES)
     assert copy.answers == {"tokyo": Answer.FORMED, "osaka": Answer.PENDING, "london": Answer.MISSING}
+
+
+def test_where_an_archived_copy_is():
+    """In a store and the archive; in the archive alone, and dropped or still to come elsewhere."""
+    (both,) = copies_of(view(receipt("tokyo"), archive("tokyo"), said("osaka")), "bank", SITES)
+    assert both.answers == {"tokyo": Answer.FORMED, "osaka": Answer.MISSING, "london": Answer.PENDING}
+    assert both.archives.keys() == {"tokyo"} and both.equal is None
+    (away,) = copies_of(view(archive("tokyo"), said("osaka"), said("london")), "bank", SITES)
+    assert away.answers == {"tokyo": Answer.ARCHIVED, "osaka": Answer.DROPPED, "london": Answer.DROPPED}
+    assert away.equal is True and away.digests == {b"d" * 16} and away.timestamp_us == NOW - 10
+    (behind,) = copies_of(view(archive("tokyo"), said("osaka", sequence=3)), "bank", SITES)
+    assert behind.answers["osaka"] is Answer.PENDING and behind.equal is None
+
+
+def test_an_archive_with_another_digest_is_an_alarm_and_one_of_another_history_or_group_is_not():
+    copies = copies_of(view(receipt("tokyo"), archive("osaka", digest=b"x" * 16)), "bank", SITES)
+    (alarm,) = alarms_of(copies)
+    assert "the archive of osaka" in alarm and alarm.endswith("tidelog pitc verify copy-5 -g bank --full")
+    assert alarms_of(copies_of(view(receipt("tokyo"), archive("osaka", seal=b"t" * 16)), "bank", SITES)) == []
+    (copy,) = copies_of(view(receipt("tokyo"), archive("osaka", sequence=9, group_id="earlier")), "bank", SITES)
+    assert copy.sequence == 5 and not copy.archives
 
 
 def test_a_site_that_is_not_configured_is_shown_too():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tidelog.schemas.codec import Codec
-from tidelog.schemas.control import CopyFormed, CopyOrdered, GroupCreated, SiteStatus
+from tidelog.schemas.control import CopyArchived, CopyFormed, CopyOrdered, GroupCreated, SiteStatus
 from tidelog.schemas.registry import NAMESPACE, schemas
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -37,6 +37,18 @@ CONTROL = (
         digest=bytes(range(16, 32)),
         blocks_changed=12,
         formed_us=1_790_000_000_000_321,
+    ),
+    CopyArchived(
+        site="osaka",
+        group="bank",
+        group_id="9c2f6f0e-0000-4000-8000-1d2f3a4b5c6d",
+        sequence=40,
+        seal=bytes(range(16)),
+        name="end-of-day",
+        timestamp_us=1_790_000_000_000_000,
+        digest=bytes(range(16, 32)),
+        place="s3://archive/bank-end-of-day-40-00010203",
+        archived_us=1_790_000_000_000_654,
     ),
     SiteStatus(
         site="osaka",

@@ -1,0 +1,114 @@
+"""`tidelog pitc archive`: a copy exported, verified, and only then dropped; and what an archived one cannot do."""
+
+from tidelog.clock import wall_us
+from tidelog.consumers.archive_policy import archive_place
+from tidelog.consumers.archives import find_archive
+from tidelog.consumers.process_settings import set_for_worker
+from tidelog.errors import NotFound, UsageError
+from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.cli.output import emit_json
+from tidelog.gateways.cli.progress import byte_bar
+from tidelog.gateways.cli.reading import opened_store
+from tidelog.gateways.cli.writers import refuse_live_writer, writing
+from tidelog.gateways.exports.archiving import archive_copy
+from tidelog.schemas.control import CopyArchived
+from tidelog.schemas.locks import locked_error
+from tidelog.stores.image import Store
+from tidelog.stores.store import Copy, CopyOrigin
+
+
+def archive_and_drop(
+    invocation: Invocation, name: str, group: str, site: str | None, to: str | None, *, take_over: bool, json: bool
+) -> None:
+    """Archives the copy of a site's store, then drops it: by time at that site, by marker everywhere.
+
+    Cut short at any point it is run again. One that is archived already and not in the store is no error. Raises
+    `NotFound`, `Locked`, `WriterAlive` (nothing was written then), what `archive_copy` raises (nothing is dropped).
+    """
+    with opened_store(invocation, group, site) as store:
+        at = store.identity.site
+        try:
+            copy = store.copy(name)
+        except NotFound:
+            done = find_archive(invocation.deployment.cluster.control.snapshot(), group, name, at)
+            if done is None or done.site != at:
+                raise
+            _say(invocation, done, dropped="the store has dropped it already", json=json)
+            return
+        base = to or _configured(invocation, group, at, copy)
+        if copy.locked_until_us > min(store.position().head.timestamp_us, wall_us()):
+            raise locked_error(copy.name, copy.locked_until_us, group)
+        if copy.origin is CopyOrigin.MARKER and not take_over:
+            refuse_live_writer(invocation, group)
+        set_for_worker()  # its threads read, write and prove at once
+        with byte_bar(invocation, f"archiving {copy.name}", None) as advance:
+            record = archive_copy(store, copy, base, invocation.deployment.cluster.control, advance)
+        if copy.origin is CopyOrigin.TIME:
+            store.mark_dropping(copy, forget=True)
+    if copy.origin is CopyOrigin.MARKER:
+        with writing(invocation, group, take_over=take_over) as opened:
+            opened.drop_copy(f"#{copy.sequence}")
+    where = f"at {at}" if copy.origin is CopyOrigin.TIME else "at every site"
+    _say(invocation, record, dropped=f"it is dropped from Redis {where}", json=json)
+
+
+def held_copy(invocation: Invocation, store: Store, name: str) -> Copy:
+    """The copy in a store, for what an archive cannot do. Raises `NotFound`, with the place if it is archived."""
+    try:
+        return store.copy(name)
+    except NotFound as error:
+        view = invocation.deployment.cluster.control.snapshot()
+        archive = find_archive(view, store.identity.group, name, store.identity.site)
+        if archive is None:
+            raise
+        raise NotFound(
+            f"copy {archive.name} is archived, and not in the store of site {store.identity.site}",
+            group=store.identity.group,
+            hint=f"its archive is an export, which can be copied and imported as it is: {archive.place}",
+        ) from error
+
+
+def archived_source(invocation: Invocation, group: str, volume: str, name: str | None, error: NotFound) -> NotFound:
+    """The error for a copy onto a volume from an archived copy; ``error`` itself if it is about something else. Sites
+    carry such a command out on blocks of their own, and none of them has these any more."""
+    archive = None
+    if name is not None and f"no copy {name!r}" in error.message:
+        archive = find_archive(invocation.deployment.cluster.control.snapshot(), group, name)
+    if archive is None:
+        return error
+    return NotFound(
+        f"copy {archive.name} is archived, and sites copy blocks that they hold themselves",
+        group=group,
+        hint=f"write its data: tidelog volume export {volume} FILE -g {group} --pitc {archive.name}, then tidelog"
+        f" volume import FILE {volume} -g {group}",
+    )
+
+
+def _configured(invocation: Invocation, group: str, site: str, copy: Copy) -> str:
+    """Where copies of a site are archived. Raises `UsageError`."""
+    base = archive_place(invocation.config, site, group, copy.origin)
+    if base is None:
+        raise UsageError(
+            f"no archive is configured for copy {copy.name} of group {group}",
+            hint=f'say --to PLACE, or set archive = "PLACE" under [groups.{group}]',
+        )
+    return base
+
+
+def _say(invocation: Invocation, record: CopyArchived, *, dropped: str, json: bool) -> None:
+    if json:
+        document = {
+            "group": record.group,
+            "name": record.name,
+            "sequence": record.sequence,
+            "seal": record.seal.hex(),
+            "site": record.site,
+            "place": record.place,
+            "digest": record.digest.hex(),
+        }
+        emit_json(invocation, document)
+        return
+    invocation.say(
+        f"copy {record.name} of group {record.group} (sequence {record.sequence}) is archived at {record.place},"
+        f" verified; {dropped}"
+    )
