@@ -88,7 +88,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "discard-names-only-what-is-there",
         "stores/transaction.py",
-        "        self._ranges.append((first, end))\n",
+        "        self.ranges.append((first, end))\n",
         "",
         STORES,
     ),
