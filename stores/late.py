@@ -154,7 +154,7 @@ class LateCopy:
     def _carry_out(self, event: Event, first: int, offset: int) -> Iterator[Step]:
         if self._made is not None:
             yield from self._values.apply_behind(event)
-            self._fold.name_after(event)
+            self._fold.name_after(event, self._values.gone)  # those it has named itself
         else:
             if isinstance(event, VolumeCreated) and event.sequence not in self._there:
                 yield self._note(VolumeInfo(event.sequence, event.name, event.size, event.block_size))
@@ -234,7 +234,7 @@ class LateCopy:
             *copied_pairs(self._made_pairs, self.generation, keys),
         ]
         listed = {volume.id: volume for volume in made.volumes}
-        for volume in self._fold.named.keys() - self._there:
+        for volume in {volume.id for volume in self._record.volumes} - self._there:
             if volume in listed:  # it is here again, deleted, for as long as the copy is
                 image.deleted[volume] = listed[volume]
                 commands.append((b"HSET", keys.deleted, b"%d" % volume, encode_volume(listed[volume])))

@@ -48,9 +48,11 @@ class LateFold:
                 _add(bitmap, blocks, ranges)
         return dirty
 
-    def name_after(self, event: Event) -> None:
-        """Names what an event behind the time does."""
+    def name_after(self, event: Event, but: Collection[int]) -> None:
+        """Names what an event behind the time does to volumes, ``but`` some."""
         for volume, blocks, ranges in self._names(event):
+            if volume in but:
+                continue
             _add(self.after.setdefault(volume, ChangeBitmap()), blocks, ranges)
 
     def count(self) -> int:
