@@ -23,6 +23,8 @@ class Answer(StrEnum):
     FORMED = "formed"
     PENDING = "pending"  # it has not come that far, or has never reported
     MISSING = "missing"  # it has passed the copy's position, and has no receipt
+    FORMING = "forming"  # of a copy by time: it was past the time, and makes the copy from an elder one and the log
+    OUT_OF_WINDOW = "out_of_window"  # likewise, and neither reaches back to that time
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,22 @@
 """Copies by time over groups, as the control topic shows them: who has answered, and which sets are complete. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tidelog.consumers.catalogue import Answer
 from tidelog.producers.control import ControlView
-from tidelog.schemas.control import CopyFormed, CopyOrdered, SiteStatus, status_key
+from tidelog.schemas.control import CopyFormed, CopyOrdered, OrderAnswered, SiteStatus, answer_key, status_key
 
 
 @dataclass(frozen=True, slots=True)
 class OrderedSet:
-    """A command and what the sites say of it: ``answers`` by site and group. A set is complete at a site when every
-    group there has its copy: then it is one consistent time over all of them."""
+    """A command and what the sites say of it: ``answers`` by site and group, and for those that are out of window
+    ``reasons``. A set is complete at a site when every group there has its copy: then it is one consistent time over
+    all of them."""
 
     order: CopyOrdered
     answers: dict[str, dict[str, Answer]]
+    reasons: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def complete_at(self) -> tuple[str, ...]:
@@ -30,13 +32,22 @@ class OrderedSet:
         """Whether every site has the whole set."""
         return len(self.complete_at) == len(self.answers)
 
+    @property
+    def impossible(self) -> bool:
+        """Whether a site has said that it cannot make its copy."""
+        return any(Answer.OUT_OF_WINDOW in groups.values() for groups in self.answers.values())
+
 
 def ordered_sets(view: ControlView, sites: Iterable[str]) -> list[OrderedSet]:
     """Every command that stands, by time. ``sites`` are the configured ones."""
     orders = [record for record in view.values() if isinstance(record, CopyOrdered) and not record.dropped_us]
     sites = list(sites)
     return [
-        OrderedSet(order, {site: _answers(view, order, site) for site in sites})
+        OrderedSet(
+            order,
+            {site: _answers(view, order, site) for site in sites},
+            {site: _reasons(view, order, site) for site in sites},
+        )
         for order in sorted(orders, key=lambda order: (order.at_us, order.name))
     ]
 
@@ -60,6 +71,17 @@ def _answers(view: ControlView, order: CopyOrdered, site: str) -> dict[str, Answ
 
 
 def _not_formed(view: ControlView, order: CopyOrdered, group: str, site: str) -> Answer:
-    status = view.get(status_key(group, site))
-    passed = isinstance(status, SiteStatus) and status.timestamp_us > order.at_us
-    return Answer.MISSING if passed else Answer.PENDING
+    answer = _answered(view, order, group, site)
+    return Answer(answer.state.lower()) if answer is not None else Answer.PENDING
+
+
+def _reasons(view: ControlView, order: CopyOrdered, site: str) -> dict[str, str]:
+    found = ((group, _answered(view, order, group, site)) for group in order.group_names)
+    return {group: answer.reason for group, answer in found if answer is not None and answer.reason}
+
+
+def _answered(view: ControlView, order: CopyOrdered, group: str, site: str) -> OrderAnswered | None:
+    answer = view.get(answer_key(group, order.name, site))
+    states = (Answer.FORMING.name, Answer.OUT_OF_WINDOW.name)
+    known = isinstance(answer, OrderAnswered) and answer.at_us == order.at_us and answer.state in states
+    return answer if known else None  # type: ignore[return-value]

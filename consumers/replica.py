@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from tidelog.consumers.fetcher import Fetcher, Run
+from tidelog.consumers.late_events import LogEvents
 from tidelog.consumers.orders import taken_back, wanted
 from tidelog.consumers.receipts import Receipts
 from tidelog.errors import IMPORT, REBUILD, Halted, LogDiverged, NeedsRebuild, TidelogError, Unavailable
@@ -25,11 +26,14 @@ from tidelog.schemas.control import CopyOrdered
 from tidelog.stores.applier import Applier
 from tidelog.stores.image import Store
 from tidelog.stores.keyspace import PositionMoved
+from tidelog.stores.late import OpenLateEvents
 
 # While events keep coming, housekeeping gets one step this often (seconds): a step is some milliseconds.
 MAINTAIN_EVERY = 0.1
 RETRY_FIRST, RETRY_MOST = 0.2, 5.0
 IDLE = 0.5
+# While a late copy waits for the log.
+LATE_IDLE = 0.01
 
 
 class State(StrEnum):
@@ -191,14 +195,17 @@ class Replica:
         receipts.wake()
         maintained, unfinished = time.monotonic(), True
         heard: Sequence[CopyOrdered] | None = None
+        applier.open_late(None if self._rebuilding is not None else self._late_events(store))
         while not self._stopping.is_set():
             if receipts.halt is not None:
                 self._halt_with(receipts.halt, store, applier)
             if heard is not self.orders:
                 heard = self.orders
                 self._obey(heard, store, applier)
+            if self._tell_late(applier, receipts):
+                heard = None  # what is formed may have been taken back meanwhile
             judged = fetcher.judged  # before the runs are taken that it speaks of
-            run = fetcher.take(0 if unfinished else IDLE)
+            run = fetcher.take(0 if unfinished else LATE_IDLE if applier.forming else IDLE)
             if run is not None:
                 self._apply(run, applier, receipts)
             if run is None or time.monotonic() - maintained > MAINTAIN_EVERY:
@@ -217,7 +224,24 @@ class Replica:
                 if self._rebuilding is not None and self._head.sequence >= self._rebuilding:
                     store.end_rebuild()
                     self._rebuilding = None
+                    applier.open_late(self._late_events(store))
         self._head = applier.settle().head
+
+    def _late_events(self, store: Store) -> OpenLateEvents:
+        size, timeout = self._settings.queue_bytes // 4, self._settings.poll_timeout
+        group_id = store.identity.group_id
+        return lambda elder: LogEvents(self._open_log, self._codec, group_id, elder, size, timeout)
+
+    def _tell_late(self, applier: Applier, receipts: Receipts) -> bool:
+        """Has the receipts say what becomes of commands that came too late; whether that is news."""
+        late = {order: ("OUT_OF_WINDOW", reason) for order, reason in applier.refused.items()}
+        if applier.forming is not None:
+            late[applier.forming] = ("FORMING", "")
+        if late == receipts.late:
+            return False
+        receipts.late = late
+        receipts.wake()
+        return True
 
     def _halt_with(self, error: Halted, store: Store, applier: Applier) -> None:
         """Raises what the receipts met, unless the store was changed meanwhile by whoever rebuilds or rewinds it."""

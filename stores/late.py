@@ -100,7 +100,7 @@ class LateCopy:
         self._events.close()
 
     def _steps(self) -> Iterator[Step]:
-        yield [(b"SET", self._keys.forming, encode_copy(self._record))]
+        yield self._noted()
         yield from self._read_log()
         while self._made is None:
             yield from self._cut(self._cuts.pop(0))
@@ -168,6 +168,11 @@ class LateCopy:
         """A volume whose blocks are gone: what is written of it must be found again."""
         self._values.gone.add(volume.id)
         self._record = replace(self._record, volumes=(*self._record.volumes, volume))
+        return self._noted()
+
+    def _noted(self) -> list[Command]:
+        """What finds all that is written until the copy is among the others."""
+        self._image.forming = self._record
         return [(b"SET", self._keys.forming, encode_copy(self._record))]
 
     def _cut(self, order: DueCopy) -> Iterator[Step]:

@@ -22,7 +22,7 @@ GROUP_KEYS = Keys(IDENTITY.group)
 
 
 class AuthorEvents:
-    """`LateEvents` of an author's log, a few at a time, now and then none. ``trimmed`` events are not there any more."""
+    """`LateEvents` of an author's log, a few at a time, now and then none. ``trimmed`` events are gone."""
 
     def __init__(self, author: Author, elder: Copy | None, *, at_once: int = 3, trimmed: int = 0) -> None:
         head = elder.sequence if elder else 0

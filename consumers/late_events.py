@@ -1,0 +1,86 @@
+"""The log as a late copy reads it: from where an elder copy ends, with its own judge and reader, beside the live one.
+
+Void and redelivered records are left out as they were when the site applied the log (C13).
+"""
+
+from collections.abc import Callable
+
+from tidelog.consumers.fetcher import Fetcher
+from tidelog.errors import Halted, OutOfWindow
+from tidelog.producers.follower import Follower
+from tidelog.producers.log import Log
+from tidelog.schemas.chain import Head, origin
+from tidelog.schemas.codec import Codec
+from tidelog.schemas.events import Event
+from tidelog.stores.store import Copy
+
+
+class LogEvents:
+    """`tidelog.stores.late.LateEvents` of a log, fetched on a thread of its own into a queue of ``queue_bytes``.
+
+    Raises `OutOfWindow` if the log does not reach back to the end of ``elder`` (None: to the group's first event), or
+    is not the one that it was cut from; `LogUnavailable`.
+    """
+
+    def __init__(
+        self,
+        open_log: Callable[[], Log],
+        codec: Codec,
+        group_id: str,
+        elder: Copy | None,
+        queue_bytes: int,
+        poll_timeout: float,
+    ) -> None:
+        self._log = open_log()
+        try:
+            self._first, head = _start(self._log, codec, group_id, elder)
+            reader = self._log.reader(head.next_offset)
+            self._fetcher = Fetcher(reader, Follower(self._log, codec, head), queue_bytes, poll_timeout)
+        except Halted as error:
+            self._log.close()
+            raise _out_of_window(error) from error
+        except BaseException:
+            self._log.close()
+            raise
+
+    def take(self) -> list[tuple[Event, int]]:
+        """See `LateEvents`. Raises `LogUnavailable`, too."""
+        if self._first:
+            first, self._first = self._first, []
+            return first
+        try:
+            run = self._fetcher.take(0)
+        except Halted as error:
+            raise _out_of_window(error) from error
+        return run.events if run is not None else []
+
+    def close(self) -> None:
+        """Ends the thread, within a poll."""
+        self._fetcher.close()
+        self._log.close()
+
+
+def _start(log: Log, codec: Codec, group_id: str, elder: Copy | None) -> tuple[list[tuple[Event, int]], Head]:
+    """The event that ``elder`` ends in the middle of, if it does, and the head behind it."""
+    start = log.bounds().start
+    if elder is None:
+        if start > 0:
+            raise OutOfWindow(f"this site holds no copy from before that time, and the log begins at offset {start}")
+        return [], origin(group_id)
+    if elder.cluster_id != log.cluster_id:
+        raise OutOfWindow(f"copy {elder.name}, the last one before that time, is of cluster {elder.cluster_id}'s log")
+    record = log.record_at(elder.offset)
+    if record is None:
+        raise OutOfWindow(
+            f"copy {elder.name}, the last one before that time, ends at offset {elder.offset}, and the log begins at"
+            f" {start}"
+        )
+    event = codec.decode(record.value)
+    if event.seal != elder.seal:
+        raise OutOfWindow(f"the log is not the one that copy {elder.name} was cut from")
+    inside = event.last_sequence > elder.sequence
+    return [(event, elder.offset)] if inside else [], elder.head.after(event, elder.offset)
+
+
+def _out_of_window(error: Halted) -> OutOfWindow:
+    return OutOfWindow(f"the log cannot be read from there: {error}")
