@@ -30,8 +30,8 @@ class LateCopies:
 
     @property
     def refused(self) -> Mapping[DueCopy, str]:
-        """The commands that nothing can come of, and why."""
-        return self._refused
+        """The commands that stand, and that nothing can come of, and why."""
+        return {order: why for order, why in self._refused.items() if order in self._planner.orders}
 
     @property
     def forming(self) -> DueCopy | None:

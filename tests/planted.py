@@ -15,6 +15,7 @@ class Mutant:
 
 
 STORES = "tests/stores/test_schedules.py tests/stores/test_exhaustive.py tests/stores/test_machine.py -m 'not servers'"
+LATE = "tests/stores/test_late.py"
 COPIES = "tests/stores/test_copy_schedules.py tests/stores/test_machine.py -m 'not servers'"
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -225,6 +226,48 @@ MUTANTS: tuple[Mutant, ...] = (
         " if place is None else keys.before_format(place, source)\n",
         "\n",
         COPIES,
+    ),
+    Mutant(
+        "late-copy-takes-the-bits-of-both-sides",
+        "stores/late.py",
+        "handed = {volume: bits - self._fold.bits(volume) for",
+        "handed = {volume: ChangeBitmap(bits.bits) for",
+        LATE,
+    ),
+    Mutant(
+        "late-copy-gets-no-before-images",
+        "stores/handing.py",
+        "        if self._elder:  # where there is none",
+        "        if self._elder < 0:  # where there is none",
+        LATE,
+    ),
+    Mutant(
+        "late-copy-keeps-what-was-not-named-again",
+        "stores/late.py",
+        "            gone, generation = bits - self._fold.after.get(volume, ChangeBitmap()), self.generation\n",
+        "            gone, generation = ChangeBitmap(), self.generation\n",
+        LATE,
+    ),
+    Mutant(
+        "late-copy-begins-from-zeros",
+        "stores/late_values.py",
+        "            if loads and self._elder:\n",
+        "            if not self._elder:\n",
+        LATE,
+    ),
+    Mutant(
+        "late-copy-one-write-early",
+        "stores/late.py",
+        "            count = bisect_right(stamps, self._cuts[0].at_us)\n",
+        "            count = bisect_right(stamps, self._cuts[0].at_us - 1)\n",
+        LATE,
+    ),
+    Mutant(
+        "late-copy-left-half-done",
+        "stores/drop.py",
+        "        if image.forming is not None:\n",
+        "        if image.forming is not None and image.forming.volumes == ():\n",
+        LATE,
     ),
     Mutant(
         "writer-ships-what-the-site-knows-alone",
