@@ -4,18 +4,15 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.crash.child import BLOCK, BLOCKS, WRITES_PER_FLUSH, content
-from tidelog.config import Config
 from tidelog.consumers.site_view import CopyView, SiteGroup
 from tidelog.producers.group import Group
 from tidelog.testing.running import RunningDeployment
-from tidelog.testing.stack import stack_toml
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
@@ -45,22 +42,6 @@ WORKER_POINTS = [
     ("before-receipt", 2),
     ("after-receipt", 3),
 ]
-
-
-@pytest.fixture
-def group_name() -> str:
-    return f"crash-{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture
-def config_path(tidelog_deployment: RunningDeployment, tmp_path: Path) -> Path:
-    """The deployment's configuration as a file, for a process of its own."""
-    config: Config = tidelog_deployment.deployment.config
-    urls = {name: site.redis.url for name, site in config.sites.items()}
-    path = tmp_path / "tidelog.toml"
-    servers = ",".join(config.kafka.bootstrap_servers)
-    path.write_text(f'prefix = "{config.prefix}"\nprimary = "tokyo"\n' + stack_toml(servers, urls))
-    return path
 
 
 def start(role: str, config_path: Path, group: str, point: str, nth: int) -> subprocess.Popen[str]:
