@@ -3,6 +3,7 @@
 Void and redelivered records are left out as they were when the site applied the log (C13).
 """
 
+import threading
 from collections.abc import Callable
 
 from tidelog.consumers.fetcher import Fetcher
@@ -16,10 +17,11 @@ from tidelog.stores.store import Copy
 
 
 class LogEvents:
-    """`tidelog.stores.late.LateEvents` of a log, fetched on a thread of its own into a queue of ``queue_bytes``.
+    """`tidelog.stores.late.LateEvents` of a log, opened and fetched on threads of its own, so that applying waits for
+    neither, into a queue of ``queue_bytes``.
 
-    Raises `OutOfWindow` if the log does not reach back to the end of ``elder`` (None: to the group's first event), or
-    is not the one that it was cut from; `LogUnavailable`.
+    `take` raises `OutOfWindow` if the log does not reach back to the end of ``elder`` (None: to the group's first
+    event), or is not the one that it was cut from; `LogUnavailable`.
     """
 
     def __init__(
@@ -31,33 +33,47 @@ class LogEvents:
         queue_bytes: int,
         poll_timeout: float,
     ) -> None:
-        self._log = open_log()
-        try:
-            self._first, head = _start(self._log, codec, group_id, elder)
-            reader = self._log.reader(head.next_offset)
-            self._fetcher = Fetcher(reader, Follower(self._log, codec, head), queue_bytes, poll_timeout)
-        except Halted as error:
-            self._log.close()
-            raise _out_of_window(error) from error
-        except BaseException:
-            self._log.close()
-            raise
+        self._open_log, self._codec, self._group_id, self._elder = open_log, codec, group_id, elder
+        self._queue_bytes, self._poll_timeout = queue_bytes, poll_timeout
+        self._log: Log | None = None
+        self._first: list[tuple[Event, int]] = []
+        self._fetcher: Fetcher | None = None
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._open, name="tidelog-late", daemon=True)
+        self._thread.start()
 
     def take(self) -> list[tuple[Event, int]]:
         """See `LateEvents`. Raises `LogUnavailable`, too."""
-        if self._first:
-            first, self._first = self._first, []
-            return first
+        if self._thread.is_alive():
+            return []
         try:
-            run = self._fetcher.take(0)
+            if self._error is not None:
+                raise self._error
+            if self._first:
+                first, self._first = self._first, []
+                return first
+            run = self._fetcher.take(0) if self._fetcher is not None else None
         except Halted as error:
-            raise _out_of_window(error) from error
+            raise OutOfWindow(f"the log cannot be read from there: {error}") from error
         return run.events if run is not None else []
 
     def close(self) -> None:
-        """Ends the thread, within a poll."""
-        self._fetcher.close()
-        self._log.close()
+        """Ends the threads, within a poll, or what opening the log takes."""
+        self._thread.join()
+        if self._fetcher is not None:
+            self._fetcher.close()
+        if self._log is not None:
+            self._log.close()
+
+    def _open(self) -> None:
+        try:
+            log = self._log = self._open_log()
+            self._first, head = _start(log, self._codec, self._group_id, self._elder)
+            follower = Follower(log, self._codec, head)
+            reader = log.reader(head.next_offset)
+            self._fetcher = Fetcher(reader, follower, self._queue_bytes, self._poll_timeout)
+        except Exception as error:  # to be raised where the events are taken
+            self._error = error
 
 
 def _start(log: Log, codec: Codec, group_id: str, elder: Copy | None) -> tuple[list[tuple[Event, int]], Head]:
@@ -80,7 +96,3 @@ def _start(log: Log, codec: Codec, group_id: str, elder: Copy | None) -> tuple[l
         raise OutOfWindow(f"the log is not the one that copy {elder.name} was cut from")
     inside = event.last_sequence > elder.sequence
     return [(event, elder.offset)] if inside else [], elder.head.after(event, elder.offset)
-
-
-def _out_of_window(error: Halted) -> OutOfWindow:
-    return OutOfWindow(f"the log cannot be read from there: {error}")

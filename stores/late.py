@@ -50,7 +50,7 @@ class LateEvents(Protocol):
         """Ends."""
 
 
-# Opens the log behind a copy, or from its origin. Raises `OutOfWindow` if it does not reach back to there.
+# Opens the log behind a copy, or from its origin; `take` raises `OutOfWindow` if it does not reach back to there.
 OpenLateEvents: TypeAlias = Callable[[Copy | None], LateEvents]
 # The commands of one transaction (none: something was done, and there is nothing to send), or None: wait for the log.
 Step: TypeAlias = list[Command] | None

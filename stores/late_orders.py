@@ -76,15 +76,14 @@ class LateCopies:
             if order in self._refused:
                 continue
             elder, younger = place(order, image.copies.values())
+            if younger is None:  # the newest generation collects: another must begin before it can be split (C3)
+                return split_generation(image, self._keys)
             try:
                 _check_room(elder, younger)
-                events = self.open_events(elder)
             except OutOfWindow as error:
                 self._refuse(order, error)
                 return True
-            if younger is None:  # the newest generation collects: another must begin before it can be split (C3)
-                events.close()
-                return split_generation(image, self._keys)
+            events = self.open_events(elder)
             pairs = pairs_at(self._keyspace, self._keys, elder.generation) if elder else {}
             self._current = LateCopy(self._planner, self._keys, order, (elder, younger), events, pairs)
             return True
@@ -95,9 +94,8 @@ class LateCopies:
         self.close()
 
 
-def _check_room(elder: Copy | None, younger: Copy | None) -> None:
-    first = elder.generation if elder else 0
-    if younger is None or younger.generation - first > 1:
+def _check_room(elder: Copy | None, younger: Copy) -> None:
+    if younger.generation - (elder.generation if elder else 0) > 1:
         return
     if elder is None:
         raise OutOfWindow(

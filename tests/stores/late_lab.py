@@ -26,8 +26,7 @@ class AuthorEvents:
 
     def __init__(self, author: Author, elder: Copy | None, *, at_once: int = 3, trimmed: int = 0) -> None:
         head = elder.sequence if elder else 0
-        if (elder.offset if elder else 0) < (author.log[trimmed - 1][1] if trimmed else -1) + 1 and trimmed:
-            raise OutOfWindow("the log was trimmed")
+        self._trimmed = bool(trimmed) and (elder.offset if elder else 0) <= author.log[trimmed - 1][1]
         self._left = [(event, offset) for event, offset in author.log if event.last_sequence > head]
         self._at_once, self._dry = at_once, False
 
@@ -35,6 +34,8 @@ class AuthorEvents:
         self._dry = not self._dry
         if self._dry:
             return []
+        if self._trimmed:
+            raise OutOfWindow("the log was trimmed")
         found, self._left = self._left[: self._at_once], self._left[self._at_once :]
         return found
 
