@@ -39,12 +39,14 @@ class LogEvents:
         self._first: list[tuple[Event, int]] = []
         self._fetcher: Fetcher | None = None
         self._error: Exception | None = None
+        self._opened = self._closed = False
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._open, name="tidelog-late", daemon=True)
         self._thread.start()
 
     def take(self) -> list[tuple[Event, int]]:
         """See `LateEvents`. Raises `LogUnavailable`, too."""
-        if self._thread.is_alive():
+        if not self._opened:
             return []
         try:
             if self._error is not None:
@@ -58,8 +60,14 @@ class LogEvents:
         return run.events if run is not None else []
 
     def close(self) -> None:
-        """Ends the threads, within a poll, or what opening the log takes."""
-        self._thread.join()
+        """Ends the fetching, within a poll. A log that is being opened is closed once it is open; nobody waits."""
+        with self._lock:
+            self._closed = True
+            opened = self._opened
+        if opened:
+            self._end()
+
+    def _end(self) -> None:
         if self._fetcher is not None:
             self._fetcher.close()
         if self._log is not None:
@@ -74,6 +82,11 @@ class LogEvents:
             self._fetcher = Fetcher(reader, follower, self._queue_bytes, self._poll_timeout)
         except Exception as error:  # to be raised where the events are taken
             self._error = error
+        with self._lock:
+            self._opened = True
+            closed = self._closed
+        if closed:
+            self._end()
 
 
 def _start(log: Log, codec: Codec, group_id: str, elder: Copy | None) -> tuple[list[tuple[Event, int]], Head]:
