@@ -32,7 +32,8 @@ from tidelog.stores.late import OpenLateEvents
 MAINTAIN_EVERY = 0.1
 RETRY_FIRST, RETRY_MOST = 0.2, 5.0
 IDLE = 0.5
-# While a late copy waits for the log.
+# A late copy gets so long each time, since drops wait for it; and so long is waited for the log that it reads.
+LATE_SLICE = 0.025
 LATE_IDLE = 0.01
 
 
@@ -209,7 +210,7 @@ class Replica:
             if run is not None:
                 self._apply(run, applier, receipts)
             if run is None or time.monotonic() - maintained > MAINTAIN_EVERY:
-                unfinished = applier.maintain()
+                unfinished = _maintain(applier)
                 maintained = time.monotonic()
                 # Else an emptied or rewound Redis would show at the next event only, and there may be none for long.
                 if run is None and store.position() != applier.confirmed:
@@ -267,6 +268,15 @@ class Replica:
         if applier.position.layout != layout:  # a copy was cut, or is to be dropped
             applier.settle()
             receipts.wake()
+
+
+def _maintain(applier: Applier) -> bool:
+    """A step of housekeeping, or of a late copy as many as there is time for; whether there may be more to do."""
+    until = time.monotonic() + LATE_SLICE
+    while unfinished := applier.maintain():
+        if applier.forming is None or time.monotonic() > until:
+            break
+    return unfinished
 
 
 def check_history(log: Log, follower: Follower, cluster_id: str) -> None:
