@@ -104,6 +104,7 @@ class Replica:
         self._receipts: Receipts | None = None
         self._reached = 0  # all records below this offset were judged, and what counts of them is in the store
         self._rebuilding: int | None = None
+        self._formed = 0  # late copies, that the receipts have been told of
         self._site = "SITE"
         self._thread = threading.Thread(target=self._run, name=f"tidelog-replica-{group}", daemon=True)
 
@@ -234,13 +235,13 @@ class Replica:
         return lambda elder: LogEvents(self._open_log, self._codec, group_id, elder, size, timeout)
 
     def _tell_late(self, applier: Applier, receipts: Receipts) -> bool:
-        """Has the receipts say what becomes of commands that came too late; whether that is news."""
+        """Has the receipts say what became of commands that came too late; whether that is news."""
         late = {order: ("OUT_OF_WINDOW", reason) for order, reason in applier.refused.items()}
         if applier.forming is not None:
             late[applier.forming] = ("FORMING", "")
-        if late == receipts.late:
+        if late == receipts.late and applier.formed == self._formed:
             return False
-        receipts.late = late
+        receipts.late, self._formed = late, applier.formed
         receipts.wake()
         return True
 

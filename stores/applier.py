@@ -79,6 +79,11 @@ class Applier:
         return self._maintenance.late.forming
 
     @property
+    def formed(self) -> int:
+        """How many late copies this applier has ended."""
+        return self._maintenance.late.formed
+
+    @property
     def refused(self) -> Mapping[DueCopy, str]:
         """Commands that came too late for anything to be done about them, and why."""
         return self._maintenance.late.refused

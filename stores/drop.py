@@ -81,6 +81,7 @@ class Maintenance:
         commands = work.step()
         if work.done:
             self._work = None
+            self.late.formed += isinstance(work, HandOver)
         return commands
 
     def _next(self, image: Image) -> _Work | None:

@@ -20,6 +20,7 @@ class LateCopies:
     def __init__(self, keyspace: Keyspace, keys: Keys, planner: Planner) -> None:
         self.open_events: OpenLateEvents | None = None
         self._keyspace, self._keys, self._planner = keyspace, keys, planner
+        self.formed = 0  # how many were
         self._refused: dict[DueCopy, str] = {}
         self._current: LateCopy | None = None
 

@@ -6,6 +6,7 @@ import pytest
 
 from tidelog.clock import iso, wall_us
 from tidelog.consumers.access import open_group
+from tidelog.schemas.control import answer_key
 
 
 @pytest.fixture
@@ -80,6 +81,9 @@ def test_a_time_that_nothing_reaches_back_to(bank, beating, deployment):
     done = bank("pitc", "create", "noon", "-g", "bank", "--at", at, "--wait", "--timeout", "60s")
     assert done.code == 3 and "out of window" in done.text and "the log begins at offset" in done.err
     assert bank("pitc", "orders").code == 3
+    control = deployment.cluster.control  # the first site that cannot ends the waiting, others say so in their time
+    key = answer_key("bank", "noon", "osaka")
+    assert control.wait_for(lambda view: key in view and view[key].state == "OUT_OF_WINDOW", 20)
     answers = json.loads(bank("pitc", "orders", "--json").text)["orders"][0]["sites"]["osaka"]
     assert answers["groups"] == {"bank": "out_of_window"} and "log begins" in answers["reasons"]["bank"]
 
