@@ -27,6 +27,8 @@ class Answer(StrEnum):
     UNKNOWN = "unknown"  # the control topic could not be asked
     ARCHIVED = "archived"  # its Redis has dropped it, after an export of it was verified
     DROPPED = "dropped"  # it has dropped it: a copy by time by its own retention, one that was archived by an event
+    FORMING = "forming"  # of a copy by time: it was past the time, and makes the copy from an elder one and the log
+    OUT_OF_WINDOW = "out_of_window"  # likewise, and neither reaches back to that time
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,23 @@
 """Copies by time over groups, as the control topic shows them: who has answered, and which sets are complete. Pure."""
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tidelog.consumers.catalogue import Answer, CatalogueCopy
 from tidelog.producers.control import ControlView
-from tidelog.schemas.control import CopyFormed, CopyOrdered, SiteStatus, status_key
+from tidelog.schemas.control import CopyFormed, CopyOrdered, OrderAnswered, SiteStatus, answer_key, status_key
 from tidelog.stores.timed import DueCopy
 
 
 @dataclass(frozen=True, slots=True)
 class OrderedSet:
-    """A command and what the sites say of it: ``answers`` by site and group. A set is complete at a site when every
-    group there has its copy: then it is one consistent time over all of them."""
+    """A command and what the sites say of it: ``answers`` by site and group, and for those that are out of window
+    ``reasons``. A set is complete at a site when every group there has its copy: then it is one consistent time over
+    all of them."""
 
     order: CopyOrdered
     answers: dict[str, dict[str, Answer]]
+    reasons: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def complete_at(self) -> tuple[str, ...]:
@@ -31,30 +33,39 @@ class OrderedSet:
         """Whether every site has the whole set."""
         return len(self.complete_at) == len(self.answers)
 
+    @property
+    def impossible(self) -> bool:
+        """Whether a site has said that it cannot make its copy."""
+        return any(Answer.OUT_OF_WINDOW in groups.values() for groups in self.answers.values())
+
 
 def ordered_sets(view: ControlView, sites: Iterable[str]) -> list[OrderedSet]:
     """Every command that stands, by time. ``sites`` are the configured ones."""
     orders = [record for record in view.values() if isinstance(record, CopyOrdered) and not record.dropped_us]
     sites = list(sites)
     return [
-        OrderedSet(order, {site: _answers(view, order, site) for site in sites})
+        OrderedSet(
+            order,
+            {site: _answers(view, order, site) for site in sites},
+            {site: _reasons(view, order, site) for site in sites},
+        )
         for order in sorted(orders, key=lambda order: (order.at_us, order.name))
     ]
 
 
 def with_dropped(found: OrderedSet, forgotten: Callable[[str, str], Collection[DueCopy]]) -> OrderedSet:
-    """The set with those answers `Answer.DROPPED` in place of missing that a site has dropped on its own:
-    ``forgotten`` tells of a site and a group which commands those are, and is asked only where a copy is missing."""
+    """The set with those answers `Answer.DROPPED` in place of pending that a site has dropped on its own:
+    ``forgotten`` tells of a site and a group which commands those are, and is asked only where a copy is not there."""
     order = DueCopy(found.order.name, found.order.at_us)
 
     def answer(site: str, group: str, said: Answer) -> Answer:
-        return Answer.DROPPED if said is Answer.MISSING and order in forgotten(site, group) else said
+        return Answer.DROPPED if said is Answer.PENDING and order in forgotten(site, group) else said
 
     answers = {
         site: {group: answer(site, group, said) for group, said in groups.items()}
         for site, groups in found.answers.items()
     }
-    return OrderedSet(found.order, answers)
+    return replace(found, answers=answers)
 
 
 def copy_with_dropped(copy: CatalogueCopy, forgotten: Callable[[str, str], Collection[DueCopy]]) -> CatalogueCopy:
@@ -86,6 +97,17 @@ def _answers(view: ControlView, order: CopyOrdered, site: str) -> dict[str, Answ
 
 
 def _not_formed(view: ControlView, order: CopyOrdered, group: str, site: str) -> Answer:
-    status = view.get(status_key(group, site))
-    passed = isinstance(status, SiteStatus) and status.timestamp_us > order.at_us
-    return Answer.MISSING if passed else Answer.PENDING
+    answer = _answered(view, order, group, site)
+    return Answer(answer.state.lower()) if answer is not None else Answer.PENDING
+
+
+def _reasons(view: ControlView, order: CopyOrdered, site: str) -> dict[str, str]:
+    found = ((group, _answered(view, order, group, site)) for group in order.group_names)
+    return {group: answer.reason for group, answer in found if answer is not None and answer.reason}
+
+
+def _answered(view: ControlView, order: CopyOrdered, group: str, site: str) -> OrderAnswered | None:
+    answer = view.get(answer_key(group, order.name, site))
+    states = (Answer.FORMING.name, Answer.OUT_OF_WINDOW.name)
+    known = isinstance(answer, OrderAnswered) and answer.at_us == order.at_us and answer.state in states
+    return answer if known else None  # type: ignore[return-value]

@@ -4,15 +4,16 @@ Digesting reads blocks, so it runs beside the applying, on a thread of its own.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 from tidelog.clock import wall_us
 from tidelog.errors import Halted, NotFound, TidelogError, Unavailable
 from tidelog.producers.control import Control, ControlView
-from tidelog.schemas.control import CopyFormed, copy_key
+from tidelog.schemas.control import CopyFormed, CopyOrdered, OrderAnswered, copy_key, order_key
 from tidelog.stores.digest import DigestEnded, interruptible
 from tidelog.stores.image import Store
-from tidelog.stores.store import Copy
+from tidelog.stores.store import Copy, CopyOrigin
+from tidelog.stores.timed import DueCopy
 
 RETRY = 2.0
 
@@ -29,7 +30,9 @@ class Receipts:
         self._wake = threading.Event()
         self._closed = False
         self._stopping: Callable[[], bool] = lambda: True  # once closed: whether what is left is left
-        self._sent: set[tuple[int, bytes, str]] = set()
+        self._sent: set[tuple[int, bytes, str, int]] = set()
+        # The commands that came too late: their state and reason, as in `OrderAnswered`. Replaced as a whole.
+        self.late: Mapping[DueCopy, tuple[str, str]] = {}
         self.error: TidelogError | None = None  # of the last round, for the status
         self.halt: Halted | None = None  # damage that the last round met: the applying thread ends on it
         self._thread = threading.Thread(target=self._run, name="tidelog-receipts", daemon=True)
@@ -75,10 +78,12 @@ class Receipts:
 
     def _round(self, ended: Callable[[], bool]) -> None:
         copies, view = self._store.copies(), self._control.snapshot()  # one for all: it is a question to the broker
+        self._tell_late(copies, view)
         for copy in copies:
             if ended():
                 return
-            identity = (copy.sequence, copy.seal, copy.name)
+            # The count with it: a copy that is slipped in before this one changes what was changed since the last.
+            identity = (copy.sequence, copy.seal, copy.name, copy.blocks_changed)
             if identity not in self._sent and self._answer(copy, view):
                 self._sent.add(identity)
         self._retract({(copy.sequence, copy.name) for copy in copies}, view)
@@ -117,4 +122,32 @@ class Receipts:
                 and (record.sequence, record.name) not in {(copy.sequence, copy.name) for copy in self._store.copies()}
             ):
                 self._control.retract(key)
-                self._sent.discard((record.sequence, record.seal, record.name))
+                self._sent.discard((record.sequence, record.seal, record.name, record.blocks_changed))
+
+    def _tell_late(self, copies: Iterable[Copy], view: ControlView) -> None:
+        """Says of each command that came too late what is done about it, until its copy is there or nobody asks."""
+        who = self._store.identity
+        for order, (state, reason) in self.late.items():
+            answer = OrderAnswered(
+                site=who.site,
+                group=who.group,
+                name=order.name,
+                at_us=order.at_us,
+                state=state,
+                reason=reason,
+                answered_us=wall_us(),
+            )
+            there = view.get(answer.key)
+            if (
+                not isinstance(there, OrderAnswered)
+                or there.model_copy(update={"answered_us": answer.answered_us}) != answer
+            ):
+                self._control.publish(answer)
+        timed = (copy for copy in copies if copy.origin is CopyOrigin.TIME)
+        formed = {DueCopy(copy.name, copy.timestamp_us) for copy in timed}
+        for key, record in view.items():
+            if isinstance(record, OrderAnswered) and (record.group, record.site) == (who.group, who.site):
+                order, command = DueCopy(record.name, record.at_us), view.get(order_key(record.name))
+                stands = isinstance(command, CopyOrdered) and not command.dropped_us
+                if order in formed or (not stands and order not in self.late):
+                    self._control.retract(key)

@@ -14,10 +14,12 @@ from typing import Protocol
 
 from tidelog.config_tables import KeepRules
 from tidelog.consumers.fetcher import Fetcher, Run
+from tidelog.consumers.history import check_history
+from tidelog.consumers.late_events import LogEvents
 from tidelog.consumers.local_retention import apply_local
 from tidelog.consumers.orders import taken_back, wanted
 from tidelog.consumers.receipts import Receipts
-from tidelog.errors import IMPORT, REBUILD, Halted, LogDiverged, NeedsRebuild, TidelogError, Unavailable
+from tidelog.errors import Halted, NeedsRebuild, TidelogError, Unavailable
 from tidelog.producers.control import Control
 from tidelog.producers.follower import Follower, Skipped
 from tidelog.producers.log import Log
@@ -27,11 +29,15 @@ from tidelog.schemas.control import CopyOrdered
 from tidelog.stores.applier import Applier
 from tidelog.stores.image import Store
 from tidelog.stores.keyspace import PositionMoved
+from tidelog.stores.late import OpenLateEvents
 
 # While events keep coming, housekeeping gets one step this often (seconds): a step is some milliseconds.
 MAINTAIN_EVERY = 0.1
 RETRY_FIRST, RETRY_MOST = 0.2, 5.0
 IDLE = 0.5
+# A late copy gets so long each time, since drops wait for it; and so long is waited for the log that it reads.
+LATE_SLICE = 0.025
+LATE_IDLE = 0.01
 
 
 class State(StrEnum):
@@ -103,6 +109,7 @@ class Replica:
         self._receipts: Receipts | None = None
         self._reached = 0  # all records below this offset were judged, and what counts of them is in the store
         self._rebuilding: int | None = None
+        self._formed = 0  # late copies, that the receipts have been told of
         self._site = "SITE"
         self._thread = threading.Thread(target=self._run, name=f"tidelog-replica-{group}", daemon=True)
 
@@ -196,18 +203,21 @@ class Replica:
         receipts.wake()
         maintained, unfinished = time.monotonic(), True
         heard: Sequence[CopyOrdered] | None = None
+        applier.open_late(None if self._rebuilding is not None else self._late_events(store))
         while not self._stopping.is_set():
             if receipts.halt is not None:
                 self._halt_with(receipts.halt, store, applier)
             if heard is not self.orders:
                 heard = self.orders
                 self._obey(heard, store, applier)
+            if self._tell_late(applier, receipts):
+                heard = None  # what is formed may have been taken back meanwhile
             judged = fetcher.judged  # before the runs are taken that it speaks of
-            run = fetcher.take(0 if unfinished else IDLE)
+            run = fetcher.take(0 if unfinished else LATE_IDLE if applier.forming else IDLE)
             if run is not None:
                 self._apply(run, applier, receipts)
             if run is None or time.monotonic() - maintained > MAINTAIN_EVERY:
-                unfinished = applier.maintain()
+                unfinished = _maintain(applier)
                 maintained = time.monotonic()
                 self._retain(store)
                 # Else an emptied or rewound Redis would show at the next event only, and there may be none for long.
@@ -223,7 +233,24 @@ class Replica:
                 if self._rebuilding is not None and self._head.sequence >= self._rebuilding:
                     store.end_rebuild()
                     self._rebuilding = None
+                    applier.open_late(self._late_events(store))
         self._head = applier.settle().head
+
+    def _late_events(self, store: Store) -> OpenLateEvents:
+        size, timeout = self._settings.queue_bytes // 4, self._settings.poll_timeout
+        group_id = store.identity.group_id
+        return lambda elder: LogEvents(self._open_log, self._codec, group_id, elder, size, timeout)
+
+    def _tell_late(self, applier: Applier, receipts: Receipts) -> bool:
+        """Has the receipts say what became of commands that came too late; whether that is news."""
+        late = {order: ("OUT_OF_WINDOW", reason) for order, reason in applier.refused.items()}
+        if applier.forming is not None:
+            late[applier.forming] = ("FORMING", "")
+        if late == receipts.late and applier.formed == self._formed:
+            return False
+        receipts.late, self._formed = late, applier.formed
+        receipts.wake()
+        return True
 
     def _halt_with(self, error: Halted, store: Store, applier: Applier) -> None:
         """Raises what the receipts met, unless the store was changed meanwhile by whoever rebuilds or rewinds it."""
@@ -232,9 +259,11 @@ class Replica:
         raise error
 
     def _obey(self, orders: Sequence[CopyOrdered], store: Store, applier: Applier) -> None:
-        """Has the applier cut what is ordered, and drops what was taken back (it then sees `PositionMoved`)."""
+        """Has the applier cut what is ordered, but not what the site's own retention has dropped, and drops what was
+        taken back (it then sees `PositionMoved`)."""
         store.prune_forgotten(wanted(orders))
-        applier.order(wanted(orders))
+        forgotten = store.forgotten_orders()
+        applier.order([order for order in wanted(orders) if order not in forgotten])
         for copy in taken_back(orders, store.copies()):
             store.mark_dropping(copy)
 
@@ -261,20 +290,10 @@ class Replica:
             receipts.wake()
 
 
-def check_history(log: Log, follower: Follower, cluster_id: str) -> None:
-    """Raises `LogDiverged` or `NeedsRebuild` unless this log goes on from the follower's head."""
-    head, bounds = follower.head, log.bounds()
-    if head.sequence and cluster_id != log.cluster_id:
-        raise LogDiverged(
-            f"the store was filled from cluster {cluster_id}, and this log is on {log.cluster_id}",
-            sequence=head.sequence,
-            hint=f"check kafka.bootstrap_servers; if the log has moved, rebuild with: {REBUILD}",
-        )
-    if head.next_offset < bounds.start or (head.sequence and head.offset < bounds.start):
-        raise NeedsRebuild(
-            f"the log begins at offset {bounds.start}, and the next event needed is at {head.next_offset}",
-            sequence=head.sequence,
-            offset=head.next_offset,
-            hint=f"the log was trimmed past this site, so that no rebuild can start from it; {IMPORT}",
-        )
-    follower.check_head()
+def _maintain(applier: Applier) -> bool:
+    """A step of housekeeping, or of a late copy as many as there is time for; whether there may be more to do."""
+    until = time.monotonic() + LATE_SLICE
+    while unfinished := applier.maintain():
+        if applier.forming is None or time.monotonic() > until:
+            break
+    return unfinished

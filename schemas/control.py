@@ -112,6 +112,25 @@ class CopyOrdered(ControlRecord):
         return tuple(self.groups.split(","))
 
 
+class OrderAnswered(ControlRecord):
+    """What a site that is past the time of a `CopyOrdered` does about it: ``state`` is ``FORMING``, while it makes the
+    copy late, or ``OUT_OF_WINDOW``. Once the copy is there its receipt takes this record's place."""
+
+    kind: ClassVar[str] = "OrderAnswered"
+
+    site: str
+    group: str
+    name: str
+    at_us: int
+    state: str
+    reason: str
+    answered_us: int
+
+    @property
+    def key(self) -> str:
+        return answer_key(self.group, self.name, self.site)
+
+
 class SiteStatus(ControlRecord):
     """Where a site stands with a group."""
 
@@ -139,7 +158,7 @@ class SiteStatus(ControlRecord):
         return status_key(self.group, self.site)
 
 
-_ALL: tuple[type[ControlRecord], ...] = (GroupCreated, CopyOrdered, CopyFormed, CopyArchived, SiteStatus)
+_ALL: tuple[type[ControlRecord], ...] = (GroupCreated, CopyOrdered, OrderAnswered, CopyFormed, CopyArchived, SiteStatus)
 CONTROL_TYPES = {cls.kind: cls for cls in _ALL}
 
 
@@ -151,6 +170,11 @@ def group_key(group: str) -> str:
 def order_key(name: str) -> str:
     """The key of a `CopyOrdered`."""
     return f"order/{name}"
+
+
+def answer_key(group: str, name: str, site: str) -> str:
+    """The key of a site's `OrderAnswered` for a command."""
+    return f"answer/{group}/{name}/{site}"
 
 
 def copy_key(group: str, sequence: int, name: str, site: str) -> str:

@@ -1,6 +1,6 @@
 """The way of events into a store: planned in Python while Redis executes the transaction before."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Self, cast
 
 from tidelog.errors import Halted, StoreUnavailable
@@ -10,6 +10,7 @@ from tidelog.stores.clone_drop import CloneDrops
 from tidelog.stores.drop import Maintenance
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command, Keyspace, PositionMoved
+from tidelog.stores.late import OpenLateEvents
 from tidelog.stores.plan import Planner
 from tidelog.stores.records import encode_position
 from tidelog.stores.state import READ_TRIES, present, read_image
@@ -67,8 +68,27 @@ class Applier:
 
     def order(self, copies: Sequence[DueCopy]) -> None:
         """The copies by time that are asked for from now on, in place of those before: each is cut where its time falls
-        among the events submitted after this call, once, and not at all if the head is past it already."""
+        among the events submitted after this call, once; if the head is past it already, `maintain` makes it late."""
         self._planner.orders = tuple(copies)
+
+    def open_late(self, events: OpenLateEvents | None) -> None:
+        """How late copies get at the log; None, as at first: none is begun, and one that is being made goes on."""
+        self._maintenance.late.open_events = events
+
+    @property
+    def forming(self) -> DueCopy | None:
+        """The late copy that is being made."""
+        return self._maintenance.late.forming
+
+    @property
+    def formed(self) -> int:
+        """How many late copies this applier has ended."""
+        return self._maintenance.late.formed
+
+    @property
+    def refused(self) -> Mapping[DueCopy, str]:
+        """Commands that came too late for anything to be done about them, and why."""
+        return self._maintenance.late.refused
 
     def submit(self, run: Iterable[tuple[Event, int]]) -> None:
         """Applies a run of (event, offset of its record); the first follows `position`.
@@ -105,15 +125,16 @@ class Applier:
         return self._confirmed
 
     def maintain(self) -> bool:
-        """One bounded step (some ms) of dropping copies, collecting deleted volumes' blocks or taking away clones that
-        were dropped, confirmed; False if none was due. Settles first. Call it when there is nothing to apply, and now
-        and then when there is."""
+        """One bounded step (some ms) of dropping copies, collecting deleted volumes' blocks, making a late copy or
+        taking away clones that were dropped, confirmed; False if none was due, or a late copy waits for the log.
+        Settles first. Call it when there is nothing to apply, and now and then when there is."""
         self.settle()
         try:
-            transaction = self._maintenance.step()
-            if transaction is None:
+            done = self._maintenance.step()
+            if done is False:
                 return self._clone_drops.step()
-            self._send(transaction)
+            if isinstance(done, Transaction):
+                self._send(done)
         except BaseException:
             self._fail()
             raise
@@ -151,5 +172,6 @@ class Applier:
         """What this applier has planned may not be what the store holds: even an interrupt (Ctrl-C) ends it, since the
         next transaction, conditional only on a position that nobody moved, would go over a hole."""
         self._failed = True
+        self._maintenance.late.close()
         self._session.close()
         self._clone_drops.close()

@@ -7,7 +7,7 @@ from tidelog.schemas.chain import Head
 from tidelog.schemas.volumes import MAX_BLOCKS
 from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.keys import Keys
-from tidelog.stores.keyspace import Command, Keyspace
+from tidelog.stores.keyspace import Command, Keyspace, Reply
 from tidelog.stores.pairs import Pair, decode_pair, may_differ
 from tidelog.stores.reading import check_good, check_readable, standing
 from tidelog.stores.records import decode_position
@@ -52,6 +52,15 @@ def read_pairs(keyspace: Keyspace, keys: Keys, copy: Copy) -> dict[Pair, ChangeB
     """The pairs at a cut and the blocks in which each may have differed. Raises `NotFound` once the copy is dropped."""
     record, hold, rows = keyspace.transact([*standing(keys, copy), (b"HGETALL", keys.copied_pairs(copy.generation))])
     check_readable(copy, record, hold)
+    return _decoded(rows)
+
+
+def pairs_at(keyspace: Keyspace, keys: Keys, generation: int) -> dict[Pair, ChangeBitmap]:
+    """The same of a generation, whatever its copy's state."""
+    return _decoded(keyspace.transact([(b"HGETALL", keys.copied_pairs(generation))])[0])
+
+
+def _decoded(rows: Reply) -> dict[Pair, ChangeBitmap]:
     parts = cast("list[bytes]", rows)
     return {decode_pair(field): ChangeBitmap(value) for field, value in zip(parts[::2], parts[1::2], strict=True)}
 

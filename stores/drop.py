@@ -1,4 +1,5 @@
-"""Dropping copies and collecting what deleted volumes left, in steps of a few ms on the worker's own session.
+"""Dropping copies, collecting what deleted volumes left, and making late copies, in steps of a few ms on the worker's
+own session.
 
 Each step is one EXEC that raises ``layout``, so a crash anywhere leaves a store whose formed copies read right, and the
 work is found again in the tables: there is nothing to resume. Rules: DESIGN section 5, "Drop" and "Volumes"; schedules
@@ -16,9 +17,11 @@ from typing import cast
 
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import ChangeBitmap, byte_range
+from tidelog.stores.handing import HandOver, TakeAway
 from tidelog.stores.holds import read_holds
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Argument, Command, Keyspace
+from tidelog.stores.late_orders import LateCopies
 from tidelog.stores.plan import Planner
 from tidelog.stores.state import Image
 from tidelog.stores.store import Copy, CopyState
@@ -47,30 +50,51 @@ class _Collection:
     bitmaps: dict[int, ChangeBitmap]
 
 
+_Work = _Drop | _Collection | HandOver | TakeAway
+
+
 class Maintenance:
-    """Plans the next step of what is due. The bitmaps that it reads are of generations that no event changes any more,
-    so they stay true for as long as the applier's position does."""
+    """Plans the next step of what is due: one work at a time, late copies behind all others. The bitmaps that it reads
+    are of generations that no event changes any more, so they stay true for as long as the applier's position does."""
 
     def __init__(self, keyspace: Keyspace, keys: Keys, planner: Planner) -> None:
         self._keyspace = keyspace
         self._keys = keys
         self._planner = planner
-        self._work: _Drop | _Collection | None = None
+        self._work: _Work | None = None
+        self.late = LateCopies(keyspace, keys, planner)
 
-    def step(self) -> Transaction | None:
-        """The next step's transaction, already counted in the planner's image; None if nothing is due."""
+    def step(self) -> Transaction | bool:
+        """The next step's transaction, already counted in the planner's image; True for a step that needs none, False
+        if nothing is due."""
         image = self._planner.image
         if image.position.step:  # an event is applied in part: nothing comes in between
-            return None
-        if self._work is None:
+            return False
+        if self._work is None and not self.late.busy:
             self._work = self._next(image)
-        if self._work is None:
-            return None
-        commands = self._drop(self._work) if isinstance(self._work, _Drop) else self._collect(self._work)
+        commands = self.late.step() if self._work is None else self._advance(self._work)
+        if isinstance(commands, bool):
+            return commands
         position = image.position
         return self._planner.close(commands, replace(position, layout=position.layout + 1))
 
-    def _next(self, image: Image) -> "_Drop | _Collection | None":
+    def _advance(self, work: _Work) -> list[Command]:
+        if isinstance(work, _Drop):
+            return self._drop(work)
+        if isinstance(work, _Collection):
+            return self._collect(work)
+        commands = work.step()
+        if work.done:
+            self._work = None
+            self.late.formed += isinstance(work, HandOver)
+        return commands
+
+    def _next(self, image: Image) -> _Work | None:
+        if image.forming is not None:
+            return TakeAway(image, self._keys, self._read_keys, image.forming)
+        for copy in image.copies.values():
+            if copy.state is CopyState.FORMING:
+                return HandOver(image, self._keys, self._read_keys, copy)
         ids = [volume.id for volume in image.volumes] + list(image.deleted)
         elder = 0
         for generation, copy in image.copies.items():
@@ -100,6 +124,10 @@ class Maintenance:
         holds, now_us = read_holds(self._keyspace, self._keys)
         of_it = [hold for hold in holds if hold.of(copy)]
         return None if any(hold.live(now_us) for hold in of_it) else [hold.id for hold in of_it]
+
+    def _read_keys(self, keys: list[bytes]) -> list[ChangeBitmap]:
+        replies = self._keyspace.transact([(b"GET", key) for key in keys]) if keys else []
+        return [ChangeBitmap(cast("bytes | None", reply)) for reply in replies]
 
     def _read(self, wanted: set[tuple[int, int]]) -> dict[tuple[int, int], ChangeBitmap]:
         """The bitmaps, by (generation, volume id), that have any bit set."""

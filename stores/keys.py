@@ -10,6 +10,8 @@
     g:<generation>:<volume id>:<block> string a before-image: the block as it was at the cut that began the generation
     m:<generation>:<volume id>        string  change bitmap: blocks named since that cut (SETBIT's order of bits)
     copies                            hash    generation -> `Copy`; generation 0, before the first cut, has none
+    forming                           string  `Copy` that is being made late; its ``g:`` and ``m:`` are nobody's yet
+    h:<generation>:<volume id>        string  bitmap: blocks that the elder generation is still to hand to a late copy
     pairs                             hash    <source id>:<target id> -> sequence of the last copy between them
     p:<source id>:<target id>         string  bitmap of a pair: the blocks in which the live two may differ
     c:<generation>                    hash    <source id>:<target id> -> bitmap of a pair as it was at that cut
@@ -25,6 +27,7 @@
                                               its copy by a retention of its own; not to be made again
     rebuild                           string  sequence that a rebuild must reach; outside the data, survives an erase
 
+Generations are numbers that only grow, with gaps: a late copy takes one in the middle (`tidelog.stores.cut`).
 Blocks are written as eight hex digits: keys of one volume have one length, which makes commands cheaper to build.
 A volume id is the sequence of its creation, so a volume made anew under an old name shares nothing with it (C5).
 """
@@ -42,6 +45,8 @@ class Keys:
         "deleted",
         "digests",
         "forgotten",
+        "forming",
+        "group",
         "holds",
         "identity",
         "pairs",
@@ -52,12 +57,14 @@ class Keys:
     )
 
     def __init__(self, group: str) -> None:
+        self.group = group
         self.prefix = b"tidelog:{%b}:" % group.encode()
         self.identity = self.prefix + b"identity"
         self.position = self.prefix + b"position"
         self.volumes = self.prefix + b"volumes"
         self.deleted = self.prefix + b"deleted"
         self.copies = self.prefix + b"copies"
+        self.forming = self.prefix + b"forming"
         self.digests = self.prefix + b"digests"
         self.pairs = self.prefix + b"pairs"
         self.forgotten = self.prefix + b"forgotten"
@@ -75,6 +82,10 @@ class Keys:
 
     def bitmap(self, generation: int, volume: int) -> bytes:
         return self.prefix + b"m:%d:%d" % (generation, volume)
+
+    def handed(self, generation: int, volume: int) -> bytes:
+        """The key of the blocks that a late copy is still to get from the elder generation."""
+        return self.prefix + b"h:%d:%d" % (generation, volume)
 
     def pair_bitmap(self, source: int, target: int) -> bytes:
         """The key of a pair's bitmap; its field of ``pairs`` is `pair_field`."""

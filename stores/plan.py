@@ -24,11 +24,11 @@ from tidelog.schemas.events import (
     WriteBatch,
 )
 from tidelog.schemas.volumes import VolumeInfo
-from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.copy_changes import CopyChange, changed
+from tidelog.stores.cut import new_generation
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command
-from tidelog.stores.pairs import copied_pairs, pairs_with
+from tidelog.stores.pairs import pairs_with
 from tidelog.stores.records import encode_copy, encode_position, encode_volume
 from tidelog.stores.state import Image
 from tidelog.stores.store import Copy, CopyOrigin, CopyState, Position
@@ -48,7 +48,7 @@ class Planner:
 
     def __init__(self, keys: Keys, image: Image, cluster_id: str, limits: Limits, read: ReadBitmaps) -> None:
         self.image = image
-        self._keys, self._read = keys, read
+        self._keys, self.read = keys, read
         self._cluster_id = cluster_id
         self._limits = limits
         self.orders: Sequence[DueCopy] = ()  # copies by time that are asked for; those that were cut do no harm
@@ -201,7 +201,7 @@ class Planner:
     def _volume_copied(self, event: VolumeCopied, after: Head) -> Iterator[Transaction]:
         yield from self._flush()
         image = self.image
-        copy = VolumeCopy(event, image, self._keys, self._read)
+        copy = VolumeCopy(event, image, self._keys, self.read)
         done = image.position.step
         while (until := copy.limit(done)) < copy.end:
             yield self.close(copy.step(done, until), replace(image.position, step=until, step_seal=event.seal))
@@ -235,20 +235,9 @@ class Planner:
         yield self.close(commands, self._moved(after))
 
     def _new_generation(self, at: Head, name: str, timestamp_us: int, origin: CopyOrigin) -> list[Command]:
-        """Begins a generation in the image: what was planned before is in the copy, what follows is not. The commands
-        that say so go between the two."""
-        image = self.image
-        generation = image.position.generation + 1
-        image.position = replace(image.position, generation=generation, layout=image.position.layout + 1)
-        volumes = tuple(image.volumes)
-        count = sum(image.changed[volume.id].count for volume in volumes)
         event = at.epoch, at.writer, at.offset, self._cluster_id
-        copy = Copy(generation, at.sequence, at.seal, name, timestamp_us, volumes, count, *event, origin=origin)
-        image.copies[generation] = copy
-        for volume in volumes:
-            image.changed[volume.id] = ChangeBitmap()
-        record: Command = (b"HSET", self._keys.copies, b"%d" % generation, encode_copy(copy))
-        return [*copied_pairs(image.pairs, generation, self._keys), record]
+        copy = Copy(0, at.sequence, at.seal, name, timestamp_us, (), 0, *event, origin=origin)
+        return new_generation(self.image, self._keys, copy, self.read)
 
     # --- copies by time (US8788772): the timestamps in the events decide when ---
 

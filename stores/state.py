@@ -20,13 +20,15 @@ LOADING = b"loading:"
 
 @dataclass(slots=True)
 class Tables:
-    """Position, live volumes, deleted volumes whose blocks remain, and copies (by generation), all of one moment."""
+    """Position, live volumes, deleted volumes whose blocks remain, copies (by generation), pairs, and the copy that is
+    being made late, if any: all of one moment."""
 
     position: Position
     volumes: VolumeTable
     deleted: dict[int, VolumeInfo]
     copies: dict[int, Copy]
     pairs: list[Pair]
+    forming: Copy | None
 
     @property
     def generations(self) -> list[int]:
@@ -43,6 +45,7 @@ class Image:
     volumes: VolumeTable
     deleted: dict[int, VolumeInfo]
     copies: dict[int, Copy]
+    forming: Copy | None = None
     changed: dict[int, ChangeBitmap] = field(default_factory=dict)
     named: dict[int, ChangeBitmap] = field(default_factory=dict)
     pairs: dict[Pair, ChangeBitmap] = field(default_factory=dict)
@@ -50,13 +53,14 @@ class Image:
 
 def read_tables(keyspace: Keyspace, keys: Keys) -> Tables:
     """Raises `NeedsRebuild` if there is no position."""
-    position, volumes, deleted, copies, pairs = keyspace.transact(
+    position, volumes, deleted, copies, pairs, forming = keyspace.transact(
         [
             (b"GET", keys.position),
             (b"HGETALL", keys.volumes),
             (b"HGETALL", keys.deleted),
             (b"HGETALL", keys.copies),
             (b"HKEYS", keys.pairs),
+            (b"GET", keys.forming),
         ]
     )
     found = sorted(map(decode_copy, _values(copies)), key=lambda copy: copy.generation)
@@ -66,6 +70,7 @@ def read_tables(keyspace: Keyspace, keys: Keys) -> Tables:
         {volume.id: volume for volume in map(decode_volume, _values(deleted))},
         {copy.generation: copy for copy in found},
         sorted(map(decode_pair, cast("list[bytes]", pairs))),
+        decode_copy(forming) if isinstance(forming, bytes) else None,
     )
 
 
@@ -88,7 +93,7 @@ def read_image(keyspace: Keyspace, keys: Keys) -> Image:
     """Everything an applier needs, all of one position."""
     for _ in range(READ_TRIES):
         tables = read_tables(keyspace, keys)
-        image = Image(tables.position, tables.volumes, tables.deleted, tables.copies)
+        image = Image(tables.position, tables.volumes, tables.deleted, tables.copies, tables.forming)
         ids = [volume.id for volume in tables.volumes]
         generations = tables.generations
         commands: list[Command] = [(b"GET", keys.position)]

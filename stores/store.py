@@ -35,13 +35,18 @@ class Position:
 
 
 class CopyOrigin(StrEnum):
-    """Why a copy was cut: a marker in the log, or a command to cut at a time."""
+    """Why a copy was cut: a marker in the log, a command to cut at a time, or to make room for a late copy: that one is
+    nobody's, has no volumes, and is being dropped from the beginning."""
 
     MARKER = "marker"
     TIME = "time"
+    SPLIT = "split"
 
 
 class CopyState(StrEnum):
+    """Only a formed copy can be read. FORMING is one that is made late (`tidelog.stores.late`)."""
+
+    FORMING = "forming"
     FORMED = "formed"
     DROPPING = "dropping"
 

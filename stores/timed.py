@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from tidelog.schemas.chain import Head
 from tidelog.schemas.events import WriteBatch
 from tidelog.stores.state import Image
-from tidelog.stores.store import CopyOrigin
+from tidelog.stores.store import Copy, CopyOrigin
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,40 @@ def due(orders: Iterable[DueCopy], image: Image, head: Head, before_us: int) -> 
     """
     if not head.sequence or image.position.step:
         return []
-    cut = {(copy.name, copy.timestamp_us) for copy in image.copies.values() if copy.origin is CopyOrigin.TIME}
+    cut = _cut(image)
     ready = {order for order in orders if head.timestamp_us <= order.at_us < before_us}
-    return sorted((order for order in ready if (order.name, order.at_us) not in cut), key=lambda order: order.at_us)
+    return sorted((order for order in ready if (order.name, order.at_us) not in cut), key=by_time)
+
+
+def late(orders: Iterable[DueCopy], image: Image) -> list[DueCopy]:
+    """The commands that the head is past, and that no copy answers, in order of time."""
+    cut, head = _cut(image), image.position.head
+    passed = {order for order in orders if order.at_us < head.timestamp_us}
+    return sorted((order for order in passed if (order.name, order.at_us) not in cut), key=by_time)
+
+
+def place(order: DueCopy, copies: Iterable[Copy]) -> tuple[Copy | None, Copy | None]:
+    """The copies, of all in order, that one cut in time would stand between; None at either end."""
+    elder = None
+    for copy in copies:
+        if placed(copy) > by_time(order):
+            return elder, copy
+        elder = copy
+    return elder, None
+
+
+def placed(copy: Copy) -> tuple[int, str]:
+    """A copy in the order of `by_time`: a marker of that very time is before it."""
+    return copy.timestamp_us, copy.name if copy.origin is CopyOrigin.TIME else ""
+
+
+def by_time(order: DueCopy) -> tuple[int, str]:
+    """In this order commands are obeyed, those of one time too: at every site alike."""
+    return order.at_us, order.name
+
+
+def _cut(image: Image) -> set[tuple[str, int]]:
+    return {(copy.name, copy.timestamp_us) for copy in image.copies.values() if copy.origin is CopyOrigin.TIME}
 
 
 def part(batch: WriteBatch, first: int, end: int) -> WriteBatch:

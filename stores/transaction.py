@@ -98,7 +98,7 @@ class Commands:
 class BlockChanges:
     """The new content of one volume's blocks after all events of a transaction; later ones beat earlier ones."""
 
-    __slots__ = ("_changed", "_named", "_pairs", "_ranges", "entries", "mask", "shift", "volume")
+    __slots__ = ("_changed", "_named", "_pairs", "entries", "mask", "ranges", "shift", "volume")
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class BlockChanges:
         self._changed = changed
         self._named = named
         self._pairs = pairs
-        self._ranges: list[tuple[int, int]] = []
+        self.ranges: list[tuple[int, int]] = []
 
     def write(self, offset: int, data: memoryview) -> None:
         """Any write inside the volume; `tidelog.stores.plan` has a shorter way for those within one block."""
@@ -176,7 +176,7 @@ class BlockChanges:
         for block in [block for block in entries if whole[0] <= block < whole[1]]:
             entries[block] = None
         entries.update(dict.fromkeys(self._named.blocks(*whole)))
-        self._ranges.append((first, end))
+        self.ranges.append((first, end))
 
     def discard_limit(self, first: int, end: int, blocks_max: int, span_max: int) -> int:
         """How far, from block ``first`` on, a discard may go in one transaction: ``end``, or less if that would take
@@ -241,12 +241,12 @@ class BlockChanges:
 
     def _emit_bits(self, commands: Commands, key: bytes, dirty: list[int]) -> None:
         """The newest generation's bitmap, whose ``dirty`` bytes hold new bits, and those of the volume's pairs."""
-        for first, end in self._ranges:
+        for first, end in self.ranges:
             self._changed.add_range(first, end)
             self._named.add_range(first, end)
-        commands.bitmaps += bit_commands(key, self._changed, self._ranges, dirty)
+        commands.bitmaps += bit_commands(key, self._changed, self.ranges, dirty)
         for key, bitmap in self._pairs:
-            commands.bitmaps += name_blocks(key, bitmap, self.entries, self._ranges)
+            commands.bitmaps += name_blocks(key, bitmap, self.entries, self.ranges)
 
 
 def name_blocks(

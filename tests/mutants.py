@@ -13,9 +13,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.planted import MUTANTS, Mutant
+from tests import planted
+from tests.planted import Mutant
+from tests.planted_copies import COPY_MUTANTS
 
 ROOT = Path(__file__).parent.parent
+MUTANTS = planted.MUTANTS + COPY_MUTANTS
 COPIED = ("schemas", "stores", "producers", "consumers", "recovery", "gateways", "testing", "src", "tests", "examples")
 TIMEOUT = 420
 

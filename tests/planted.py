@@ -15,8 +15,6 @@ class Mutant:
 
 
 STORES = "tests/stores/test_schedules.py tests/stores/test_exhaustive.py tests/stores/test_machine.py -m 'not servers'"
-CLONES = "tests/stores/test_clone_schedules.py tests/stores/test_clones.py -m 'not servers'"
-COPIES = "tests/stores/test_copy_schedules.py tests/stores/test_machine.py -m 'not servers'"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -64,12 +62,12 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "absent-before-image-read-from-the-live-block",
         "stores/reading.py",
-        "                    if content is not None and block in truth[source]:\n",
+        "                    if content is not None and block in right[source]:\n",
         "                    if content is None and source is not None:\n"
         "                        content = self._keyspace.transact(\n"
         '                            [(b"GET", self._keys.block_format(self.volume.id) % (base + block))]\n'
         "                        )[0]\n"
-        "                    if content is not None and block in truth[source]:\n",
+        "                    if content is not None and block in right[source]:\n",
         STORES,
     ),
     Mutant(
@@ -84,13 +82,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "stores/drop.py",
         "            due = copy.state is CopyState.DROPPING and generation != image.position.generation\n",
         "            due = copy.state is CopyState.DROPPING\n",
-        STORES,
-    ),
-    Mutant(
-        "discard-names-only-what-is-there",
-        "stores/transaction.py",
-        "        self._ranges.append((first, end))\n",
-        "",
         STORES,
     ),
     Mutant(
@@ -200,110 +191,10 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/producers/test_retention.py",
     ),
     Mutant(
-        "copy-forgets-changes-since-its-source-copy",
-        "stores/volume_copy.py",
-        "            self._since.merge(bitmap)\n",
-        "            pass\n",
-        COPIES,
-    ),
-    Mutant(
-        "copy-onto-a-volume-not-named-in-its-other-pairs",
-        "stores/volume_copy.py",
-        "in pairs_with(image.pairs, target, keys):",
-        "in pairs_with({}, target, keys):",
-        COPIES,
-    ),
-    Mutant(
-        "shipped-bitmap-unchecked",
-        "stores/volume_copy.py",
-        "        if missing.count:\n",
-        "        if missing.count < 0:\n",
-        COPIES,
-    ),
-    Mutant(
-        "source-copy-taken-from-the-live-block",
-        "stores/volume_copy.py",
-        " if place is None else keys.before_format(place, source)\n",
-        "\n",
-        COPIES,
-    ),
-    Mutant(
-        "held-copy-dropped",
-        "stores/drop.py",
-        "        return None if any(hold.live(now_us) for hold in of_it) else [hold.id for hold in of_it]\n",
-        "        return [hold.id for hold in of_it]\n",
-        CLONES,
-    ),
-    Mutant(
-        "hold-put-although-the-copy-is-dropped",
-        "stores/holds.py",
-        "            check_readable(copy, record, hold)\n",
-        "",
-        CLONES,
-    ),
-    Mutant(
-        "ended-holds-left-when-a-drop-begins",
-        "stores/drop.py",
-        '            ended.append((b"HDEL", self._keys.holds, *(hold.encode() for hold in work.ended)))\n',
-        "",
-        CLONES,
-    ),
-    Mutant(
-        "part-of-a-block-written-over-nothing",
-        "stores/clone_image.py",
-        "            content = bytearray(self._blocks(volume, block, block + 1)[0])\n",
-        "            content = bytearray(size)\n",
-        CLONES,
-    ),
-    Mutant(
-        "clone-written-to-unwatched",
-        "stores/clone_image.py",
-        '                    session.submit([*self._plan(volume, offset, end, data), (b"SET", self._key, token)])\n',
-        "                    commands = self._plan(volume, offset, end, data)\n"
-        "                    session.begin()\n"
-        '                    session.submit([*commands, (b"SET", self._key, token)])\n',
-        CLONES,
-    ),
-    Mutant(
         "writer-ships-what-the-site-knows-alone",
         "producers/volume_copy.py",
         "        _add(changes, late, target.block_size)\n",
         "",
         "tests/producers/test_volume_copy.py",
-    ),
-    Mutant(
-        "compared-by-one-sites-bitmaps",
-        "stores/ranges.py",
-        "    named.merge(theirs.named(volume))\n",
-        "",
-        "tests/stores/test_ranges.py",
-    ),
-    Mutant(
-        "local-drop-not-remembered",
-        "stores/image.py",
-        "also = forgetting(keys, found, position.head.timestamp_us) if forget else []",
-        "also = forgetting(keys, found, position.head.timestamp_us)[1:] if forget else []",
-        "tests/consumers/test_local_retention.py",
-    ),
-    Mutant(
-        "dropped-before-it-is-archived",
-        "producers/retention.py",
-        "if found.dropped and (found.copy.sequence, found.copy.seal) not in archived",
-        "if found.dropped and not archived",
-        "tests/producers/test_schedule.py",
-    ),
-    Mutant(
-        "archive-told-of-before-it-is-verified",
-        "gateways/exports/archiving.py",
-        "        check_export(place, read_manifest(place), advance).check(place)\n        return url\n",
-        "        check_export(place, read_manifest(place), advance)\n        return url\n",
-        "tests/exports/test_archive.py",
-    ),
-    Mutant(
-        "archive-read-from-one-file",
-        "gateways/exports/archived.py",
-        "            if max(blocks) >= end - 1:\n",
-        "            if blocks:\n",
-        "tests/exports/test_archive.py tests/exports/test_archive_damage.py",
     ),
 )

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.mutants import ROOT, caught
-from tests.planted import MUTANTS, Mutant
+from tests.mutants import MUTANTS, ROOT, caught
+from tests.planted import Mutant
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

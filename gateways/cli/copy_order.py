@@ -16,7 +16,14 @@ from tidelog.producers.control import ControlView
 from tidelog.producers.ordering import cancel_order, order_copy
 from tidelog.units import parse_duration, parse_time
 
-_STYLES = {Answer.FORMED: "green", Answer.PENDING: "yellow", Answer.MISSING: "bold red", Answer.DROPPED: "dim"}
+_STYLES = {
+    Answer.FORMED: "green",
+    Answer.PENDING: "yellow",
+    Answer.FORMING: "yellow",
+    Answer.OUT_OF_WINDOW: "bold red",
+    Answer.MISSING: "bold red",
+    Answer.DROPPED: "dim",
+}
 
 
 def moment(at: str | None, within: str | None) -> int | None:
@@ -38,16 +45,19 @@ def order(
     timeout: str,
     json: bool,
 ) -> int:
-    """Gives the command; with ``wait``, 3 unless every site has the whole set within ``timeout``."""
+    """Gives the command; with ``wait``, 3 unless every site has the whole set within ``timeout``, and at once when a
+    site says that it cannot."""
     seconds = parse_duration(timeout)
     cluster, sites = invocation.deployment.cluster, list(invocation.config.sites)
     given = order_copy(cluster, name, groups, at_us)
     ahead = (at_us - given.ordered_us) / 1_000_000
-    invocation.say(f"ordered copy {name} of {', '.join(groups)} at {iso(at_us)}, {ahead:.1f} s from now")
+    when = f"{ahead:.1f} s from now" if ahead > 0 else f"{-ahead:.1f} s ago"
+    invocation.say(f"ordered copy {name} of {', '.join(groups)} at {iso(at_us)}, {when}")
     if wait:
         # What is waited for may be asked of a view that has not even got to the command yet.
         cluster.control.wait_for(
-            lambda view: any(found.complete for found in _named(view, name, sites)), max(0.0, ahead) + seconds
+            lambda view: any(found.complete or found.impossible for found in _named(view, name, sites)),
+            max(0.0, ahead) + seconds,
         )
     view = cluster.control.snapshot()
     named = _named(view, name, sites)
@@ -62,7 +72,7 @@ def order(
 
 
 def list_orders(invocation: Invocation, *, json: bool) -> int:
-    """Every command that stands, and who has obeyed it. 3 if a site has passed a time without its copy."""
+    """Every command that stands, and who has obeyed it. 3 if a site cannot make its copy any more."""
     view = invocation.deployment.cluster.control.snapshot()
     forgotten = forgotten_at(invocation)
     sets = [with_dropped(found, forgotten) for found in ordered_sets(view, invocation.config.sites)]
@@ -70,8 +80,7 @@ def list_orders(invocation: Invocation, *, json: bool) -> int:
         emit_json(invocation, {"orders": [_as_json(view, found) for found in sets]})
     else:
         _print(invocation, view, sets)
-    answers = [answer for found in sets for groups in found.answers.values() for answer in groups.values()]
-    return DEGRADED if Answer.MISSING in answers else OK
+    return DEGRADED if any(found.impossible for found in sets) else OK
 
 
 def cancel(invocation: Invocation, name: str) -> None:
@@ -96,12 +105,15 @@ def _print(invocation: Invocation, view: ControlView, sets: list[OrderedSet]) ->
                     found.order.name,
                     iso(found.order.at_us),
                     group,
-                    *(Text(answer.value, style=_STYLES[answer]) for answer in answers),
+                    *(Text(answer.value.replace("_", " "), style=_STYLES[answer]) for answer in answers),
                     Text("COMPLETE", style="green") if found.complete else "",
                 )
             )
     emit_table(invocation, ("pitc", "time", "group", *sites, ""), rows)
     for found in sets:
+        for site, reasons in found.reasons.items():
+            for group, reason in reasons.items():
+                invocation.say(f"{found.order.name} of {group} at {site} is out of window: {reason}")
         if len(found.order.group_names) > 1:
             times = (f"{site} {_time(_recoverable(view, found, site))}" for site in sites)
             invocation.say(f"recoverable time of {found.order.groups}: {', '.join(times)}")
@@ -129,6 +141,7 @@ def _as_json(view: ControlView, found: OrderedSet) -> dict[str, Any]:
             site: {
                 "complete": site in found.complete_at,
                 "groups": {group: answer.value for group, answer in answers.items()},
+                "reasons": found.reasons.get(site, {}),
                 "recoverable_us": _recoverable(view, found, site),
             }
             for site, answers in found.answers.items()

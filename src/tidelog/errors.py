@@ -15,6 +15,7 @@
     │   └── SiteBehind              a site has not applied what the caller waits for
     ├── Fenced                      another writer session took over; the write's fate is unknown
     ├── CopiesDiffer                two sites have different bytes under the same identity: an alarm
+    ├── OutOfWindow                 a late copy of a time that the log and the copies do not reach back to
     ├── ExportDamaged               an export is torn, was changed, or lacks a file
     ├── ClockSkew                   the log's time is too far ahead of this machine's clock
     ├── Halted                      a site stops on doubt, at a known position
@@ -149,6 +150,12 @@ class Fenced(TidelogError):
 
 class CopiesDiffer(TidelogError):
     """Two sites' digests of the same copy are not equal: an alarm, never to be passed over."""
+
+    exit_code = 3
+
+
+class OutOfWindow(TidelogError):
+    """Neither the copies of a site nor the log reach back to the time that a copy was ordered for."""
 
     exit_code = 3
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tidelog.schemas.codec import Codec
-from tidelog.schemas.control import CopyArchived, CopyFormed, CopyOrdered, GroupCreated, SiteStatus
+from tidelog.schemas.control import CopyArchived, CopyFormed, CopyOrdered, GroupCreated, OrderAnswered, SiteStatus
 from tidelog.schemas.registry import NAMESPACE, schemas
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -26,6 +26,15 @@ CONTROL = (
         ordered_us=1_789_999_995_000_000,
         ordered_by="tokyo-1:4711",
         dropped_us=0,
+    ),
+    OrderAnswered(
+        site="osaka",
+        group="bank",
+        name="nightly",
+        at_us=1_790_000_000_000_000,
+        state="OUT_OF_WINDOW",
+        reason="the log begins at offset 400",
+        answered_us=1_790_000_000_000_321,
     ),
     CopyFormed(
         site="osaka",

@@ -21,7 +21,7 @@ import pytest
 from tests.simulation.coroutine import pause
 from tidelog.consumers import fetcher as fetcher_module
 from tidelog.consumers.fetcher import Fetcher
-from tidelog.consumers.replica import check_history
+from tidelog.consumers.history import check_history
 from tidelog.errors import TidelogError, Unavailable
 from tidelog.producers import opening as opening_module
 from tidelog.producers import session as session_module

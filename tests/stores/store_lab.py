@@ -21,6 +21,7 @@ from tidelog.schemas.events import (
     WriterOpened,
 )
 from tidelog.stores.applier import Applier
+from tidelog.stores.cut import GENERATION_STEP
 from tidelog.stores.image import Store
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace
@@ -159,9 +160,10 @@ def check_bitmaps(store: Store, keyspace: Keyspace, state: State) -> None:
         return
     keys = Keys(IDENTITY.group)
     generations = [0, *(copy.generation for copy in copies)]
-    for generation, following in zip(generations, [*generations[1:], len(state.named)], strict=True):
+    cuts = [generation // GENERATION_STEP for generation in generations]  # how many there were before each
+    for generation, first, following in zip(generations, cuts, [*cuts[1:], len(state.named)], strict=True):
         for volume in state.volumes:
-            named = set().union(*(state.named[index].get(volume, ()) for index in range(generation, following)))
+            named = set().union(*(state.named[index].get(volume, ()) for index in range(first, following)))
             assert bitmap_blocks(keyspace, keys.bitmap(generation, volume)) == named, (generation, volume)
     assert set(map(decode_pair, keyspace.transact([(b"HKEYS", keys.pairs)])[0])) == set(state.pairs)
     for pair, blocks in state.pairs.items():

@@ -104,13 +104,13 @@ def test_before_images_come_first_and_once(bench: Bench) -> None:
     bench.plan()
     bench.author.write((2, 0, b"b" * BLOCK), (2, BLOCK, b"c"), (2, 2 * BLOCK, b"d" * BLOCK), (2, 3 * BLOCK, b"e"))
     assert bench.one() == [
-        (b"RENAME", block(0), b"g:1:2:00000000"),
-        (b"COPY", block(1), b"g:1:2:00000001", b"REPLACE"),
+        (b"RENAME", block(0), b"g:16777216:2:00000000"),
+        (b"COPY", block(1), b"g:16777216:2:00000001", b"REPLACE"),
         (b"MSET", block(0), b"b" * BLOCK, block(2), b"d" * BLOCK),
         (b"SETRANGE", block(1), b"0", b"c"),
         (b"SETRANGE", block(3), b"511", b"\0"),
         (b"SETRANGE", block(3), b"0", b"e"),
-        (b"SETRANGE", b"m:1:2", b"0", b"\xf0"),
+        (b"SETRANGE", b"m:16777216:2", b"0", b"\xf0"),
     ]
     bench.author.write((2, 0, b"f" * BLOCK), (2, BLOCK, b"g"))
     assert bench.one() == [(b"MSET", block(0), b"f" * BLOCK), (b"SETRANGE", block(1), b"0", b"g")]
@@ -124,12 +124,12 @@ def test_discards(bench: Bench) -> None:
     bench.plan()
     bench.author.add(Discard, volume=2, offset=100, length=9 * BLOCK - 50)
     assert bench.one() == [
-        (b"COPY", block(0), b"g:1:2:00000000", b"REPLACE"),
-        (b"RENAME", block(2), b"g:1:2:00000002"),
-        (b"RENAME", block(3), b"g:1:2:00000003"),
+        (b"COPY", block(0), b"g:16777216:2:00000000", b"REPLACE"),
+        (b"RENAME", block(2), b"g:16777216:2:00000002"),
+        (b"RENAME", block(3), b"g:16777216:2:00000003"),
         (b"SETRANGE", block(0), b"100", bytes(BLOCK - 100)),
         (b"DEL", block(1)),
-        (b"SETRANGE", b"m:1:2", b"0", b"\xff\xc0"),
+        (b"SETRANGE", b"m:16777216:2", b"0", b"\xff\xc0"),
     ]
     bench.author.write((2, 2 * BLOCK, b"x"))
     bench.author.add(Discard, volume=2, offset=0, length=20 * BLOCK + 100)

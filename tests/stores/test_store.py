@@ -8,6 +8,7 @@ from store_lab import CLUSTER, IDENTITY, Author, apply
 from tidelog.errors import NotFound, OutOfBounds, SiteBehind, StoreDamaged, StoreUnavailable, WrongStore
 from tidelog.schemas.events import Discard, VolumeDeleted, VolumeResized
 from tidelog.stores import reading
+from tidelog.stores.cut import GENERATION_STEP
 from tidelog.stores.image import Store
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace, PositionMoved
@@ -190,7 +191,7 @@ def test_an_applier_reports_what_is_confirmed(store: Store, author: Author) -> N
         assert applier.settle() == applier.position == applier.confirmed
     position = store.position()
     assert position == applier.confirmed
-    assert (position.cluster_id, position.generation, position.layout) == (CLUSTER, 1, 1)
+    assert (position.cluster_id, position.generation, position.layout) == (CLUSTER, GENERATION_STEP, 1)
     with pytest.raises(PositionMoved):
         applier.settle()
 

@@ -1,0 +1,108 @@
+"""Which commands a site is too late for, and what becomes of each: one late copy at a time is made, or none can be."""
+
+from collections.abc import Mapping
+
+from tidelog.clock import iso
+from tidelog.errors import OutOfWindow
+from tidelog.stores.changes import pairs_at
+from tidelog.stores.cut import split_generation
+from tidelog.stores.keys import Keys
+from tidelog.stores.keyspace import Command, Keyspace
+from tidelog.stores.late import LateCopy, OpenLateEvents
+from tidelog.stores.plan import Planner
+from tidelog.stores.store import Copy, CopyOrigin, CopyState
+from tidelog.stores.timed import DueCopy, late, place
+
+
+class LateCopies:
+    """The late copies of one applier. ``open_events`` is set by whoever can read the log; without it none is made."""
+
+    def __init__(self, keyspace: Keyspace, keys: Keys, planner: Planner) -> None:
+        self.open_events: OpenLateEvents | None = None
+        self._keyspace, self._keys, self._planner = keyspace, keys, planner
+        self.formed = 0  # how many were
+        self._refused: dict[DueCopy, str] = {}
+        self._current: LateCopy | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether one is being made that is not among the copies yet: no other maintenance may come in between."""
+        return self._current is not None
+
+    @property
+    def refused(self) -> Mapping[DueCopy, str]:
+        """The commands that stand, and that nothing can come of, and why."""
+        return {order: why for order, why in self._refused.items() if order in self._planner.orders}
+
+    @property
+    def forming(self) -> DueCopy | None:
+        """The command that is being obeyed, up to the last step."""
+        if self._current is not None:
+            return self._current.order
+        for copy in self._planner.image.copies.values():
+            if copy.state is CopyState.FORMING:
+                return DueCopy(copy.name, copy.timestamp_us)
+        return None
+
+    def step(self) -> list[Command] | bool:
+        """The commands of the next transaction, to be sent at once; True if something was done that needs none, False
+        if nothing is due, or the log has not given anything yet."""
+        current = self._current
+        if current is None:
+            return self._begin()
+        if current.order not in self._planner.orders:  # taken back: what was written is found under ``forming``
+            self.close()
+            return True
+        try:
+            commands = next(current.steps)
+        except StopIteration:
+            self.close()
+            return True
+        except OutOfWindow as error:
+            self._refuse(current.order, error)
+            return True
+        return False if commands is None else commands or True
+
+    def close(self) -> None:
+        """Lets go of the log, and of what is being made."""
+        current, self._current = self._current, None
+        if current is not None:
+            current.close()
+
+    def _begin(self) -> list[Command] | bool:
+        image = self._planner.image
+        if self.open_events is None or not image.position.head.sequence:
+            return False
+        for order in late(self._planner.orders, image):
+            if order in self._refused:
+                continue
+            elder, younger = place(order, image.copies.values())
+            if younger is None:  # the newest generation collects: another must begin before it can be split (C3)
+                return split_generation(image, self._keys)
+            try:
+                _check_room(elder, younger)
+            except OutOfWindow as error:
+                self._refuse(order, error)
+                return True
+            events = self.open_events(elder)
+            pairs = pairs_at(self._keyspace, self._keys, elder.generation) if elder else {}
+            self._current = LateCopy(self._planner, self._keys, order, (elder, younger), events, pairs)
+            return True
+        return False
+
+    def _refuse(self, order: DueCopy, error: OutOfWindow) -> None:
+        self._refused[order] = str(error)
+        self.close()
+
+
+def _check_room(elder: Copy | None, younger: Copy) -> None:
+    if younger.generation - (elder.generation if elder else 0) > 1:
+        return
+    if elder is None:
+        raise OutOfWindow(
+            f"this site began from copy {younger.name}, of {iso(younger.timestamp_us)}, and holds none from before"
+        )
+    names = " and ".join(
+        "one that is going" if one.origin is CopyOrigin.SPLIT else one.name for one in (elder, younger)
+    )
+    raise OutOfWindow(f"there is no room for another copy between copies {names}; drop one that was made late there")

@@ -1,0 +1,160 @@
+"""The planted bugs in what is done with copies: volume copies, late copies, holds and clones, proof, archives."""
+
+from tests.planted import Mutant
+
+STORES = "tests/stores/test_schedules.py tests/stores/test_exhaustive.py tests/stores/test_machine.py -m 'not servers'"
+CLONES = "tests/stores/test_clone_schedules.py tests/stores/test_clones.py -m 'not servers'"
+LATE = "tests/stores/test_late.py"
+COPIES = "tests/stores/test_copy_schedules.py tests/stores/test_machine.py -m 'not servers'"
+
+COPY_MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "discard-names-only-what-is-there",
+        "stores/transaction.py",
+        "        self.ranges.append((first, end))\n",
+        "",
+        STORES,
+    ),
+    Mutant(
+        "copy-forgets-changes-since-its-source-copy",
+        "stores/volume_copy.py",
+        "            self._since.merge(bitmap)\n",
+        "            pass\n",
+        COPIES,
+    ),
+    Mutant(
+        "copy-onto-a-volume-not-named-in-its-other-pairs",
+        "stores/volume_copy.py",
+        "in pairs_with(image.pairs, target, keys):",
+        "in pairs_with({}, target, keys):",
+        COPIES,
+    ),
+    Mutant(
+        "shipped-bitmap-unchecked",
+        "stores/volume_copy.py",
+        "        if missing.count:\n",
+        "        if missing.count < 0:\n",
+        COPIES,
+    ),
+    Mutant(
+        "source-copy-taken-from-the-live-block",
+        "stores/volume_copy.py",
+        " if place is None else keys.before_format(place, source)\n",
+        "\n",
+        COPIES,
+    ),
+    Mutant(
+        "held-copy-dropped",
+        "stores/drop.py",
+        "        return None if any(hold.live(now_us) for hold in of_it) else [hold.id for hold in of_it]\n",
+        "        return [hold.id for hold in of_it]\n",
+        CLONES,
+    ),
+    Mutant(
+        "hold-put-although-the-copy-is-dropped",
+        "stores/holds.py",
+        "            check_readable(copy, record, hold)\n",
+        "",
+        CLONES,
+    ),
+    Mutant(
+        "ended-holds-left-when-a-drop-begins",
+        "stores/drop.py",
+        '            ended.append((b"HDEL", self._keys.holds, *(hold.encode() for hold in work.ended)))\n',
+        "",
+        CLONES,
+    ),
+    Mutant(
+        "part-of-a-block-written-over-nothing",
+        "stores/clone_image.py",
+        "            content = bytearray(self._blocks(volume, block, block + 1)[0])\n",
+        "            content = bytearray(size)\n",
+        CLONES,
+    ),
+    Mutant(
+        "clone-written-to-unwatched",
+        "stores/clone_image.py",
+        '                    session.submit([*self._plan(volume, offset, end, data), (b"SET", self._key, token)])\n',
+        "                    commands = self._plan(volume, offset, end, data)\n"
+        "                    session.begin()\n"
+        '                    session.submit([*commands, (b"SET", self._key, token)])\n',
+        CLONES,
+    ),
+    Mutant(
+        "late-copy-takes-the-bits-of-both-sides",
+        "stores/late.py",
+        "handed = {volume: bits - self._fold.bits(volume) for",
+        "handed = {volume: ChangeBitmap(bits.bits) for",
+        LATE,
+    ),
+    Mutant(
+        "late-copy-gets-no-before-images",
+        "stores/handing.py",
+        "        if self._elder:  # where there is none",
+        "        if self._elder < 0:  # where there is none",
+        LATE,
+    ),
+    Mutant(
+        "late-copy-keeps-what-was-not-named-again",
+        "stores/late.py",
+        "            gone, generation = bits - self._fold.after.get(volume, ChangeBitmap()), self.generation\n",
+        "            gone, generation = ChangeBitmap(), self.generation\n",
+        LATE,
+    ),
+    Mutant(
+        "late-copy-begins-from-zeros",
+        "stores/late_values.py",
+        "            if loads and self._elder:\n",
+        "            if not self._elder:\n",
+        LATE,
+    ),
+    Mutant(
+        "late-copy-one-write-early",
+        "stores/late.py",
+        "            count = bisect_right(stamps, self._cuts[0].at_us)\n",
+        "            count = bisect_right(stamps, self._cuts[0].at_us - 1)\n",
+        LATE,
+    ),
+    Mutant(
+        "late-copy-left-half-done",
+        "stores/drop.py",
+        "        if image.forming is not None:\n",
+        "        if image.forming is not None and image.forming.volumes == ():\n",
+        LATE,
+    ),
+    Mutant(
+        "compared-by-one-sites-bitmaps",
+        "stores/ranges.py",
+        "    named.merge(theirs.named(volume))\n",
+        "",
+        "tests/stores/test_ranges.py",
+    ),
+    Mutant(
+        "local-drop-not-remembered",
+        "stores/local_drop.py",
+        "also = forgetting(keys, found, position.head.timestamp_us) if forget else []",
+        "also = forgetting(keys, found, position.head.timestamp_us)[1:] if forget else []",
+        "tests/consumers/test_local_retention.py",
+    ),
+    Mutant(
+        "dropped-before-it-is-archived",
+        "producers/retention.py",
+        "if found.dropped and (found.copy.sequence, found.copy.seal) not in archived",
+        "if found.dropped and not archived",
+        "tests/producers/test_schedule.py",
+    ),
+    Mutant(
+        "archive-told-of-before-it-is-verified",
+        "gateways/exports/archiving.py",
+        "        check_export(place, read_manifest(place), advance).check(place)\n        return url\n",
+        "        check_export(place, read_manifest(place), advance)\n        return url\n",
+        "tests/exports/test_archive.py",
+    ),
+    Mutant(
+        "archive-read-from-one-file",
+        "gateways/exports/archived.py",
+        "            if max(blocks) >= end - 1:\n",
+        "            if blocks:\n",
+        "tests/exports/test_archive.py tests/exports/test_archive_damage.py",
+    ),
+)
