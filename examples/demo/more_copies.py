@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from examples.demo.names import (
     AFTER_VOLUME_COPY,
     BOTH_GROUPS,
     COUNTER,
+    DRILL,
     GROUP,
     JOURNAL,
     LEDGER,
@@ -19,6 +21,7 @@ from examples.demo.names import (
     SITES,
     TEST_LEDGER,
 )
+from tidelog.gateways.sqlite import database
 
 if TYPE_CHECKING:
     from examples.demo.steps import Demo
@@ -37,6 +40,26 @@ class Counter:
         """One more."""
         self._value += 1
         self._volume.write(0, self._value.to_bytes(_NUMBER_BYTES))
+
+
+def drill(demo: "Demo", copy: tidelog.MarkedCopy) -> None:
+    """Writes to a clone of london's copy while replication goes on; the copy stays what it is."""
+    demo.say(f"a drill at london, on a clone of {copy.name}, while transfers go on:")
+    before = copy.wait(sites=["london"], timeout=60)["london"].digest
+    demo.tool("pitc", "clone", copy.name, DRILL, "--group", GROUP, "--site", "london")
+    with tidelog.open_site("london", config=demo.config) as site:
+        group = site.group(GROUP)
+        clone = group.clone(DRILL)
+        with closing(database(clone, clone.volume(LEDGER), clone.volume(JOURNAL))) as connection:
+            found = bank.examine(connection)
+            demo.check(found.sound, f"the clone is the database: {found}")
+            connection.execute("UPDATE account SET balance = 0")
+            spoiled = bank.examine(connection)
+        demo.check(spoiled.integrity == "ok" and spoiled.total == 0, f"and can be written to: {spoiled}")
+        view = group.copy(copy.name)
+        demo.check(bank.audit(view.volume(LEDGER), view.volume(JOURNAL)) == found, "nothing of that is in the copy")
+        demo.check(view.digest() == before, f"whose digest is {before.hex()} as before")
+    demo.tool("clone", "drop", DRILL, "--group", GROUP, "--site", "london")
 
 
 def audit_both_groups(demo: "Demo") -> None:

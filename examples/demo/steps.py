@@ -106,6 +106,7 @@ class Demo:
                     f"a copy of groups {GROUP} and {SECOND_GROUP} at one time, by the timestamps in each site's data"
                 )
                 self.tool("pitc", "create", BOTH_GROUPS, "--groups", f"{GROUP},{SECOND_GROUP}", "--in", "4s")
+                more_copies.drill(self, traffic.marks[2])
                 time.sleep(SECONDS / 2)
             self.marks = traffic.marks
             self.say(

@@ -41,6 +41,7 @@ def test_the_demo_holds() -> None:
         "SIGKILL to osaka's worker",
         "are the same at",
         "broken, as it must be",
+        "nothing of that is in the copy",
         "COMPLETE",
         "moves only what has changed",
         "the export has the digest",
