@@ -35,7 +35,7 @@ class Place:
 
     @contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
-        """A new file, written; on this machine it is on disk at the end."""
+        """A new file, written at the end; on this machine it is on disk when it is `sync`-ed."""
         self._made.append(name)
         if self._system is not None:
             with self._system.open(self._join(name), "wb") as file:
@@ -43,8 +43,12 @@ class Place:
             return
         with (Path(self._path) / name).open("xb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+
+    def sync(self, name: str) -> None:
+        """Returns when a file of this machine is on disk; elsewhere one that is closed is there."""
+        if self._system is None:
+            with (Path(self._path) / name).open("rb") as file:
+                os.fsync(file.fileno())
 
     def exists(self) -> bool:
         """Whether anything is there."""

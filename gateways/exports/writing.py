@@ -52,6 +52,7 @@ def _write_held(store: Store, copy: Copy, url: str, since: Copy | None, advance:
         manifest = describe(store, copy, digest, since, CODEC, volumes)
         with place.create(MANIFEST) as file:
             file.write(manifest.encode())
+        place.sync(MANIFEST)
         read_manifest(place)  # and its checksum
     return manifest
 
@@ -92,12 +93,13 @@ def _export_volume(
 
 
 def _proved(place: Place, volume: VolumeInfo, files: Iterable[Written]) -> list[ExportedFile]:
-    """The files, each read again while the next is written."""
+    """The files, each brought to disk and read again while the next is written."""
     found: list[ExportedFile] = []
     reading: Future[ExportedFile] | None = None
     thread = ThreadPoolExecutor(1, "tidelog-proof")
 
     def prove(file: Written, after: int) -> ExportedFile:
+        place.sync(file.name)
         digest, _ = file_sum(place, volume, file, after, lambda _: None)
         size, checksum, blocks = file.size, file.checksum, file.blocks
         return ExportedFile(name=file.name, size=size, checksum=checksum, blocks=blocks, digest=digest.hex())

@@ -57,7 +57,8 @@ def test_what_is_read_from_an_archive_is_the_copy(
     file_bytes: int,
 ) -> None:
     """On each kind of file system; with one file a volume, and with many."""
-    monkeypatch.setattr(blocks, "FILE_BYTES", file_bytes)
+    monkeypatch.setattr(blocks, "FILE_BYTES_MIN", file_bytes)
+    monkeypatch.setattr(blocks, "FILES", 1 << 40)
     monkeypatch.setattr("tidelog.stores.contents.WINDOW_BYTES", 8 * 4096)
     base = place_for("").rstrip("/")
     for name in ("one", "two", "three"):

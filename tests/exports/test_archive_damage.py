@@ -25,7 +25,8 @@ def many_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path,
     """An export of one volume in many small files with gaps between them, and the volume's content."""
     deployment = MemoryDeployment()
     with RunningDeployment(deployment) as running, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "FILE_BYTES", 4096)
+        patch.setattr(blocks, "FILE_BYTES_MIN", 4096)
+        patch.setattr(blocks, "FILES", 1 << 40)
         patch.setattr("tidelog.stores.contents.WINDOW_BYTES", 4096)
         running.site("tokyo")
         group = running.group("bank")
