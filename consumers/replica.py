@@ -262,8 +262,7 @@ class Replica:
         """Has the applier cut what is ordered, but not what the site's own retention has dropped, and drops what was
         taken back (it then sees `PositionMoved`)."""
         store.prune_forgotten(wanted(orders))
-        forgotten = store.forgotten_orders()
-        applier.order([order for order in wanted(orders) if order not in forgotten])
+        applier.order(wanted(orders), store.forgotten_orders())
         for copy in taken_back(orders, store.copies()):
             store.mark_dropping(copy)
 

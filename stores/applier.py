@@ -1,6 +1,6 @@
 """The way of events into a store: planned in Python while Redis executes the transaction before."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Self, cast
 
 from tidelog.errors import Halted, StoreUnavailable
@@ -66,10 +66,12 @@ class Applier:
         """The position that Redis has confirmed; what counts for reports."""
         return self._confirmed
 
-    def order(self, copies: Sequence[DueCopy]) -> None:
+    def order(self, copies: Sequence[DueCopy], forgotten: Collection[DueCopy] = ()) -> None:
         """The copies by time that are asked for from now on, in place of those before: each is cut where its time falls
-        among the events submitted after this call, once; if the head is past it already, `maintain` makes it late."""
+        among the events submitted after this call, once; if the head is past it already, `maintain` makes it late,
+        unless it is one of the ``forgotten``, which were cut and dropped here alone."""
         self._planner.orders = tuple(copies)
+        self._maintenance.late.forgotten = forgotten
 
     def open_late(self, events: OpenLateEvents | None) -> None:
         """How late copies get at the log; None, as at first: none is begun, and one that is being made goes on."""

@@ -1,6 +1,6 @@
 """Which commands a site is too late for, and what becomes of each: one late copy at a time is made, or none can be."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from tidelog.clock import iso
 from tidelog.errors import OutOfWindow
@@ -19,6 +19,7 @@ class LateCopies:
 
     def __init__(self, keyspace: Keyspace, keys: Keys, planner: Planner) -> None:
         self.open_events: OpenLateEvents | None = None
+        self.forgotten: Collection[DueCopy] = ()  # commands whose copies this site has dropped by itself
         self._keyspace, self._keys, self._planner = keyspace, keys, planner
         self.formed = 0  # how many were
         self._refused: dict[DueCopy, str] = {}
@@ -74,7 +75,7 @@ class LateCopies:
         if self.open_events is None or not image.position.head.sequence:
             return False
         for order in late(self._planner.orders, image):
-            if order in self._refused:
+            if order in self._refused or order in self.forgotten:
                 continue
             elder, younger = place(order, image.copies.values())
             if younger is None:  # the newest generation collects: another must begin before it can be split (C3)
