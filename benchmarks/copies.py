@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from statistics import median
+from typing import NamedTuple
 
 import redis
 
@@ -23,13 +24,21 @@ HELD_MANY = 64
 BEHIND_WRITES = Limits().writes_max
 
 
+class Side(NamedTuple):
+    """A store in which cuts are timed: blocks in its volume, how many of them are written to begin with, copies held,
+    and writes of 128 B that the marker has to wait for."""
+
+    blocks: int
+    written: int
+    held: int
+    behind: int = 0
+
+
 def cut(bench: Bench) -> list[Row]:
     """The time that a marker takes to become a copy, in a volume of 1,000 written blocks and in one of 1,000,000, with
     100 blocks changed before each cut and 16 copies held."""
-    bench.empty_redis()
     large = bench.sized(LARGE, LARGE // 10)
-    found = in_child(cut_times, bench.servers, large, bench.pairs, bench.sized(200, 50))
-    bench.empty_redis()
+    found = _cut_times(bench, {"small": Side(SMALL, SMALL, HELD), "large": Side(large, large, HELD)})
     typical = {side: [1000 * median(times) for times in found[side]] for side in found}
     worst = [1000 * percentile(times, 99) for times in found["large"]]
     note = f"{len(found['large'][0])} cuts a side and pair; the store alone, one at a time"
@@ -40,38 +49,16 @@ def cut(bench: Bench) -> list[Row]:
     ]
 
 
-def cut_times(servers: Servers, large: int, pairs: int, cuts: int) -> dict[str, list[list[float]]]:
-    """In a child: seconds of each cut, by side and pair."""
-    feeds = {"small": Feed(servers, "small", PRIMARY, SMALL), "large": Feed(servers, "large", PRIMARY, large)}
-    for feed in feeds.values():
-        feed.write(range(feed.blocks), 16)  # a block is a key, whatever its length
-    found: dict[str, list[list[float]]] = {side: [] for side in feeds}
-    held: dict[str, list[Event]] = {side: [] for side in feeds}
-    for turn in range(pairs + 1):
-        times: dict[str, list[float]] = {side: [] for side in feeds}
-        for _ in range(cuts):
-            for side, feed in feeds.items():
-                feed.write(feed.some(100), 16)
-                start = time.perf_counter()
-                marker = feed.cut()
-                times[side].append(time.perf_counter() - start)
-                held[side].append(marker)
-                if len(held[side]) > HELD:
-                    feed.drop(held[side].pop(0))
-        if turn:
-            for side in feeds:
-                found[side].append(times[side])
-    for feed in feeds.values():
-        feed.close()
-    return found
-
-
 def cut_flat(bench: Bench) -> list[Row]:
     """The time of a cut with many copies held beside that with one; and of a cut that waits behind the transaction
     which takes Redis longest, from the moment at which the marker is planned."""
-    bench.empty_redis()
-    found = in_child(cut_times_held, bench.servers, bench.pairs, bench.sized(200, 50))
-    bench.empty_redis()
+    blocks = 8 * BEHIND_WRITES
+    sides = {
+        "one": Side(blocks, 0, 1),
+        "many": Side(blocks, 0, HELD_MANY),
+        "behind": Side(blocks, 0, 1, BEHIND_WRITES),
+    }
+    found = _cut_times(bench, sides)
     typical = {side: [1000 * median(times) for times in found[side]] for side in found}
     worst = [1000 * percentile(times, 99) for times in found["behind"]]
     note = f"{len(found['one'][0])} cuts a side and pair, 100 blocks changed before each; the store alone"
@@ -82,26 +69,34 @@ def cut_flat(bench: Bench) -> list[Row]:
     ]
 
 
-def cut_times_held(servers: Servers, pairs: int, cuts: int) -> dict[str, list[list[float]]]:
+def _cut_times(bench: Bench, sides: dict[str, Side]) -> dict[str, list[list[float]]]:
+    bench.empty_redis()
+    found = in_child(cut_times, bench.servers, sides, bench.pairs, bench.sized(200, 50))
+    bench.empty_redis()
+    return found
+
+
+def cut_times(servers: Servers, sides: dict[str, Side], pairs: int, cuts: int) -> dict[str, list[list[float]]]:
     """In a child: seconds of each cut, by side and pair."""
-    held_by = {"one": 1, "many": HELD_MANY, "behind": 1}
-    feeds = {side: Feed(servers, side, PRIMARY, 8 * BEHIND_WRITES) for side in held_by}
-    markers = {side: [feed.cut() for _ in range(held_by[side])] for side, feed in feeds.items()}
-    found: dict[str, list[list[float]]] = {side: [] for side in feeds}
+    feeds = {name: Feed(servers, name, PRIMARY, side.blocks) for name, side in sides.items()}
+    for name, feed in feeds.items():
+        feed.write(range(sides[name].written), 16)  # a block is a key, whatever its length
+    found: dict[str, list[list[float]]] = {name: [] for name in sides}
+    held: dict[str, list[Event]] = {name: [feed.cut() for _ in range(sides[name].held)] for name, feed in feeds.items()}
     for turn in range(pairs + 1):
-        times: dict[str, list[float]] = {side: [] for side in feeds}
+        times: dict[str, list[float]] = {name: [] for name in sides}
         for _ in range(cuts):
-            for side, feed in feeds.items():
+            for name, feed in feeds.items():
                 feed.write(feed.some(100), 16)
-                if side == "behind":
-                    feed.write(feed.some(BEHIND_WRITES), 128, settle=False)
+                if sides[name].behind:
+                    feed.write(feed.some(sides[name].behind), 128, settle=False)
                 start = time.perf_counter()
-                markers[side].append(feed.cut())
-                times[side].append(time.perf_counter() - start)
-                feed.drop(markers[side].pop(0))
+                held[name].append(feed.cut())
+                times[name].append(time.perf_counter() - start)
+                feed.drop(held[name].pop(0))
         if turn:
-            for side in feeds:
-                found[side].append(times[side])
+            for name in sides:
+                found[name].append(times[name])
     for feed in feeds.values():
         feed.close()
     return found
