@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 
 from tidelog.consumers.receipts import Receipts
+from tidelog.producers.control import ControlView
 from tidelog.producers.group import Group, MarkedCopy
 from tidelog.producers.kafka_appender import KafkaAppender
 from tidelog.producers.log import Acknowledged
@@ -122,12 +123,12 @@ def _arm_worker(armed: _Armed) -> None:
             armed.reached("cut-confirmed", copy)
         return value
 
-    def answering(self: Receipts, copy: Copy) -> bool:
+    def answering(self: Receipts, copy: Copy, view: ControlView) -> bool:
         if armed.point == "cut-confirmed":
             armed.hold(copy.name)  # the receipts' thread may see a cut before its applier does
         self._store.digest(copy)
         armed.reached("cut-digested", copy.name)
-        return answer(self, copy)
+        return answer(self, copy, view)
 
     RedisSession.submit = submitting  # type: ignore[method-assign]
     RedisSession.settle = settling  # type: ignore[method-assign]

@@ -1,5 +1,6 @@
 """SIGKILL of a writer and of a worker at marked points: flushed writes are all there, copies equal at all sites."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from tests.crash.child import BLOCK, BLOCKS, WRITES_PER_FLUSH, content
 from tidelog.consumers.site_view import CopyView, SiteGroup
 from tidelog.producers.group import Group
+from tidelog.testing.child import DIE_WITH_PARENT
 from tidelog.testing.running import RunningDeployment
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
@@ -45,8 +47,9 @@ WORKER_POINTS = [
 
 
 def start(role: str, config_path: Path, group: str, point: str, nth: int) -> subprocess.Popen[str]:
+    launcher = [sys.executable, "-I", "-S", str(DIE_WITH_PARENT), str(os.getpid())]  # no test leaves it behind
     command = [sys.executable, "-m", "tests.crash.child", role, str(config_path), group, point, str(nth)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    return subprocess.Popen(launcher + command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
 
 
 def expected(last: int) -> Iterator[bytes]:
