@@ -57,8 +57,8 @@ class CatalogueCopy:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Sites that have not answered: those that are still to come, and those that have passed it without."""
-        silent = (Answer.PENDING, Answer.MISSING)
+        """Sites that have not answered: those still to come, those that have passed it without, and unknown ones."""
+        silent = (Answer.PENDING, Answer.MISSING, Answer.UNKNOWN)
         return tuple(site for site, answer in self.answers.items() if answer in silent)
 
     @property

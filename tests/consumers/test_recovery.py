@@ -192,8 +192,9 @@ def test_every_store_that_was_opened_is_closed(lab: Lab, monkeypatch: pytest.Mon
     real = lab.store
 
     def store(site: str = "osaka", *, create: bool = False) -> object:
+        found = real(site, create=create)  # or nothing was opened
         opened.append(1)
-        return real(site, create=create)
+        return found
 
     lab.store = store  # type: ignore[method-assign,assignment]
     group = lab.group()

@@ -113,4 +113,4 @@ def test_what_needs_kafka_says_so(config_file: Path) -> None:
         refused = run(config_file, *arguments)
         assert refused.returncode == 11 and refused.stderr.startswith(b"error: Kafka"), refused.stderr
     absent = run(config_file, "pitc", "read", "never", "ledger", "-g", "bank", "--site", "london")
-    assert absent.returncode == 2 and b"never" in absent.stderr
+    assert absent.returncode == 11  # it may be in an archive, which the control topic would tell
