@@ -34,6 +34,15 @@ class OrderedSet:
         return len(self.complete_at) == len(self.answers)
 
     @property
+    def pending(self) -> dict[str, list[str]]:
+        """The groups whose copies are still to come, by site."""
+        found = {
+            site: [group for group, answer in groups.items() if answer in (Answer.PENDING, Answer.FORMING)]
+            for site, groups in self.answers.items()
+        }
+        return {site: groups for site, groups in found.items() if groups}
+
+    @property
     def impossible(self) -> bool:
         """Whether a site has said that it cannot make its copy."""
         return any(Answer.OUT_OF_WINDOW in groups.values() for groups in self.answers.values())

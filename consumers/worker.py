@@ -18,7 +18,7 @@ from tidelog.producers.log import Log
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.control import CopyOrdered, GroupCreated, SiteStatus, status_key
 from tidelog.stores.image import Store
-from tidelog.stores.store import CopyOrigin
+from tidelog.stores.store import CopyOrigin, Position
 
 LEAVE_TIMEOUT = 30.0
 # Kafka is asked for so long each time, and a worker that has had no answer leaves after so long: what a replica still
@@ -49,6 +49,7 @@ class SiteWorker:
         self._only = frozenset(groups)
         self._stopping = threading.Event()
         self._replicas: dict[str, tuple[Replica, GroupCreated]] = {}
+        self._halted_at: dict[str, Position | None] = {}  # where halted stores stood when that was seen first
         self._logs: dict[str, Log] = {}
         self._ends: dict[str, int] = {}
         self.statuses: dict[str, SiteStatus] = {}  # what was last said of each group
@@ -169,20 +170,23 @@ class SiteWorker:
         imported a copy into it, which may be over before anybody has seen that it began."""
         progress = replica.progress(0)
         if progress.state not in (State.HALTED, State.NEEDS_REBUILD) or replica.running:
+            self._halted_at.pop(name, None)
             return False
+        position: Position | None = None
         try:
             store = open_store(self._deployment, self.site, name)
+            try:
+                if store.rebuilding() is not None:
+                    return True
+                position = store.position()
+            finally:
+                store.close()
         except TidelogError:
+            pass  # there is none, or none that can be read
+        before = self._halted_at.setdefault(name, position)
+        if position is None or progress.state is not State.NEEDS_REBUILD:
             return False
-        try:
-            if store.rebuilding() is not None:
-                return True
-            moved = store.position().head.sequence != progress.head.sequence
-            return moved and progress.state is State.NEEDS_REBUILD
-        except TidelogError:
-            return False
-        finally:
-            store.close()
+        return position != before or position.head.sequence != progress.head.sequence
 
     def _stop_replicas(self, names: Iterable[str]) -> None:
         """All at once, by one deadline: a site may have hundreds, and each takes its last transaction's time."""
@@ -199,6 +203,7 @@ class SiteWorker:
             self._forget(name)
 
     def _forget(self, name: str) -> None:
+        self._halted_at.pop(name, None)
         del self._replicas[name]
         log = self._logs.pop(name, None)
         if log is not None:

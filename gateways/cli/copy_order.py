@@ -68,7 +68,16 @@ def order(
         emit_json(invocation, _as_json(view, found))
     else:
         _print(invocation, view, [found])
-    return DEGRADED if wait and not found.complete else OK
+    if not wait or found.complete:
+        return OK
+    if pending := found.pending:
+        where = ", ".join(f"{group} at {site}" for site, groups in pending.items() for group in groups)
+        invocation.say(f"error: not every site has copy {name} after {timeout}; pending: {where}")
+        invocation.say(
+            "hint: the time of a group goes on with its writer, whose heartbeats do; a group that nobody has open for"
+            " writing gets there with its next event. Who writes, and which site is behind: tidelog status"
+        )
+    return DEGRADED
 
 
 def list_orders(invocation: Invocation, *, json: bool) -> int:

@@ -205,6 +205,30 @@ def test_a_worker_that_could_not_begin_goes_on_from_the_import(store, deployment
         thread.join(20)
 
 
+def test_a_worker_that_lost_its_store_goes_on_from_an_import_of_where_it_stood(
+    group, store, deployment, export, bring, folder_for
+):
+    """The copy's position is the very one at which the worker had halted."""
+    group.mark("last")
+    assert wait_until(lambda: any(copy.name == "last" for copy in store.copies()), 10)
+    export("last", folder_for("export"))
+    worker = SiteWorker(deployment, "osaka", SoleWorker)
+    thread = threading.Thread(target=worker.run, daemon=True)
+    thread.start()
+    try:
+        last = store.copy("last").sequence
+        assert wait_until(lambda: "bank" in worker.statuses and worker.statuses["bank"].sequence == last, 10)
+        deployment.keyspace("osaka", "bank").data.clear()
+        assert wait_until(lambda: worker.statuses["bank"].state == "NEEDS_REBUILD", 10)
+        bring(folder_for("export"))
+        group.mark("behind")
+        osaka = open_store(deployment, "osaka", "bank")
+        assert wait_until(lambda: any(copy.name == "behind" for copy in osaka.copies()), timeout_s=10)
+    finally:
+        worker.stop()
+        thread.join(20)
+
+
 def test_another_log_is_the_workers_matter(export, deployment, folder_for):
     """The group is the same by its id, and its log holds nothing of it."""
     export("two", folder_for("export"))
