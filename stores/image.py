@@ -25,7 +25,7 @@ from tidelog.stores.placing import placing
 from tidelog.stores.reading import CopyReader, LiveReader
 from tidelog.stores.records import FORMAT, decode_position, encode_position
 from tidelog.stores.state import present, read_tables
-from tidelog.stores.store import Copy, CopyState, Hold, HoldKind, Identity, Position
+from tidelog.stores.store import Copy, CopyOrigin, CopyState, Hold, HoldKind, Identity, Position
 from tidelog.stores.timed import DueCopy
 from tidelog.stores.transaction import Limits
 
@@ -128,10 +128,15 @@ class Store:
         return [copy for copy in copies if dropping or copy.state is CopyState.FORMED]
 
     def copy(self, name: str) -> Copy:
-        """The newest formed copy of that name (names are labels); ``#<sequence>`` names one by sequence. `NotFound`."""
-        for copy in reversed(self.copies()):
-            if name in (copy.name, f"#{copy.sequence}"):
-                return copy
+        """The newest formed copy of that name (names are labels). ``#<sequence>`` names one by sequence: of several that
+        end there the marker's, whoever asks. Raises `NotFound`."""
+        copies = self.copies()
+        named = [copy for copy in copies if name == copy.name]
+        named = named or sorted(
+            (copy for copy in copies if name == f"#{copy.sequence}"), key=lambda copy: copy.origin is CopyOrigin.MARKER
+        )
+        if named:
+            return named[-1]
         raise NotFound(
             f"site {self.identity.site} has no copy {name}",
             hint="tidelog pitc list shows those that there are",

@@ -56,6 +56,17 @@ def test_equal_to_the_time_is_in_the_copy(lab: Lab) -> None:
     assert content(lab, "noon")[:BLOCK] == b"a" * BLOCK
 
 
+def test_a_number_names_the_marker_copy_of_several(lab: Lab) -> None:
+    """A copy by time may end where a marker does; by its own name it is found, by the sequence the marker's."""
+    marker = lab.author.mark("end")
+    lab.applier.order([DueCopy("noon", marker.timestamp_us + 5)])
+    lab.author.add(Heartbeat)
+    lab.apply()
+    found = {name: lab.store.copy(name) for name in ("end", "noon", f"#{marker.sequence}")}
+    assert {copy.sequence for copy in found.values()} == {marker.sequence}
+    assert (found["noon"].name, found[f"#{marker.sequence}"].name) == ("noon", "end")
+
+
 def test_a_batch_is_cut_in_parts_in_one_step(lab: Lab) -> None:
     """T inside a batch: writes up to it are in the copy, later ones of the same block are not, and no position lies
     inside the batch, whatever becomes of the worker (L8)."""
