@@ -128,8 +128,8 @@ class Store:
         return [copy for copy in copies if dropping or copy.state is CopyState.FORMED]
 
     def copy(self, name: str) -> Copy:
-        """The newest formed copy of that name (names are labels). ``#<sequence>`` names one by sequence: of several that
-        end there the marker's, whoever asks. Raises `NotFound`."""
+        """The newest formed copy of that name (names are labels). ``#<sequence>`` names one by sequence: of several
+        that end there the marker's, whoever asks. Raises `NotFound`."""
         copies = self.copies()
         named = [copy for copy in copies if name == copy.name]
         named = named or sorted(

@@ -12,6 +12,7 @@ from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import size_text
 from tidelog.gateways.cli.progress import LARGE_BYTES, byte_bar
 from tidelog.gateways.cli.reading import extent, opened_clone, send
+from tidelog.gateways.cli.volume_import import too_long
 from tidelog.gateways.files import new_file, write_sparse
 from tidelog.stores.store import Clone
 
@@ -63,6 +64,8 @@ def _write(
         size = None if source is sys.stdin.buffer else _size(source, found, offset)
         with byte_bar(invocation, f"writing to {volume} of clone {name}", size, least=LARGE_BYTES) as advance:
             while part := source.read(_PART_BYTES):
+                if at > offset and at + len(part) > found.size:
+                    raise too_long(f"volume {volume} of clone {name}", offset, at - offset)
                 found.write(at, part)
                 at += len(part)
                 advance(len(part))

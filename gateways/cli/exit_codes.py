@@ -1,6 +1,6 @@
 """Every exit code of the command line, in one place; docs/cli.md lists the same."""
 
-from tidelog.errors import TidelogError, UsageError
+from tidelog.errors import OutOfBounds, TidelogError, UsageError
 
 OK = 0
 FAILURE = 1
@@ -28,6 +28,12 @@ class WriterAlive(UsageError):
     """A writer session is at work on the group, and a command would fence it."""
 
     exit_code = FENCED
+
+
+class PartlyWritten(OutOfBounds):
+    """A stream turned out to be longer than its target: what fits of it is written."""
+
+    exit_code = DEGRADED
 
 
 class Torn(TidelogError):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tidelog.errors import OutOfBounds, UsageError
+from tidelog.gateways.cli.exit_codes import PartlyWritten
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import size_text
 from tidelog.gateways.cli.progress import LARGE_BYTES, byte_bar
@@ -78,6 +79,9 @@ def _write(invocation: Invocation, name: str, group: str, offset: int, source: B
         _require_fit(volume.info, offset, part, size)
         with byte_bar(invocation, f"writing to {name}", size, least=LARGE_BYTES) as advance:
             while part:
+                if at > offset and at + len(part) > volume.size:
+                    opened.flush()
+                    raise too_long(f"volume {name}", offset, at - offset)
                 volume.write(at, part)
                 at += len(part)
                 advance(len(part))
@@ -86,6 +90,14 @@ def _write(invocation: Invocation, name: str, group: str, offset: int, source: B
         sequence = opened.session.confirmed.sequence
     invocation.say(
         f"wrote {at - offset} bytes at offset {offset} of volume {name}; durable in the log at sequence {sequence}"
+    )
+
+
+def too_long(target: str, offset: int, written: int) -> PartlyWritten:
+    """What to raise when a stream turns out to be longer than its target, some of which is written."""
+    return PartlyWritten(
+        f"the stream is longer than {target}: {written} bytes of it were written at offset {offset}, and stay",
+        hint="a file (--input FILE) that does not fit is refused before anything is written",
     )
 
 

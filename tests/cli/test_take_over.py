@@ -68,7 +68,8 @@ def test_what_only_the_session_finds_out_is_told(written, sites):
     """A stream that turns out to be too long: the writer is fenced, and the command says so."""
     application = sites.group("bank")
     refused = written("volume", "write", "ledger", "-g", "bank", "--take-over", stdin=b"x" * ((1 << 20) + 1))
-    assert refused.code == 2 and "--take-over has fenced the writer that was there" in refused.err
+    assert refused.code == 3 and "--take-over has fenced the writer that was there" in refused.err
+    assert f"{1 << 20} bytes of it were written at offset 0" in refused.err
     with pytest.raises(Fenced):
         application.mark("void")
 
