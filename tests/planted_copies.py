@@ -123,6 +123,13 @@ COPY_MUTANTS: tuple[Mutant, ...] = (
         LATE,
     ),
     Mutant(
+        "generation-that-makes-room-keeps-no-volumes",
+        "stores/cut.py",
+        "        tuple(image.volumes),\n        0,\n",
+        "        (),\n        0,\n",
+        "tests/stores/test_late_room.py",
+    ),
+    Mutant(
         "compared-by-one-sites-bitmaps",
         "stores/ranges.py",
         "    named.merge(theirs.named(volume))\n",
