@@ -136,6 +136,20 @@ def test_a_site_drops_its_own_and_no_other(lab: Lab) -> None:
         assert len({store.verify(store.copy(name)) for store in stores}) == 1
 
 
+def test_a_late_copy_that_the_site_does_not_keep(lab: Lab) -> None:
+    """It goes as soon as it is formed, not with the next cut, and is not made again."""
+    group = busy(lab, "tokyo", "osaka")
+    at = wall_us()
+    until(lambda: wall_us() > at, "the next microsecond")
+    written(group, 1)
+    for name in ("c0", "c1"):
+        order(lab, name, "tokyo", "osaka")
+    late = order_copy(lab.cluster, "late", ["bank"], at)
+    until(lambda: lab.store("osaka").forgotten_orders() == due(late), "osaka's retention")
+    until(lambda: timed(lab.store("tokyo")) == ["late", "c0", "c1"], "the late copy where all are kept")
+    assert timed(lab.store("osaka")) == ["c0", "c1"]
+
+
 def test_what_was_dropped_is_shown_as_dropped_not_as_missing(lab: Lab) -> None:
     """`pitc orders` is no alarm for it."""
     busy(lab, "osaka")
