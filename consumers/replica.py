@@ -233,6 +233,7 @@ class Replica:
                 if self._rebuilding is not None and self._head.sequence >= self._rebuilding:
                     store.end_rebuild()
                     self._rebuilding = None
+                if self._rebuilding is None:  # or it was refused
                     applier.open_late(self._late_events(store))
         self._head = applier.settle().head
 
