@@ -46,8 +46,8 @@ COPY_MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "held-copy-dropped",
         "stores/drop.py",
-        "        return None if any(hold.live(now_us) for hold in of_it) else [hold.id for hold in of_it]\n",
-        "        return [hold.id for hold in of_it]\n",
+        "            if generation in due and not any(hold.live(now_us) for hold in of_it):\n",
+        "            if generation in due:\n",
         CLONES,
     ),
     Mutant(
