@@ -172,6 +172,19 @@ def test_retention_waits_while_a_late_copy_is_made(lab: Lab, monkeypatch: pytest
     until(lambda: due(late) < lab.store("osaka").forgotten_orders(), "the late copy, formed and dropped")
 
 
+def test_late_copies_are_made_after_a_rebuild_that_was_refused(lab: Lab) -> None:
+    """A worker that has seen its mark takes late commands again once it is gone."""
+    group = busy(lab, "osaka")
+    at = wall_us()
+    until(lambda: wall_us() > at, "the next microsecond")
+    written(group, 1)
+    before = lab.store("osaka").begin_erase()
+    until(lambda: (status := lab.status("osaka")) and status.state == "REBUILDING", "the mark seen")
+    lab.store("osaka").withdraw_erase(before)
+    order_copy(lab.cluster, "late", ["bank"], at)
+    until(lambda: timed(lab.store("osaka")) == ["late"], "the late copy")
+
+
 def test_what_was_dropped_is_shown_as_dropped_not_as_missing(lab: Lab) -> None:
     """`pitc orders` is no alarm for it."""
     busy(lab, "osaka")
