@@ -63,12 +63,13 @@ def ordered_sets(view: ControlView, sites: Iterable[str]) -> list[OrderedSet]:
 
 
 def with_dropped(found: OrderedSet, forgotten: Callable[[str, str], Collection[DueCopy]]) -> OrderedSet:
-    """The set with those answers `Answer.DROPPED` in place of pending that a site has dropped on its own:
+    """The set with those answers `Answer.DROPPED` in place of pending or forming that a site has dropped on its own:
     ``forgotten`` tells of a site and a group which commands those are, and is asked only where a copy is not there."""
     order = DueCopy(found.order.name, found.order.at_us)
 
     def answer(site: str, group: str, said: Answer) -> Answer:
-        return Answer.DROPPED if said is Answer.PENDING and order in forgotten(site, group) else said
+        waits = said in (Answer.PENDING, Answer.FORMING)
+        return Answer.DROPPED if waits and order in forgotten(site, group) else said
 
     answers = {
         site: {group: answer(site, group, said) for group, said in groups.items()}

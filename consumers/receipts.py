@@ -125,9 +125,11 @@ class Receipts:
                 self._sent.discard((record.sequence, record.seal, record.name, record.blocks_changed))
 
     def _tell_late(self, copies: Iterable[Copy], view: ControlView) -> None:
-        """Says of each command that came too late what is done about it, until its copy is there or nobody asks."""
+        """Says of each command that came too late what is done about it, until its copy is there or nobody asks; that
+        one is being made for as long as it is, since it may have gone again before anybody looked."""
         who = self._store.identity
-        for order, (state, reason) in self.late.items():
+        late = self.late
+        for order, (state, reason) in late.items():
             answer = OrderAnswered(
                 site=who.site,
                 group=who.group,
@@ -149,5 +151,6 @@ class Receipts:
             if isinstance(record, OrderAnswered) and (record.group, record.site) == (who.group, who.site):
                 order, command = DueCopy(record.name, record.at_us), view.get(order_key(record.name))
                 stands = isinstance(command, CopyOrdered) and not command.dropped_us
-                if order in formed or (not stands and order not in self.late):
+                lasts = stands and record.state != "FORMING"
+                if order in formed or (order not in late and not lasts):
                     self._control.retract(key)

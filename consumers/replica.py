@@ -219,7 +219,7 @@ class Replica:
             if run is None or time.monotonic() - maintained > MAINTAIN_EVERY:
                 unfinished = _maintain(applier)
                 maintained = time.monotonic()
-                self._retain(store)
+                self._retain(store, applier)
                 # Else an emptied or rewound Redis would show at the next event only, and there may be none for long.
                 if run is None and store.position() != applier.confirmed:
                     raise PositionMoved("the store was changed while nothing was to apply")
@@ -233,6 +233,7 @@ class Replica:
                 if self._rebuilding is not None and self._head.sequence >= self._rebuilding:
                     store.end_rebuild()
                     self._rebuilding = None
+                if self._rebuilding is None:  # or it was refused
                     applier.open_late(self._late_events(store))
         self._head = applier.settle().head
 
@@ -248,6 +249,7 @@ class Replica:
             late[applier.forming] = ("FORMING", "")
         if late == receipts.late and applier.formed == self._formed:
             return False
+        self._copies_changed |= applier.formed != self._formed
         receipts.late, self._formed = late, applier.formed
         receipts.wake()
         return True
@@ -266,10 +268,10 @@ class Replica:
         for copy in taken_back(orders, store.copies()):
             store.mark_dropping(copy)
 
-    def _retain(self, store: Store) -> None:
+    def _retain(self, store: Store, applier: Applier) -> None:
         """Drops what the site's own retention does not keep (the applier then sees `PositionMoved`). Asked anew when
-        copies have changed; not before a rebuild has ended."""
-        if self._keep is None or not self._copies_changed or self._rebuilding is not None:
+        copies have changed; not before a rebuild, or a late copy, which would begin anew, has ended."""
+        if self._keep is None or not self._copies_changed or applier.forming or self._rebuilding is not None:
             return
         self._copies_changed = False
         apply_local(store, self._keep)

@@ -13,7 +13,7 @@ from tidelog.consumers.deployment import Deployment, open_store
 from tidelog.consumers.orders import orders_of
 from tidelog.consumers.replica import Replica
 from tidelog.errors import CopiesDiffer, Halted, TidelogError, Unavailable, UsageError
-from tidelog.recovery.rebuild_plan import ERASING, RebuildPlan
+from tidelog.recovery.rebuild_plan import RebuildPlan
 from tidelog.schemas.control import CopyFormed
 from tidelog.stores.image import Store
 from tidelog.stores.store import Copy
@@ -129,8 +129,12 @@ class Rebuild:
 
     def _erase(self, store: Store) -> Iterator[RebuildProgress]:
         started = time.monotonic()
-        self._refuse_clones(store)
-        store.begin_rebuild(ERASING)
+        before = store.begin_erase()  # first: a clone that is made later would go unasked
+        try:
+            self._refuse_clones(store)
+        except UsageError:  # there are clones, so no erase had begun
+            store.withdraw_erase(before)
+            raise
         for keys in store.erase():
             self.report.keys_erased = keys
             yield RebuildProgress(Phase.ERASING, keys, 0, 0, 0, time.monotonic() - started, self.report.by)

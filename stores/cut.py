@@ -28,7 +28,10 @@ def new_generation(image: Image, keys: Keys, copy: Copy, read: ReadBitmaps) -> l
 
 
 def split_generation(image: Image, keys: Keys) -> list[Command]:
-    """Begins a generation that is no copy: a late copy can then be slipped in before it. The next cut lets it go."""
+    """Begins a generation that is no copy: a late copy can then be slipped in before it. The next cut lets it go.
+
+    It lists the volumes: blocks of those that are deleted meanwhile are its before-images too, and stay for as long as
+    the generation does; else nothing would find them."""
     head, position = image.position.head, image.position
     event = head.epoch, head.writer, head.offset, position.cluster_id
     copy = Copy(
@@ -37,7 +40,7 @@ def split_generation(image: Image, keys: Keys) -> list[Command]:
         head.seal,
         "",
         head.timestamp_us,
-        (),
+        tuple(image.volumes),
         0,
         *event,
         state=CopyState.DROPPING,

@@ -17,6 +17,7 @@ from typing import cast
 
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import ChangeBitmap, byte_range
+from tidelog.stores.cut import real
 from tidelog.stores.handing import HandOver, TakeAway
 from tidelog.stores.holds import read_holds
 from tidelog.stores.keys import Keys
@@ -95,12 +96,27 @@ class Maintenance:
         for copy in image.copies.values():
             if copy.state is CopyState.FORMING:
                 return HandOver(image, self._keys, self._read_keys, copy)
+        if (drop := self._next_drop(image)) is not None:
+            return drop
+        listed = {volume.id for copy in image.copies.values() for volume in copy.volumes}
+        for volume in image.deleted.values():
+            if volume.id not in listed:
+                found = self._read({(generation, volume.id) for generation in (0, *image.copies)})
+                return _Collection(volume, {generation: bitmap for (generation, _), bitmap in found.items()})
+        return None
+
+    def _next_drop(self, image: Image) -> _Drop | None:
+        """The eldest copy that is to be dropped, and that nobody holds."""
+        # The newest one still collects before-images: it waits for the next cut (C3). So does the newest that is a copy
+        # when a generation has begun behind it that is none: the changed blocks of the next are counted from it.
+        waits = {image.position.generation, next((one for one in reversed(image.copies) if real(image.copies[one])), 0)}
+        due = {one for one, copy in image.copies.items() if copy.state is CopyState.DROPPING} - waits
+        holds, now_us = read_holds(self._keyspace, self._keys) if due else ([], 0)
         ids = [volume.id for volume in image.volumes] + list(image.deleted)
         elder = 0
         for generation, copy in image.copies.items():
-            # The newest one still collects before-images: it waits for the next cut (C3).
-            due = copy.state is CopyState.DROPPING and generation != image.position.generation
-            if due and (ended := self._ended_holds(copy)) is not None:
+            of_it = [hold for hold in holds if hold.of(copy)]
+            if generation in due and not any(hold.live(now_us) for hold in of_it):
                 own, elders = self._read({(generation, volume) for volume in ids}), {}
                 if own:
                     elders = self._read({(elder, volume) for _, volume in own})
@@ -109,21 +125,10 @@ class Maintenance:
                     elder,
                     {volume: bitmap for (_, volume), bitmap in own.items()},
                     {volume: elders.get((elder, volume), ChangeBitmap()) for _, volume in own},
-                    ended,
+                    [hold.id for hold in of_it],
                 )
             elder = generation
-        listed = {volume.id for copy in image.copies.values() for volume in copy.volumes}
-        for volume in image.deleted.values():
-            if volume.id not in listed:
-                found = self._read({(generation, volume.id) for generation in (0, *image.copies)})
-                return _Collection(volume, {generation: bitmap for (generation, _), bitmap in found.items()})
         return None
-
-    def _ended_holds(self, copy: Copy) -> list[str] | None:
-        """The ids of the holds on a copy, all of which have ended; None while one is live."""
-        holds, now_us = read_holds(self._keyspace, self._keys)
-        of_it = [hold for hold in holds if hold.of(copy)]
-        return None if any(hold.live(now_us) for hold in of_it) else [hold.id for hold in of_it]
 
     def _read_keys(self, keys: list[bytes]) -> list[ChangeBitmap]:
         replies = self._keyspace.transact([(b"GET", key) for key in keys]) if keys else []
@@ -176,6 +181,7 @@ class Maintenance:
         image, keys = self._planner.image, self._keys
         del image.copies[copy.generation]
         self._work = None
+        self.late.has_room()
         ids = [volume.id for volume in image.volumes] + list(image.deleted)
         commands: list[Command] = [
             (b"HDEL", keys.copies, b"%d" % copy.generation),

@@ -37,6 +37,17 @@ def erase(keyspace: Keyspace, keys: Keys, origin: bytes) -> Iterator[int]:
     set_position(keyspace, keys, origin)
 
 
+def mark_erasing(keyspace: Keyspace, keys: Keys) -> None:
+    """Marks the store as being erased, and sets the position to what it is, in one step that every applier notices, and
+    whoever is about to make a clone: clones that are not there then are not made any more."""
+    mark: Command = (b"SET", keys.rebuild, b"%d" % ERASING)
+
+    def commands(position: bytes | None) -> list[Command]:
+        return [mark] if position is None else [mark, (b"SET", keys.position, position)]
+
+    _change_position(keyspace, keys, commands)
+
+
 def _clones_away(keyspace: Keyspace, keys: Keys) -> list[Command]:
     """Ends every clone and hold that there is beside the watched position."""
     gone = [keys.clones, keys.holds]
@@ -51,11 +62,15 @@ def set_position(
 ) -> None:
     """Sets or deletes the position, whatever it is, such that every applier notices; in the same step does what
     ``beside`` says, which is asked while the position is watched."""
+    last: Command = (b"DEL", keys.position) if value is None else (b"SET", keys.position, value)
+    _change_position(keyspace, keys, lambda _: [*beside(), last])
+
+
+def _change_position(keyspace: Keyspace, keys: Keys, commands: Callable[[bytes | None], list[Command]]) -> None:
     session = keyspace.session(keys.position)
     try:
         for _ in range(_TRIES):
-            session.begin()
-            session.submit([*beside(), (b"DEL", keys.position) if value is None else (b"SET", keys.position, value)])
+            session.submit(commands(session.begin()))
             try:
                 session.settle()
             except PositionMoved:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Self, cast
 
-from tidelog.errors import NotFound, StoreUnavailable, TidelogError, Unavailable
+from tidelog.errors import NotFound, StoreUnavailable, Unavailable
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command, Keyspace, PositionMoved, Reply
 from tidelog.stores.reading import check_good, check_readable, standing
@@ -165,8 +165,10 @@ class Leases:
                 put_lease(self._keyspace, self._keys, lease.copy, lease.kind, lease.holder)
             except NotFound:
                 del self._held[name]  # lost: its reads say so
-            except TidelogError:
-                return  # tried again in `RENEW_SECONDS`; the lease lasts for some more tries
+            except (
+                Exception
+            ):  # the thread must not die of it: tried again in `RENEW_SECONDS`, as long as the lease lasts
+                return
 
 
 def remove_holds(keyspace: Keyspace, keys: Keys, holds: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ from tidelog.stores.changes import read_changes, read_pairs
 from tidelog.stores.clones import Clones
 from tidelog.stores.contents import CopyContents
 from tidelog.stores.digest import Digests, copy_digest
-from tidelog.stores.erase import erase
+from tidelog.stores.erase import ERASING, erase, mark_erasing
 from tidelog.stores.forgotten import prune_forgotten, read_forgotten
 from tidelog.stores.holds import Lease, Leases, read_holds
 from tidelog.stores.keys import Keys
@@ -251,6 +251,18 @@ class Store:
     def begin_rebuild(self, until_sequence: int) -> None:
         """Marks the store as not good until it has applied ``until_sequence``; kept outside the data, over `erase`."""
         self._keyspace.transact([(b"SET", self._keys.rebuild, b"%d" % until_sequence)])
+
+    def begin_erase(self) -> int | None:
+        """Marks the store as not good in a step that `Clones.create` sees: from then on no clone is made. Returns what
+        `withdraw_erase` puts back, if nothing is to be erased after all."""
+        before = self.rebuilding()
+        mark_erasing(self._keyspace, self._keys)
+        return None if before == ERASING else before
+
+    def withdraw_erase(self, before: int | None) -> None:
+        """Takes the mark of `begin_erase` back."""
+        key = self._keys.rebuild
+        self._keyspace.transact([(b"DEL", key) if before is None else (b"SET", key, b"%d" % before)])
 
     def rebuilding(self) -> int | None:
         """The sequence that a rebuild must reach before the store is good; None if no rebuild is under way."""

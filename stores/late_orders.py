@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from tidelog.clock import iso
 from tidelog.errors import OutOfWindow
 from tidelog.stores.changes import pairs_at
-from tidelog.stores.cut import split_generation
+from tidelog.stores.cut import GENERATION_STEP, split_generation
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command, Keyspace
 from tidelog.stores.late import LateCopy, OpenLateEvents
@@ -23,6 +23,7 @@ class LateCopies:
         self._keyspace, self._keys, self._planner = keyspace, keys, planner
         self.formed = 0  # how many were
         self._refused: dict[DueCopy, str] = {}
+        self._crowded: set[DueCopy] = set()  # those of them for which there was no room
         self._current: LateCopy | None = None
 
     @property
@@ -70,6 +71,12 @@ class LateCopies:
         if current is not None:
             current.close()
 
+    def has_room(self) -> None:
+        """A copy has gone: commands that were refused for want of room are looked at again."""
+        for order in self._crowded:
+            self._refused.pop(order, None)
+        self._crowded.clear()
+
     def _begin(self) -> list[Command] | bool:
         image = self._planner.image
         if self.open_events is None or not image.position.head.sequence:
@@ -81,8 +88,9 @@ class LateCopies:
             if younger is None:  # the newest generation collects: another must begin before it can be split (C3)
                 return split_generation(image, self._keys)
             try:
-                _check_room(elder, younger)
+                _check_room(elder, younger, image.position.generation)
             except OutOfWindow as error:
+                self._crowded.add(order)
                 self._refuse(order, error)
                 return True
             events = self.open_events(elder)
@@ -96,14 +104,13 @@ class LateCopies:
         self.close()
 
 
-def _check_room(elder: Copy | None, younger: Copy) -> None:
+def _check_room(elder: Copy | None, younger: Copy, newest: int) -> None:
     if younger.generation - (elder.generation if elder else 0) > 1:
         return
-    if elder is None:
+    if elder is None and newest % GENERATION_STEP:  # cuts are counted on from a base, which is 1
         raise OutOfWindow(
             f"this site began from copy {younger.name}, of {iso(younger.timestamp_us)}, and holds none from before"
         )
-    names = " and ".join(
-        "one that is going" if one.origin is CopyOrigin.SPLIT else one.name for one in (elder, younger)
-    )
-    raise OutOfWindow(f"there is no room for another copy between copies {names}; drop one that was made late there")
+    names = ["one that is going" if one.origin is CopyOrigin.SPLIT else one.name for one in (elder, younger) if one]
+    where = "between copies " + " and ".join(names) if elder else f"before copy {names[0]}, the first"
+    raise OutOfWindow(f"there is no room for another copy {where}; drop one that was made late there")

@@ -36,7 +36,7 @@ class Position:
 
 class CopyOrigin(StrEnum):
     """Why a copy was cut: a marker in the log, a command to cut at a time, or to make room for a late copy: that one is
-    nobody's, has no volumes, and is being dropped from the beginning."""
+    nobody's, and is being dropped from the beginning; its volumes are listed as a copy's are, so that they stay."""
 
     MARKER = "marker"
     TIME = "time"

@@ -80,8 +80,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "newest-copy-dropped-at-once",
         "stores/drop.py",
-        "            due = copy.state is CopyState.DROPPING and generation != image.position.generation\n",
-        "            due = copy.state is CopyState.DROPPING\n",
+        "        due = {one for one, copy in image.copies.items() if copy.state is CopyState.DROPPING} - waits\n",
+        "        due = {one for one, copy in image.copies.items() if copy.state is CopyState.DROPPING}\n",
         STORES,
     ),
     Mutant(

@@ -46,8 +46,8 @@ COPY_MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "held-copy-dropped",
         "stores/drop.py",
-        "        return None if any(hold.live(now_us) for hold in of_it) else [hold.id for hold in of_it]\n",
-        "        return [hold.id for hold in of_it]\n",
+        "            if generation in due and not any(hold.live(now_us) for hold in of_it):\n",
+        "            if generation in due:\n",
         CLONES,
     ),
     Mutant(
@@ -121,6 +121,13 @@ COPY_MUTANTS: tuple[Mutant, ...] = (
         "        if image.forming is not None:\n",
         "        if image.forming is not None and image.forming.volumes == ():\n",
         LATE,
+    ),
+    Mutant(
+        "generation-that-makes-room-keeps-no-volumes",
+        "stores/cut.py",
+        "        tuple(image.volumes),\n        0,\n",
+        "        (),\n        0,\n",
+        "tests/stores/test_late_room.py",
     ),
     Mutant(
         "compared-by-one-sites-bitmaps",

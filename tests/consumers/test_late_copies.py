@@ -1,5 +1,6 @@
 """Copies by time that a site hears of when it is past the time: made from an elder copy and the log (DESIGN 6.2)."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,9 @@ from tests.consumers.conftest import SITES, Lab, configuration, until, written
 from tests.consumers.test_timed_copies import complete, found, up_to
 from tidelog.clock import wall_us
 from tidelog.consumers.catalogue import Answer
+from tidelog.consumers.late_events import LogEvents
+from tidelog.consumers.ordered_sets import with_dropped
+from tidelog.consumers.receipts import Receipts
 from tidelog.errors import UsageError
 from tidelog.producers.group import Group
 from tidelog.producers.ordering import cancel_order, order_copy
@@ -223,6 +227,35 @@ def test_void_records_do_not_count_late_either(lab: Lab) -> None:
     content = lab.store().read(copy.volumes[0], 0, KIB, copy)
     assert content[100:106] == b"counts" and (status := lab.status()) is not None
     assert content[:4] == (b"\0" * 4 if status.void else b"void")
+
+
+def test_gone_before_the_receipts_have_looked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy that was formed and dropped while they were busy: the site does not say for ever that it makes it."""
+    gate = threading.Event()
+    gate.set()
+    real = Receipts._round
+    monkeypatch.setattr(Receipts, "_round", lambda *given: (gate.wait(20), real(*given)))
+    lab.worker("osaka")
+    group = lab.group()
+    at = some_writes(group)
+    passed(lab, at)
+    store = lab.store()
+    log, opened = LogEvents.take, threading.Event()
+    monkeypatch.setattr(LogEvents, "take", lambda events: log(events) if opened.is_set() else [])
+    order_copy(lab.cluster, "noon", ["bank"], at)
+    until(lambda: found(lab, "noon", ("osaka",)).answers["osaka"]["bank"] is Answer.FORMING, "the answer")
+    gate.clear()
+    opened.set()
+    until(lambda: timed(lab), "the copy")
+    assert store.mark_dropping(store.copy("noon"), forget=True)
+    assert found(lab, "noon", ("osaka",)).answers["osaka"]["bank"] is Answer.FORMING
+    dropped = with_dropped(found(lab, "noon", ("osaka",)), lambda *_: store.forgotten_orders())
+    assert dropped.answers["osaka"]["bank"] is Answer.DROPPED
+    gate.set()
+    until(
+        lambda: not [record for record in lab.control.snapshot().values() if isinstance(record, OrderAnswered)],
+        "nothing said of what is not made any more",
+    )
 
 
 @pytest.mark.servers

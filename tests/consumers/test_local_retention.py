@@ -1,5 +1,6 @@
 """A site's own retention: its copies by time go at that site only, are not made again, and nothing else goes."""
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,12 +14,13 @@ from tidelog.clock import wall_us
 from tidelog.config import Config
 from tidelog.config_tables import KeepRules
 from tidelog.consumers.catalogue import Answer
+from tidelog.consumers.late_events import LogEvents
 from tidelog.consumers.local_retention import apply_local, explain_local, plan_local
 from tidelog.consumers.ordered_sets import ordered_sets, with_dropped
 from tidelog.errors import NotFound
 from tidelog.producers.group import Group
 from tidelog.producers.ordering import cancel_order, lead_seconds, order_copy
-from tidelog.schemas.control import CopyOrdered
+from tidelog.schemas.control import CopyOrdered, OrderAnswered
 from tidelog.stores.image import Store
 from tidelog.stores.store import Copy, CopyOrigin
 from tidelog.stores.timed import DueCopy
@@ -134,6 +136,53 @@ def test_a_site_drops_its_own_and_no_other(lab: Lab) -> None:
     for name in ("c3", "c4"):  # and those that stay are what they are elsewhere
         stores = lab.store("tokyo"), lab.store("osaka")
         assert len({store.verify(store.copy(name)) for store in stores}) == 1
+
+
+def test_a_late_copy_that_the_site_does_not_keep(lab: Lab) -> None:
+    """It goes as soon as it is formed, not with the next cut, and is not made again."""
+    group = busy(lab, "tokyo", "osaka")
+    at = wall_us()
+    until(lambda: wall_us() > at, "the next microsecond")
+    written(group, 1)
+    for name in ("c0", "c1"):
+        order(lab, name, "tokyo", "osaka")
+    late = order_copy(lab.cluster, "late", ["bank"], at)
+    until(lambda: lab.store("osaka").forgotten_orders() == due(late), "osaka's retention")
+    until(lambda: timed(lab.store("tokyo")) == ["late", "c0", "c1"], "the late copy where all are kept")
+    assert timed(lab.store("osaka")) == ["c0", "c1"]
+
+
+def test_retention_waits_while_a_late_copy_is_made(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each drop would have it begin anew."""
+    group = busy(lab, "osaka")
+    at = wall_us()
+    until(lambda: wall_us() > at, "the next microsecond")
+    written(group, 1)
+    for name in ("c0", "c1"):
+        order(lab, name, "osaka")
+    real, goes_on = LogEvents.take, threading.Event()
+    monkeypatch.setattr(LogEvents, "take", lambda events: real(events) if goes_on.is_set() else [])
+    late = order_copy(lab.cluster, "late", ["bank"], at)
+    until(lambda: [one for one in lab.control.snapshot().values() if isinstance(one, OrderAnswered)], "the answer")
+    order(lab, "c2", "osaka")
+    time.sleep(0.3)
+    assert timed(lab.store("osaka")) == ["c0", "c1", "c2"]
+    goes_on.set()
+    until(lambda: timed(lab.store("osaka")) == ["c1", "c2"], "osaka's retention")
+    until(lambda: due(late) < lab.store("osaka").forgotten_orders(), "the late copy, formed and dropped")
+
+
+def test_late_copies_are_made_after_a_rebuild_that_was_refused(lab: Lab) -> None:
+    """A worker that has seen its mark takes late commands again once it is gone."""
+    group = busy(lab, "osaka")
+    at = wall_us()
+    until(lambda: wall_us() > at, "the next microsecond")
+    written(group, 1)
+    before = lab.store("osaka").begin_erase()
+    until(lambda: (status := lab.status("osaka")) and status.state == "REBUILDING", "the mark seen")
+    lab.store("osaka").withdraw_erase(before)
+    order_copy(lab.cluster, "late", ["bank"], at)
+    until(lambda: timed(lab.store("osaka")) == ["late"], "the late copy")
 
 
 def test_what_was_dropped_is_shown_as_dropped_not_as_missing(lab: Lab) -> None:

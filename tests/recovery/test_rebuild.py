@@ -7,7 +7,7 @@ import pytest
 from tests.recovery.conftest import status
 from tidelog.clock import wall_us
 from tidelog.consumers.deployment import open_store
-from tidelog.errors import CopiesDiffer, CorruptEvent, NeedsRebuild, NotFound, SiteBehind, WrongStore
+from tidelog.errors import CopiesDiffer, CorruptEvent, NeedsRebuild, NotFound, SiteBehind, UsageError, WrongStore
 from tidelog.recovery import rebuild
 from tidelog.recovery.rebuild import Phase, Rebuild
 from tidelog.recovery.rebuild_plan import ERASING, plan_rebuild, survey
@@ -115,6 +115,57 @@ def test_a_worker_that_only_seems_alive_is_not_waited_for(deployment, replicate,
     done, _ = rebuilt(deployment)
     assert done.plan.worker == "somewhere:1" and done.report.by == "this process"
     assert image(deployment) == before
+
+
+def test_no_clone_is_made_between_the_look_and_the_erase(deployment, replicate, monkeypatch):
+    """What would be written into it would go unasked."""
+    replicate()
+    store = open_store(deployment, "osaka", "bank")
+    look, refused = Rebuild._refuse_clones, []
+
+    def then_clone(self, looked_at):
+        look(self, looked_at)
+        with pytest.raises(SiteBehind):
+            store.clones.create(store.copies()[0], "drill")
+        refused.append(True)
+
+    monkeypatch.setattr(Rebuild, "_refuse_clones", then_clone)
+    rebuilt(deployment)
+    assert refused and store.clones.all() == []
+
+
+def test_a_clone_that_is_on_its_way_when_the_rebuild_begins(deployment, replicate):
+    """It has seen no rebuild yet: it is refused when it would be put, not taken away when it is there."""
+    replicate()
+    store = open_store(deployment, "osaka", "bank")
+    keyspace, begun = deployment.keyspace("osaka", "bank"), []
+
+    def between(at):
+        if at == "exec" and not begun:
+            begun.append(True)
+            open_store(deployment, "osaka", "bank").begin_erase()
+
+    keyspace.between = between
+    with pytest.raises(SiteBehind):
+        store.clones.create(store.copies()[0], "drill")
+    assert begun and store.clones.all() == []
+
+
+@pytest.mark.parametrize("mark", [None, ERASING])
+def test_a_rebuild_that_clones_refuse_changes_nothing(deployment, replicate, mark):
+    """Nor did one that was killed before it looked."""
+    replicate()
+    before = image(deployment)
+    store = open_store(deployment, "osaka", "bank")
+    store.clones.create(store.copies()[0], "drill")
+    if mark is not None:
+        store.begin_rebuild(mark)
+    with pytest.raises(UsageError, match="drill"):
+        rebuilt(deployment)
+    assert store.rebuilding() is None and image(deployment) == before
+    assert [clone.name for clone in store.clones.all()] == ["drill"]
+    rebuilt(deployment, drop_clones=True)
+    assert image(deployment) == before and store.clones.all() == []
 
 
 def test_a_trimmed_log_erases_nothing(deployment, replicate):

@@ -26,6 +26,7 @@ from tidelog.stores.image import Store
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace
 from tidelog.stores.pairs import decode_pair
+from tidelog.stores.state import read_tables
 from tidelog.stores.store import Copy, CopyState, Identity
 
 IDENTITY = Identity("bank", "0b9fd4f8-8a3e-4a53-bb54-2c63b7b3f8a1", "tokyo")
@@ -129,6 +130,7 @@ def check(
         assert copy.kept == (copy.sequence in state.kept)
         check_copy(store, copy, model, digests=digests)
     check_bitmaps(store, keyspace, state)
+    check_generations(keyspace)
 
 
 def check_copy(store: Store, copy: Copy, model: Model, *, digests: bool) -> None:
@@ -180,6 +182,16 @@ def all_keys(keyspace: Keyspace) -> set[bytes]:
         found.update(key[len(prefix) :] for key in keys)
         if not cursor:
             return found
+
+
+def check_generations(keyspace: Keyspace) -> None:
+    """Before-images, bitmaps and pairs are of generations that the tables know, so that whoever takes one away finds
+    them; what bears another's number would be there when that number is given again."""
+    tables = read_tables(keyspace, Keys(IDENTITY.group))
+    known = {*tables.generations, *([tables.forming.generation] if tables.forming else [])}
+    found = {key: key.split(b":") for key in all_keys(keyspace)}
+    nobodys = [key for key, part in found.items() if part[0] in (b"g", b"m", b"h", b"c") and int(part[1]) not in known]
+    assert not nobodys, (nobodys, sorted(known))
 
 
 class Lab:

@@ -16,6 +16,7 @@ from late_lab import (
     named,
     unfinished,
 )
+from store_lab import check_generations
 
 from tidelog.schemas.events import Heartbeat
 from tidelog.stores.timed import DueCopy
@@ -63,6 +64,7 @@ def check_equal(late: LateSite, timely: LateSite, *, keys: bool = True) -> None:
     for site in (late, timely):
         site.finish()
         assert not unfinished(site) and not has_split(site)
+        check_generations(site.keyspace)
     assert holds(late) == holds(timely)
     assert named(late) == named(timely)
     if keys:
@@ -103,6 +105,7 @@ def test_a_late_site_ends_as_one_in_time(
             site.keyspace.fail(1 + number // 2, applied=bool(number % 2))
             site.maintain(1 + number // 2)
             site.keyspace._fault = None
+        check_generations(site.keyspace)
     site.finish()
     site.order(orders)
     site.finish()

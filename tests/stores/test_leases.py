@@ -4,9 +4,10 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from store_lab import IDENTITY, Author, apply
+from store_lab import CLUSTER, IDENTITY, Author, apply
 
 from tidelog.errors import StoreUnavailable
+from tidelog.stores.holds import read_holds
 from tidelog.stores.image import Store
 from tidelog.stores.memory import MemoryKeyspace
 from tidelog.stores.store import HoldKind
@@ -30,7 +31,8 @@ def test_a_lease_that_is_held_is_renewed(monkeypatch: pytest.MonkeyPatch, author
     lease.close()
 
 
-def test_a_renewal_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch, author: Author) -> None:
+@pytest.mark.parametrize("error", [StoreUnavailable("Redis does not answer"), ValueError("what nobody thought of")])
+def test_a_renewal_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch, author: Author, error: Exception) -> None:
     """Redis is away for a while: the lease is renewed when it is back, for as long as it has not been lost."""
     monkeypatch.setattr("tidelog.stores.holds.RENEW_SECONDS", 0.01)
     keyspace = MemoryKeyspace()
@@ -42,7 +44,7 @@ def test_a_renewal_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch, au
 
     def away(_key: bytes) -> None:
         tried.set()
-        raise StoreUnavailable("Redis does not answer")
+        raise error
 
     keyspace.session = away  # type: ignore[method-assign,assignment]
     assert tried.wait(20)
@@ -95,3 +97,21 @@ def waited(condition: Callable[[], bool]) -> bool:
             return True
         threading.Event().wait(0.005)
     return False
+
+
+def test_the_holds_are_read_once_a_step(monkeypatch: pytest.MonkeyPatch, author: Author) -> None:
+    """However many dropped copies are held; and not at all while none is dropped."""
+    store = Store.create(MemoryKeyspace(), IDENTITY)
+    for index in range(5):
+        author.mark(f"m{index}")
+    apply(store, author)
+    leases = [store.hold(copy, HoldKind.EXPORT) for copy in store.copies()[:4]]
+    asked = []
+    monkeypatch.setattr("tidelog.stores.drop.read_holds", lambda *given: asked.append(1) or read_holds(*given))
+    with store.applier(CLUSTER) as applier:
+        assert not applier.maintain() and asked == []
+    for lease in leases:
+        assert store.mark_dropping(lease.copy)
+    with store.applier(CLUSTER) as applier:
+        assert not applier.maintain() and asked == [1]
+    store.close()
