@@ -134,7 +134,7 @@ def test_a_block_that_one_sites_bitmap_has_lost(side: int) -> None:
     volume, data = twins.info("one"), twins.keyspaces[side].data
     contents = twins.stores[side].contents(twins.stores[side].copy("one"))
     named = contents.named(volume)
-    kept = KEYS.before_format(1, twins.volume)
+    kept = KEYS.before_format(twins.stores[side].copy("one").generation, twins.volume)
     block = next(block for block in named.blocks() if kept % block in data)
     data[kept % block] = b"damaged"
     named.discard_range(block, block + 1)
@@ -146,7 +146,7 @@ def test_little_is_read_twice() -> None:
     """One block of many differs: all are read once at each store, and again no more than one range."""
     twins = Twins(5000, 3)
     volume = twins.info("one")
-    kept = KEYS.before_format(2, twins.volume)
+    kept = KEYS.before_format(twins.stores[1].copy("two").generation, twins.volume)
     block = next(block for block in range(3000, 5000) if kept % block in twins.keyspaces[1].data)
     twins.keyspaces[1].data[kept % block] = b"damaged"
     contents = [store.contents(store.copy("two")) for store in twins.stores]
