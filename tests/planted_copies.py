@@ -139,7 +139,7 @@ COPY_MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "dropped-before-it-is-archived",
         "producers/retention.py",
-        "if found.dropped and (found.copy.sequence, found.copy.seal) not in archived",
+        "if found.dropped and (found.copy.sequence, found.copy.seal, found.copy.name) not in archived",
         "if found.dropped and not archived",
         "tests/producers/test_schedule.py",
     ),
