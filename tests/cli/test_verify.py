@@ -5,10 +5,13 @@ import os
 
 import pytest
 
+from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import open_store
 from tidelog.errors import StoreUnavailable
 from tidelog.schemas.control import CopyFormed
+from tidelog.schemas.events import Marker
 from tidelog.stores.store import Copy
+from tidelog.testing.readiness import wait_until
 
 SITES = ("tokyo", "osaka", "london")
 BLOCK = 4096
@@ -148,3 +151,20 @@ def test_different_copies_of_one_name(copied, sites):
     other = copied("pitc", "verify", "one", "-g", "bank", "--against", "london")
     assert other.code == 3 and "#SEQUENCE" in other.err
     assert copied("pitc", "verify", f"#{first}", "-g", "bank", "--against", "london").code == 2
+
+
+def test_a_name_that_an_archived_copy_had_means_the_newest_copy(copied, deployment, sites, tmp_path):
+    """By another program, which does not ask what is archived: the site that is behind is asked, not passed over."""
+    assert copied("pitc", "archive", "one", "-g", "bank", "--to", str(tmp_path)).code == 0
+    control = deployment.cluster.control
+    assert wait_until(lambda: not any(isinstance(one, CopyFormed) for one in control.snapshot().values()), timeout_s=20)
+    sites.stop_site("london")
+    with open_group("bank", deployment=deployment) as group:
+        sequence = group.session.emit(Marker, name="one").sequence
+        group.flush()
+        for site in ("tokyo", "osaka"):
+            assert sites.site(site).group("bank").wait_until(sequence)
+    done = copied("pitc", "verify", "one", "-g", "bank", "--json")
+    asked = json.loads(done.out)["sites"]
+    assert done.code == 3 and asked.keys() == set(SITES) and "no copy" in asked["london"]["problem"]
+    assert asked["osaka"]["sequence"] == asked["tokyo"]["sequence"] == sequence
