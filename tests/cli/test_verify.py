@@ -8,6 +8,7 @@ import pytest
 from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import open_store
 from tidelog.errors import StoreUnavailable
+from tidelog.gateways.cli import copy_archive
 from tidelog.schemas.control import CopyFormed
 from tidelog.schemas.events import Marker
 from tidelog.stores.store import Copy
@@ -168,3 +169,19 @@ def test_a_name_that_an_archived_copy_had_means_the_newest_copy(copied, deployme
     asked = json.loads(done.out)["sites"]
     assert done.code == 3 and asked.keys() == set(SITES) and "no copy" in asked["london"]["problem"]
     assert asked["osaka"]["sequence"] == asked["tokyo"]["sequence"] == sequence
+
+
+def test_a_digest_that_is_told_late_stops_the_drop_of_an_archived_copy(copied, deployment, tmp_path, monkeypatch):
+    """After the archive was told of: the copy stays everywhere, and the difference is an alarm."""
+    archive = copy_archive.archive_copy
+
+    def then(store, copy, *more):
+        record = archive(store, copy, *more)
+        _tell(deployment, "london", copy, b"x" * 16)
+        return record
+
+    monkeypatch.setattr(copy_archive, "archive_copy", then)
+    refused = copied("pitc", "archive", "one", "-g", "bank", "--to", str(tmp_path))
+    assert refused.code == 3 and "stays" in refused.err and "london" in refused.err
+    assert copied("pitc", "list", "-g", "bank").code == 3
+    assert all(open_store(deployment, site, "bank").copy("one") for site in SITES)
