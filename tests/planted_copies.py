@@ -144,6 +144,13 @@ COPY_MUTANTS: tuple[Mutant, ...] = (
         "tests/producers/test_schedule.py",
     ),
     Mutant(
+        "archived-though-it-differs",
+        "producers/archived.py",
+        "    if differing:\n",
+        "    if differing and not sites:\n",
+        "tests/exports/test_archive.py",
+    ),
+    Mutant(
         "archive-told-of-before-it-is-verified",
         "gateways/exports/archiving.py",
         "        check_export(place, read_manifest(place), advance).check(place)\n        return url\n",
