@@ -12,7 +12,7 @@ from tidelog.config import Config
 from tidelog.config_tables import KeepRules
 from tidelog.consumers.deployment import Deployment, find_site, open_store
 from tidelog.consumers.local_retention import explain_local, known
-from tidelog.errors import NotFound, TidelogError, Unavailable
+from tidelog.errors import CopiesDiffer, NotFound, TidelogError, Unavailable, UsageError
 from tidelog.producers.archived import archived_copies
 from tidelog.producers.lock_time import lock_time_us
 from tidelog.producers.retention import Decision, plan_retention
@@ -121,15 +121,24 @@ class ArchivePolicy:
             store.close()
 
     def _scheduled(self, store: Store, group: str, place: str) -> None:
-        """Those of the group's copies that its retention would drop, and that nobody has archived."""
+        """Those of the group's copies that its retention would drop, and that nobody has archived. One that the sites
+        do not agree on stays, and is told of when all others are done."""
         control, keep = self._deployment.cluster.control, self._deployment.config.groups[group].keep
         assert keep is not None  # `look` has asked
         done = archived_copies(control.snapshot(), group)
         marked = {known(copy): copy for copy in store.copies() if copy.origin is CopyOrigin.MARKER}
         judged_at_us = lock_time_us(store.position().head.timestamp_us, group, control)
+        refused: TidelogError | None = None
         for decision in plan_retention(list(marked), keep, judged_at_us):
-            if decision.dropped and (decision.copy.sequence, decision.copy.seal) not in done:
-                self._archive(store, marked[decision.copy], place, self._advance)
+            copy = decision.copy
+            if not decision.dropped or (copy.sequence, copy.seal, copy.name) in done:
+                continue
+            try:
+                self._archive(store, marked[copy], place, self._advance)
+            except (CopiesDiffer, UsageError) as error:  # about this copy: the others go on
+                refused = refused or error
+        if refused is not None:
+            raise refused
 
     def _advance(self, _: int) -> None:
         if self._stopping.is_set():

@@ -40,5 +40,6 @@ def find_archive(view: ControlView, group: str, name: str, site: str | None = No
     if not named:
         return None
     newest = named[-1]
-    same = [record for record in named if (record.sequence, record.seal) == (newest.sequence, newest.seal)]
+    identity = newest.sequence, newest.seal, newest.name
+    same = [record for record in named if (record.sequence, record.seal, record.name) == identity]
     return next((record for record in same if record.site == site), same[0])

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from tidelog.producers.archived import archives_of
 from tidelog.producers.control import ControlView
-from tidelog.schemas.control import CopyArchived, CopyFormed, GroupCreated, SiteStatus, status_key
+from tidelog.schemas.control import CopyArchived, CopyFormed, CopyOrdered, GroupCreated, SiteStatus, status_key
 
 SILENT_AFTER = 5.0
 # States of `tidelog.consumers.replica.State` in which nothing will happen by itself.
@@ -157,11 +157,14 @@ def copies_of(view: ControlView, group: str, sites: Iterable[str]) -> list[Catal
     for archive in archives_of(view, group):
         by_identity.setdefault((archive.sequence, archive.seal, archive.name), ({}, {}))[1][archive.site] = archive
     known = _all_sites(view, group, sites)
+    orders = (record for record in view.values() if isinstance(record, CopyOrdered))
+    ordered_names = {order.name for order in orders if group in order.group_names}
     found = []
     for (sequence, seal, name), (receipts, archives) in sorted(by_identity.items()):
         times = [receipt.timestamp_us for receipt in receipts.values()]
         times += [archive.timestamp_us for archive in archives.values()]
-        answers = {site: _answer(view, group, site, sequence, receipts, archives) for site in known}
+        by_time = name in ordered_names
+        answers = {site: _answer(view, group, site, sequence, receipts, archives, by_time) for site in known}
         ordered = {site: receipts[site] for site in known if site in receipts}
         found.append(CatalogueCopy(group, sequence, seal, name, times[0], ordered, answers, archives))
     return found
@@ -253,6 +256,7 @@ def _answer(
     sequence: int,
     receipts: dict[str, CopyFormed],
     archives: dict[str, CopyArchived],
+    by_time: bool,
 ) -> Answer:
     if site in receipts:
         return Answer.FORMED
@@ -261,7 +265,8 @@ def _answer(
     status = view.get(status_key(group, site))
     if not isinstance(status, SiteStatus) or status.sequence < sequence:
         return Answer.PENDING
-    return Answer.DROPPED if archives and not receipts else Answer.MISSING
+    # A copy by marker goes everywhere when it is archived, one by time at the site that has archived it.
+    return Answer.DROPPED if archives and not receipts and not by_time else Answer.MISSING
 
 
 def _all_sites(view: ControlView, group: str, configured: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ from tidelog.clock import iso, utc
 from tidelog.config_tables import KeepConfig
 from tidelog.errors import CopiesDiffer, SiteBehind, TidelogError, UsageError
 from tidelog.names import check_name
-from tidelog.producers.archived import archived_copies
+from tidelog.producers.archived import archived_copies, require_not_archived
 from tidelog.producers.control import Control, ControlView
 from tidelog.producers.lock_time import lock_end_us, lock_time_us
 from tidelog.producers.retention import Decision, archived_first, plan_retention
@@ -181,9 +181,10 @@ class Group:
         """Puts a consistency marker behind every earlier write, durable when this returns: each site cuts a
         point-in-time copy of the whole group exactly there.
 
-        Raises `InvalidName`, `AlreadyExists` if a copy of that name is there, `UsageError` for a name of the schedule's
-        (``auto-20261125t180000z``), `Fenced`, `LogUnavailable`.
+        Raises `InvalidName`, `AlreadyExists` if a copy of that name is there or archived, `UsageError` for a name of
+        the schedule's (``auto-20261125t180000z``), `Fenced`, `LogUnavailable`.
         """
+        require_not_archived(self._control.snapshot(), name, self.name)
         with self.session.order:
             require_new_copy(self.session.state, name, self.name)
             marker = self.session.emit(Marker, name=name)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from tidelog.clock import iso, wall_us
 from tidelog.errors import AlreadyExists, NotFound, UsageError
 from tidelog.names import check_name
+from tidelog.producers.archived import require_not_archived
 from tidelog.producers.cluster import Cluster
 from tidelog.schemas.control import CopyFormed, CopyOrdered, order_key
 
@@ -75,3 +76,5 @@ def _refuse_used(cluster: Cluster, name: str, groups: Sequence[str]) -> None:
     for record in view.values():
         if isinstance(record, CopyFormed) and record.name == name and record.group in groups:
             raise AlreadyExists(f"copy {name} exists", group=record.group, hint="choose another name")
+    for group in groups:
+        require_not_archived(view, name, group)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tidelog.clock import LATEST_US, iso, utc
 from tidelog.config_tables import KeepConfig, KeepRules
+from tidelog.producers.archived import CopyIdentity
 from tidelog.producers.group_state import KnownCopy
 
 # The fields of `KeepRules` that count periods, and how a period is written.
@@ -48,11 +49,11 @@ def plan_retention(copies: Sequence[KnownCopy], keep: KeepConfig, lock_time_us: 
     return decisions
 
 
-def archived_first(decisions: Iterable[Decision], archived: Collection[tuple[int, bytes]]) -> list[Decision]:
-    """The same, but that nothing is dropped before it is among ``archived`` (sequence and seal)."""
+def archived_first(decisions: Iterable[Decision], archived: Collection[CopyIdentity]) -> list[Decision]:
+    """The same, but that nothing is dropped before it is among ``archived``."""
     return [
         Decision(found.copy, dropped=False, reasons=(*found.reasons, "is dropped when it is archived"))
-        if found.dropped and (found.copy.sequence, found.copy.seal) not in archived
+        if found.dropped and (found.copy.sequence, found.copy.seal, found.copy.name) not in archived
         else found
         for found in decisions
     ]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from tidelog.config_tables import KeepConfig
 from tidelog.errors import LogUnavailable, SessionClosed
 from tidelog.names import scheduled_name
+from tidelog.producers.archived import CopyIdentity
 from tidelog.producers.group_state import GroupState
 from tidelog.producers.retention import Decision, archived_first, plan_retention
 from tidelog.producers.session import WriterSession
@@ -27,7 +28,7 @@ class Schedule:
 
     ``lock_time_us`` gives the time that locks are judged by, at a log's time; see `tidelog.producers.lock_time`. Where
     it cannot be told, copies that were ever locked stay for now. Where ``archived`` is given, no copy is dropped before
-    it is among those (sequence and seal); asked while copies wait.
+    it is among those; asked while copies wait.
     """
 
     def __init__(
@@ -35,11 +36,11 @@ class Schedule:
         every: float,
         keep: KeepConfig | None,
         lock_time_us: Callable[[int], int],
-        archived: Callable[[], Collection[tuple[int, bytes]]] | None = None,
+        archived: Callable[[], Collection[CopyIdentity]] | None = None,
     ) -> None:
         self._every_us, self._keep, self._lock_time_us = round(every * 1_000_000), keep, lock_time_us
         self._archived = archived
-        self._in_archive: Collection[tuple[int, bytes]] = ()  # as last heard
+        self._in_archive: Collection[CopyIdentity] = ()  # as last heard
         self._ask_again = 0.0  # on the monotonic clock
         self._next = 0.0  # on the monotonic clock
         self._dropping = False  # retention is under way

@@ -32,7 +32,7 @@ class RunningDeployment:
     def site(self, name: str) -> Site:
         """The site for reading, its worker running (started by the first call)."""
         if name not in self._workers:
-            archive = archiving(self.deployment.cluster.control)
+            archive = archiving(self.deployment.cluster.control, self.deployment.config.sites)
             worker = SiteWorker(self.deployment, name, self._membership, archive=archive)
             thread = threading.Thread(target=worker.run, name=f"tidelog-worker-{name}", daemon=True)
             self._workers[name] = (worker, thread)

@@ -146,9 +146,16 @@ COPY_MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "dropped-before-it-is-archived",
         "producers/retention.py",
-        "if found.dropped and (found.copy.sequence, found.copy.seal) not in archived",
+        "if found.dropped and (found.copy.sequence, found.copy.seal, found.copy.name) not in archived",
         "if found.dropped and not archived",
         "tests/producers/test_schedule.py",
+    ),
+    Mutant(
+        "archived-though-it-differs",
+        "producers/archived.py",
+        "    if differing:\n",
+        "    if differing and not sites:\n",
+        "tests/exports/test_archive.py",
     ),
     Mutant(
         "archive-told-of-before-it-is-verified",

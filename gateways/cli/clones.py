@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from tidelog.clock import iso
+from tidelog.errors import NotFound
 from tidelog.gateways.cli.clone_content import clone_json, export_clone, read_clone, write_clone
+from tidelog.gateways.cli.copy_archive import not_held
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Group, Json, Length, Offset
 from tidelog.gateways.cli.output import emit_facts, emit_json, emit_table, size_text
@@ -24,7 +26,11 @@ CloneSite = Annotated[str | None, typer.Option("--site", "-s", help="The clone's
 def make_clone(invocation: Invocation, name: str, clone: str, group: str, site: str | None, *, json: bool) -> None:
     """Makes a clone of a copy at a site. Raises `NotFound`, `AlreadyExists`, `InvalidName`, `UsageError`."""
     with opened_store(invocation, group, site) as store:
-        made = store.clones.create(store.clonable(name), clone)
+        try:
+            base = store.clonable(name)
+        except NotFound as error:
+            raise not_held(invocation, store, name, error) from error
+        made = store.clones.create(base, clone)
         at = store.identity.site
     if json:
         emit_json(invocation, {"group": group, "site": at} | clone_json(made))

@@ -21,9 +21,9 @@ class HeldCopy:
     hold: Hold
 
     @property
-    def identity(self) -> tuple[int, bytes]:
-        """Of the copy; equal at every site."""
-        return self.copy.sequence, self.copy.seal
+    def identity(self) -> tuple[int, bytes, str]:
+        """Of the copy: sequence, seal and name, equal at every site."""
+        return self.copy.sequence, self.copy.seal, self.copy.name
 
     def __str__(self) -> str:
         return f"{self.hold} at {self.site}"
@@ -44,14 +44,33 @@ def held_copies(invocation: Invocation, group: str, sites: Iterable[str]) -> lis
 
 def refuse_cloned(invocation: Invocation, name: str, group: str) -> None:
     """Raises `UsageError` if a site that answers has a clone of the copy of that name."""
-    for held in held_copies(invocation, group, invocation.config.sites):
-        formed = held.copy.state is CopyState.FORMED
-        if formed and held.hold.kind is HoldKind.CLONE and name in (held.copy.name, f"#{held.copy.sequence}"):
-            raise UsageError(
-                f"copy {name} is held by {held}; nothing was dropped",
-                group=group,
-                hint=f"drop the clone first: tidelog clone drop {held.hold.holder} --group {group} --site {held.site}",
-            )
+    for held in _clones(invocation, group, invocation.config.sites):
+        if name in (held.copy.name, f"#{held.copy.sequence}"):
+            raise _cloned(name, held, group)
+
+
+def refuse_clones_of(invocation: Invocation, copy: Copy, group: str, sites: Iterable[str]) -> None:
+    """The same of this very copy, at these sites."""
+    for held in _clones(invocation, group, sites):
+        if held.identity == (copy.sequence, copy.seal, copy.name):
+            raise _cloned(copy.name, held, group)
+
+
+def _clones(invocation: Invocation, group: str, sites: Iterable[str]) -> list[HeldCopy]:
+    """Of copies that are there."""
+    return [
+        held
+        for held in held_copies(invocation, group, sites)
+        if held.copy.state is CopyState.FORMED and held.hold.kind is HoldKind.CLONE
+    ]
+
+
+def _cloned(name: str, held: HeldCopy, group: str) -> UsageError:
+    return UsageError(
+        f"copy {name} is held by {held}; nothing was dropped",
+        group=group,
+        hint=f"drop the clone first: tidelog clone drop {held.hold.holder} --group {group} --site {held.site}",
+    )
 
 
 def holds_json(holds: Iterable[HeldCopy]) -> list[dict[str, Any]]:
@@ -89,7 +108,7 @@ def dropped_json(holds: list[HeldCopy]) -> list[dict[str, Any]]:
 
 def dropped(holds: list[HeldCopy]) -> list[tuple[Copy, list[HeldCopy]]]:
     """The copies that some site has dropped and holds all the same, oldest first, each with who holds it there."""
-    found: dict[tuple[int, bytes], list[HeldCopy]] = {}
+    found: dict[tuple[int, bytes, str], list[HeldCopy]] = {}
     for held in holds:
         if held.copy.state is CopyState.DROPPING:
             found.setdefault(held.identity, []).append(held)

@@ -6,7 +6,7 @@ from tidelog.clock import iso, microseconds, wall_us
 from tidelog.errors import UsageError
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_facts, emit_json
-from tidelog.gateways.cli.writers import writing
+from tidelog.gateways.cli.writers import Check, writing
 from tidelog.producers.group_state import GroupState
 from tidelog.producers.lock_time import lock_end_us, lock_time_us
 from tidelog.producers.rules import copy_named, copy_to_drop, copy_to_lock
@@ -44,14 +44,19 @@ def lock_copy(
 
 def drop_copy(invocation: Invocation, name: str, group: str, *, take_over: bool) -> None:
     """Drops a copy at every site. Raises `NotFound`, `Locked`."""
+    with writing(invocation, group, take_over=take_over, check=droppable(invocation, name, group)) as opened:
+        opened.drop_copy(name)
+    invocation.say(f"copy {name} of group {group} is dropped; each site lets go of it when it gets there")
+
+
+def droppable(invocation: Invocation, name: str, group: str) -> Check:
+    """What raises `NotFound` or `Locked` for a copy that a group, as its log has it, does not let go."""
 
     def check(state: GroupState, head: Head) -> None:
         judged_at_us = lock_time_us(max(head.timestamp_us, wall_us()), group, invocation.deployment.cluster.control)
         copy_to_drop(state, name, judged_at_us, group)
 
-    with writing(invocation, group, take_over=take_over, check=check) as opened:
-        opened.drop_copy(name)
-    invocation.say(f"copy {name} of group {group} is dropped; each site lets go of it when it gets there")
+    return check
 
 
 def keep_copy(invocation: Invocation, name: str, group: str, *, release: bool, take_over: bool, json: bool) -> None:

@@ -55,7 +55,7 @@ def apply_site_retention(invocation: Invocation, group: str, site: str, *, dry_r
             decisions = apply_local(store, keep)
         else:
             with byte_bar(invocation, f"archiving to {place}", None) as advance:
-                archive = archiving(invocation.deployment.cluster.control)
+                archive = archiving(invocation.deployment.cluster.control, invocation.config.sites)
                 decisions = archive_local(store, keep, place, archive, advance)
     whose = f"copies by time of group {group} at site {site}"
     _show(invocation, {"group": group, "site": site}, decisions, whose, keep, dry_run=dry_run, json=json)

@@ -44,13 +44,14 @@ def list_copies(invocation: Invocation, group: str, site: str | None, *, json: b
         with closing(store_without_kafka(invocation, group, site, error)) as store:
             formed = store.copies()
             copies = [listed_alone(store, copy, sites) for copy in formed]
-        held = {(copy.sequence, copy.seal): copy for copy in formed}
+        held = {(copy.sequence, copy.seal, copy.name): copy for copy in formed}
         partial = True
     alarms = alarms_of(copies)
     holds = held_copies(invocation, group, sites if site is None else [site])
     if json:
         rows_json = [
-            copy_json(copy) | protection_json(held.get((copy.sequence, copy.seal)), _of(holds, copy)) for copy in copies
+            copy_json(copy) | protection_json(held.get((copy.sequence, copy.seal, copy.name)), _of(holds, copy))
+            for copy in copies
         ]
         document = {"copies": rows_json, "dropped": dropped_json(holds), "alarms": alarms}
         emit_json(invocation, {"group": group} | document)
@@ -120,11 +121,11 @@ def _held(
         return None, error
 
 
-def _all_held(invocation: Invocation, group: str, site: str | None) -> dict[tuple[int, bytes], Copy]:
+def _all_held(invocation: Invocation, group: str, site: str | None) -> dict[tuple[int, bytes, str], Copy]:
     """The copies of a store, by identity; none if that of the primary cannot be read and no other was asked for."""
     try:
         with opened_store(invocation, group, site) as store:
-            return {(copy.sequence, copy.seal): copy for copy in store.copies()}
+            return {(copy.sequence, copy.seal, copy.name): copy for copy in store.copies()}
     except (NotFound, Unavailable, ConfigError, WrongStore, Halted):
         if site is not None:
             raise
@@ -132,7 +133,7 @@ def _all_held(invocation: Invocation, group: str, site: str | None) -> dict[tupl
 
 
 def _of(holds: list[HeldCopy], copy: CatalogueCopy | Copy) -> list[HeldCopy]:
-    return [held for held in holds if held.identity == (copy.sequence, copy.seal)]
+    return [held for held in holds if held.identity == (copy.sequence, copy.seal, copy.name)]
 
 
 def protection_json(copy: Copy | None, holds: list[HeldCopy]) -> dict[str, Any]:
@@ -158,7 +159,7 @@ def _print_alarms(invocation: Invocation, alarms: list[str]) -> None:
 def _print_copies(
     invocation: Invocation,
     copies: list[CatalogueCopy],
-    held: dict[tuple[int, bytes], Copy],
+    held: dict[tuple[int, bytes, str], Copy],
     holds: list[HeldCopy],
 ) -> None:
     sites = list(dict.fromkeys(site for copy in copies for site in copy.answers))
@@ -170,7 +171,7 @@ def _print_copies(
             _changed(copy),
             *(_digest(copy, site) for site in sites),
             _verdict(copy),
-            protection_text(held.get((copy.sequence, copy.seal)), _of(holds, copy)),
+            protection_text(held.get((copy.sequence, copy.seal, copy.name)), _of(holds, copy)),
         )
         for copy in copies
     ]

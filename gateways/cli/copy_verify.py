@@ -46,7 +46,7 @@ def verify_copy(
     found = [_verify_at(invocation, name, group, site, full=full) for site in sites or _asked(invocation, name, group)]
     if all(isinstance(one.problem, NotFound) for one in found):
         raise found[0].problem or NotFound(f"no copy {name}", group=group)
-    identities = {(one.copy.sequence, one.copy.seal) for one in found if one.copy is not None}
+    identities = {(one.copy.sequence, one.copy.seal, one.copy.name) for one in found if one.copy is not None}
     digests = {one.digest for one in found if one.digest is not None}
     _show(invocation, name, group, found, full=full, json=json)
     if len(identities) > 1:
@@ -89,9 +89,9 @@ def _verify_at(invocation: Invocation, name: str, group: str, site: str, *, full
         if archive is not None and archive.site == site:
             return _verify_archive(invocation, archive, full=full)
         return Verified(site, None, None, None, error)
-    receipts = {(one.sequence, one.seal): one.receipts for one in copies_of(view, group, invocation.config.sites)}.get(
-        (copy.sequence, copy.seal), {}
-    )
+    told = copies_of(view, group, invocation.config.sites)
+    identity = copy.sequence, copy.seal, copy.name
+    receipts = {(one.sequence, one.seal, one.name): one.receipts for one in told}.get(identity, {})
     receipt = receipts[site].digest if site in receipts else None
     return Verified(site, copy, digest, receipt, None)
 
@@ -110,15 +110,10 @@ def _verify_archive(invocation: Invocation, archive: CopyArchived, *, full: bool
 
 
 def _asked(invocation: Invocation, name: str, group: str) -> list[str]:
-    """Every site, but those whose copies went when it was archived."""
+    """Every site, but those whose copies went when the newest one of that name was archived."""
     view, sites = invocation.deployment.cluster.control.snapshot(), list(invocation.config.sites)
-    archive = find_archive(view, group, name)
-    if archive is None:
-        return sites
-    for copy in copies_of(view, group, sites):
-        if (copy.sequence, copy.seal, copy.name) == (archive.sequence, archive.seal, archive.name):
-            return [site for site in sites if copy.answers[site] is not Answer.DROPPED]
-    return sites
+    named = [copy for copy in copies_of(view, group, sites) if name in (copy.name, f"#{copy.sequence}")]
+    return [site for site in sites if not named or named[-1].answers[site] is not Answer.DROPPED]
 
 
 def _show(invocation: Invocation, name: str, group: str, found: list[Verified], *, full: bool, json: bool) -> None:

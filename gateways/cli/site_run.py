@@ -27,7 +27,7 @@ def run_worker(invocation: Invocation, site: str, groups: Iterable[str], *, sole
     def membership() -> Membership:
         return SoleWorker() if sole else _kafka_membership(config, site)
 
-    archive = archiving(invocation.deployment.cluster.control)
+    archive = archiving(invocation.deployment.cluster.control, invocation.config.sites)
     worker = SiteWorker(invocation.deployment, site, membership, groups, archive)
     set_for_worker()
     return WorkerProcess(invocation, worker).serve()

@@ -13,19 +13,22 @@ def copy_volume(
     invocation: Invocation, source: str, target: str, group: str, pitc: str | None, *, take_over: bool, json: bool
 ) -> None:
     """Puts the command into the log. Raises what `Group.copy_volume` does."""
-    with writing(
-        invocation,
-        group,
-        take_over=take_over,
-        check=lambda state, _: copy_order(state, source, target, pitc, group),
-    ) as opened:
-        try:
-            copied = opened.copy_volume(source, target, pitc)
-        except NotFound as error:
-            raise archived_source(invocation, group, source, pitc, error) from error
-        except TidelogError as error:
-            error.at_site(invocation.config.primary or "SITE", group)
-            raise
+    try:
+        with writing(
+            invocation,
+            group,
+            take_over=take_over,
+            check=lambda state, _: copy_order(state, source, target, pitc, group),
+        ) as opened:
+            try:
+                copied = opened.copy_volume(source, target, pitc)
+            except NotFound:
+                raise
+            except TidelogError as error:
+                error.at_site(invocation.config.primary or "SITE", group)
+                raise
+    except NotFound as error:  # also of the check, before anybody was fenced
+        raise archived_source(invocation, group, source, pitc, error) from error
     data_bytes = copied.blocks * copied.block_size
     if json:
         emit_json(

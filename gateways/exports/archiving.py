@@ -4,6 +4,7 @@ Each step leaves a state from which the same call goes on: an export that is the
 that is not is left alone and another place taken, and the copy is dropped last, by whoever called.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 from tidelog.clock import wall_us
@@ -14,24 +15,37 @@ from tidelog.gateways.exports.manifest import read_manifest
 from tidelog.gateways.exports.place import place_of
 from tidelog.gateways.exports.writing import write_export
 from tidelog.gateways.files import Advance
+from tidelog.producers.archived import require_equal
 from tidelog.producers.control import Control
 from tidelog.schemas.control import CopyArchived
 from tidelog.stores.image import Store
-from tidelog.stores.store import Copy
+from tidelog.stores.store import Copy, CopyOrigin
 
 # Places that are tried for one copy: each is taken by an export that was cut short, or was damaged since.
 TRIES = 100
 
 
-def archive_copy(store: Store, copy: Copy, base: str, control: Control, advance: Advance) -> CopyArchived:
+def archive_copy(
+    store: Store, copy: Copy, base: str, control: Control, advance: Advance, sites: Collection[str]
+) -> CopyArchived:
     """Exports a copy to a place of its own under ``base``, a folder or URL, reads all of it again, and tells the
     control topic. The store still has the copy. ``advance`` is told of bytes written, and of bytes of files read again.
 
-    Raises as `write_export`, and `ExportDamaged` if what stands there is not the copy: then nothing was told.
+    A copy by marker goes from every one of the configured ``sites`` for this archive, so it must be what they have:
+    see `tidelog.producers.archived.require_equal`, asked before and after. Raises as that and `write_export` do, and
+    `ExportDamaged` if what stands there is not the copy: then nothing was told.
     """
     digest = store.digest(copy)
-    place = _whole_export(store, copy, base, digest, advance)
     who = store.identity
+
+    def compare() -> None:
+        if copy.origin is CopyOrigin.MARKER:
+            identity = copy.sequence, copy.seal, copy.name
+            require_equal(control.snapshot(), who.group, identity, digest, who.site, sites)
+
+    compare()
+    place = _whole_export(store, copy, base, digest, advance)
+    compare()
     record = CopyArchived(
         site=who.site,
         group=who.group,
@@ -48,11 +62,11 @@ def archive_copy(store: Store, copy: Copy, base: str, control: Control, advance:
     return record
 
 
-def archiving(control: Control) -> Archive:
-    """What a site's worker archives with."""
+def archiving(control: Control, sites: Collection[str]) -> Archive:
+    """What a site's worker archives with; ``sites`` are the configured ones."""
 
     def archive(store: Store, copy: Copy, base: str, advance: Advance) -> CopyArchived:
-        return archive_copy(store, copy, base, control, advance)
+        return archive_copy(store, copy, base, control, advance, sites)
 
     return archive
 

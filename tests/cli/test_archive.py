@@ -9,9 +9,10 @@ import pytest
 
 from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import open_store
-from tidelog.errors import StoreUnavailable
+from tidelog.errors import AlreadyExists, StoreUnavailable
 from tidelog.gateways.exports import archiving
 from tidelog.producers.archived import archives_of
+from tidelog.stores.keys import Keys
 from tidelog.testing.readiness import wait_until
 
 SITES = ("tokyo", "osaka", "london")
@@ -124,8 +125,11 @@ def test_what_an_archived_copy_cannot_do(copied, deployment, folder, tmp_path):
     ):
         refused = copied(*command)
         assert refused.code == 2 and document["place"] in refused.err
-    refused = copied("volume", "restore", "ledger", "-g", "bank", "--pitc", "one")
-    assert refused.code == 2 and "volume import" in refused.err
+    clone = copied("pitc", "clone", "one", "drill", "-g", "bank", "--site", "osaka")
+    assert clone.code == 2 and f"tidelog pitc import {document['place']}" in clone.err and "archived" in clone.err
+    for more in (("restore", "ledger"), ("copy", "ledger", "ledger"), ("restore", "ledger", "--take-over")):
+        refused = copied("volume", *more, "-g", "bank", "--pitc", "one")
+        assert refused.code == 2 and "volume import" in refused.err and "fenced" not in refused.err
     hint = refused.err.split("write its data: ")[1]
     for command in hint.strip().split(", then "):
         done = copied(*command.replace("FILE", str(tmp_path / "image")).split()[1:])
@@ -225,6 +229,34 @@ def test_a_copy_by_time_goes_at_that_site_only(bank, deployment, folder, config_
     assert bank("pitc", "verify", "noon", "-g", "bank", "--full").code == 0
 
 
+def test_a_copy_of_which_a_site_has_other_bytes_stays(bank, deployment, folder):
+    """Archived where it is wrong, the good ones would be dropped everywhere; the alarm stays, too."""
+    assert bank("volume", "write", "ledger", "-g", "bank", stdin=b"good" * 3000).code == 0
+    stores = {site: open_store(deployment, site, "bank") for site in SITES}
+    for store in stores.values():
+        assert wait_until(lambda store=store: store.read(store.volume("ledger"), 0, 4) == b"good", timeout_s=10)
+    block = Keys("bank").block_format(stores["osaka"].volume("ledger").id) % 1
+    deployment.keyspace("osaka", "bank").transact([(b"SET", block, b"BAD!" * 1024)])
+    assert bank("pitc", "create", "one", "-g", "bank", "--wait").code == 3
+    for site in ("osaka", "tokyo"):
+        refused = bank("pitc", "archive", "one", "-g", "bank", "--to", str(folder), "--site", site)
+        assert refused.code == 3 and "stays" in refused.err and "osaka" in refused.err
+    assert list(folder.iterdir()) == [] and all(names(deployment, site) == {"one"} for site in SITES)
+    assert bank("pitc", "list", "-g", "bank").code == 3
+    assert bank("pitc", "read", "one", "ledger", "-g", "bank", "--offset", "4096", "--length", "4").out == b"good"
+
+
+def test_the_name_of_an_archived_copy_is_in_use(copied, deployment, folder):
+    """For markers, here and in the library, and for copies by time."""
+    archived(copied, deployment, folder)
+    refused = copied("pitc", "create", "one", "-g", "bank")
+    assert refused.code == 2 and "archived at" in refused.err and "another name" in refused.err
+    with open_group("bank", deployment=deployment) as group, pytest.raises(AlreadyExists, match="archived"):
+        group.mark("one")
+    by_time = copied("pitc", "create", "one", "-g", "bank", "--in", "1s")
+    assert by_time.code == 2 and "archived at" in by_time.err
+
+
 def test_retention_waits_for_the_archive(copied, deployment, folder, config_file):
     """Explained, and kept to: what is not archived stays, what is goes."""
     policy = f'[groups.bank]\nevery = "1h"\nkeep = {{last = 1, named = true}}\narchive = "{folder}"\n'
@@ -235,7 +267,7 @@ def test_retention_waits_for_the_archive(copied, deployment, folder, config_file
     assert done.code == 0 and "0 of 2" in done.err
     assert all(names(deployment, site) == {"one", "two"} for site in SITES)
     store = open_store(deployment, "tokyo", "bank")
-    archiving.archive_copy(store, store.copy("one"), str(folder), deployment.cluster.control, lambda _: None)
+    archiving.archive_copy(store, store.copy("one"), str(folder), deployment.cluster.control, lambda _: None, SITES)
     done = copied("pitc", "retention", "-g", "bank")
     assert done.code == 0 and "1 of 2" in done.err
     assert gone_everywhere(deployment, "one")

@@ -184,3 +184,15 @@ def test_a_clone_that_is_written_to_while_it_is_exported(cloned, deployment, tmp
     result = cloned("clone", "export", "drill-1", "ledger", str(tmp_path / "torn"), *AT)
     assert result.code == 3 and "written to while it was exported" in result.err
     assert list(tmp_path.glob("*torn*")) == []
+
+
+def test_a_copy_with_a_clone_is_not_archived(cloned, tmp_path):
+    """As it is not dropped: from whatever site; nothing is written, and once the clone is gone it goes."""
+    place = tmp_path / "archive"
+    place.mkdir()
+    for site in SITES:
+        refused = cloned("pitc", "archive", "nightly", "-g", "bank", "--to", str(place), "--site", site)
+        assert refused.code == 2 and "clone drill-1 at osaka" in refused.err and "clone drop drill-1" in refused.err
+    assert list(place.iterdir()) == []
+    assert cloned("clone", "drop", "drill-1", *AT).code == 0
+    assert cloned("pitc", "archive", "nightly", "-g", "bank", "--to", str(place)).code == 0

@@ -186,3 +186,28 @@ def test_bad_input(copied, deployment, subtests):
             errors = [line for line in result.err.splitlines() if line.startswith("error: ")]
             assert len(errors) == 1 and says in errors[0], result.err
             assert state_of(deployment)[1] == before
+
+
+def test_a_copy_by_time_beside_a_marker_is_another_copy(bank):
+    """In a group that stands still both are cut at one event: the lock is shown at the marker's, the clone at its own,
+    in `list`, in `show`, and in both for programs."""
+    assert bank("pitc", "create", "one", "-g", "bank", "--wait").code == 0
+    assert bank("pitc", "create", "noon", "-g", "bank", "--in", "100ms").code == 0
+    assert bank("pitc", "lock", "one", "-g", "bank", "--for", "30d").code == 0
+
+    def copies() -> dict[str, dict]:
+        return {copy["name"]: copy for copy in json.loads(bank("pitc", "list", "-g", "bank", "--json").text)["copies"]}
+
+    assert wait_until(lambda: copies().keys() == {"one", "noon"} and copies()["one"]["locked_until"], timeout_s=20)
+    assert bank("pitc", "clone", "noon", "drill", "-g", "bank").code == 0
+    assert bank("pitc", "keep", "one", "-g", "bank").code == 0
+    assert wait_until(lambda: copies()["one"]["kept"], timeout_s=20)
+    one, noon = copies()["one"], copies()["noon"]
+    assert (one["sequence"], one["seal"]) == (noon["sequence"], noon["seal"])
+    assert noon["locked_until"] is None and noon["kept"] is False
+    assert one["held_by"] == [] and [held["holder"] for held in noon["held_by"]] == ["drill"]
+    shown = {name: bank("pitc", "show", name, "-g", "bank").text for name in ("one", "noon")}
+    assert "locked until" in shown["one"] and "drill" not in shown["one"]
+    assert "locked until" not in shown["noon"] and "drill" in shown["noon"]
+    for name in ("one", "noon"):
+        assert bank("pitc", "verify", name, "-g", "bank").code == 0

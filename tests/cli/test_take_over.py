@@ -64,6 +64,21 @@ def test_a_refused_command_has_fenced_nobody(written, sites, tmp_path, subtests)
         assert application.session.confirmed.epoch == application.session.epoch
 
 
+def test_an_archive_that_the_log_refuses_has_fenced_nobody(written, sites, tmp_path):
+    """At a site that has not heard of the lock yet: nothing is exported either."""
+    sites.stop_site("london")
+    assert written("pitc", "lock", "one", "-g", "bank", "--for", "30d").code == 0
+    with sites.group("bank") as application:
+        archive = ("pitc", "archive", "one", "-g", "bank", "--site", "london", "--to", str(tmp_path))
+        before = set(tmp_path.iterdir())
+        refused = written(*archive, "--take-over")
+        assert refused.code == 2 and "locked until" in refused.err and "fenced" not in refused.err
+        assert set(tmp_path.iterdir()) == before
+        application.volume("ledger").write(0, b"the application writes on")
+        application.flush()
+        assert application.session.confirmed.epoch == application.session.epoch
+
+
 def test_what_only_the_session_finds_out_is_told(written, sites):
     """A stream that turns out to be too long: the writer is fenced, and the command says so."""
     application = sites.group("bank")

@@ -5,10 +5,14 @@ import os
 
 import pytest
 
+from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import open_store
 from tidelog.errors import StoreUnavailable
+from tidelog.gateways.cli import copy_archive
 from tidelog.schemas.control import CopyFormed
+from tidelog.schemas.events import Marker
 from tidelog.stores.store import Copy
+from tidelog.testing.readiness import wait_until
 
 SITES = ("tokyo", "osaka", "london")
 BLOCK = 4096
@@ -148,3 +152,36 @@ def test_different_copies_of_one_name(copied, sites):
     other = copied("pitc", "verify", "one", "-g", "bank", "--against", "london")
     assert other.code == 3 and "#SEQUENCE" in other.err
     assert copied("pitc", "verify", f"#{first}", "-g", "bank", "--against", "london").code == 2
+
+
+def test_a_name_that_an_archived_copy_had_means_the_newest_copy(copied, deployment, sites, tmp_path):
+    """By another program, which does not ask what is archived: the site that is behind is asked, not passed over."""
+    assert copied("pitc", "archive", "one", "-g", "bank", "--to", str(tmp_path)).code == 0
+    control = deployment.cluster.control
+    assert wait_until(lambda: not any(isinstance(one, CopyFormed) for one in control.snapshot().values()), timeout_s=20)
+    sites.stop_site("london")
+    with open_group("bank", deployment=deployment) as group:
+        sequence = group.session.emit(Marker, name="one").sequence
+        group.flush()
+        for site in ("tokyo", "osaka"):
+            assert sites.site(site).group("bank").wait_until(sequence)
+    done = copied("pitc", "verify", "one", "-g", "bank", "--json")
+    asked = json.loads(done.out)["sites"]
+    assert done.code == 3 and asked.keys() == set(SITES) and "no copy" in asked["london"]["problem"]
+    assert asked["osaka"]["sequence"] == asked["tokyo"]["sequence"] == sequence
+
+
+def test_a_digest_that_is_told_late_stops_the_drop_of_an_archived_copy(copied, deployment, tmp_path, monkeypatch):
+    """After the archive was told of: the copy stays everywhere, and the difference is an alarm."""
+    archive = copy_archive.archive_copy
+
+    def then(store, copy, *more):
+        record = archive(store, copy, *more)
+        _tell(deployment, "london", copy, b"x" * 16)
+        return record
+
+    monkeypatch.setattr(copy_archive, "archive_copy", then)
+    refused = copied("pitc", "archive", "one", "-g", "bank", "--to", str(tmp_path))
+    assert refused.code == 3 and "stays" in refused.err and "london" in refused.err
+    assert copied("pitc", "list", "-g", "bank").code == 3
+    assert all(open_store(deployment, site, "bank").copy("one") for site in SITES)

@@ -11,13 +11,13 @@ from tests.exports.conftest import ignore
 from tidelog.consumers.archives import find_archive
 from tidelog.consumers.catalogue import Answer, alarms_of, copies_of
 from tidelog.consumers.deployment import MemoryDeployment, open_store
-from tidelog.errors import ExportDamaged, NotFound, OutOfBounds, UsageError
+from tidelog.errors import CopiesDiffer, ExportDamaged, NotFound, OutOfBounds, UsageError
 from tidelog.gateways.exports import archiving, blocks
 from tidelog.gateways.exports.archived import ArchivedCopy, open_archive, verify_archive
 from tidelog.gateways.exports.archiving import archive_copy
 from tidelog.producers.archived import archives_of
 from tidelog.producers.group import Group
-from tidelog.schemas.control import CopyArchived, GroupCreated
+from tidelog.schemas.control import CopyArchived, CopyFormed, GroupCreated
 from tidelog.stores.image import Store
 from tidelog.testing.readiness import wait_until
 from tidelog.testing.running import RunningDeployment
@@ -28,7 +28,7 @@ def archive(store: Store, deployment: MemoryDeployment) -> Callable[[str, str], 
     """``archive("two", base)``: exported, verified, told; still in the store."""
 
     def make(name: str, base: str) -> CopyArchived:
-        return archive_copy(store, store.copy(name), base, deployment.cluster.control, ignore)
+        return archive_copy(store, store.copy(name), base, deployment.cluster.control, ignore, ("tokyo",))
 
     return make
 
@@ -241,3 +241,46 @@ def test_an_archive_that_is_gone_or_another(
     with pytest.raises(ExportDamaged, match=r"archive of copy two .* is not at") as gone:
         open_archive(record)
     assert "tokyo" in gone.value.hint and store.copy("two")
+
+
+def test_a_copy_that_another_site_has_otherwise_is_not_archived(
+    store: Store, deployment: MemoryDeployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a receipt before the export, by one that comes while it is written; and not on this site's word alone."""
+    control, copy = deployment.cluster.control, store.copy("two")
+    assert wait_until(lambda: receipts(deployment, "two"), timeout_s=20)
+    (own,) = receipts(deployment, "two")
+
+    def attempt(*sites: str) -> CopyArchived:
+        return archive_copy(store, copy, str(tmp_path), control, ignore, sites)
+
+    with pytest.raises(UsageError, match="osaka, london have not told") as alone:
+        attempt("tokyo", "osaka", "london")
+    assert "tidelog pitc list -g bank" in alone.value.hint
+    wrong = own.model_copy(update={"site": "osaka", "digest": b"x" * 16})
+    control.publish(wrong)
+    for sites in (("tokyo", "osaka", "london"), ("tokyo",)):
+        with pytest.raises(CopiesDiffer, match=rf"{own.digest.hex()} at tokyo.*osaka {(b'x' * 16).hex()}"):
+            attempt(*sites)
+    assert list(tmp_path.iterdir()) == []
+    control.publish(own.model_copy(update={"site": "osaka"}))
+    write = archiving.write_export
+
+    def meanwhile(*arguments: object) -> object:
+        control.publish(wrong)
+        return write(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(archiving, "write_export", meanwhile)
+    with pytest.raises(CopiesDiffer):
+        attempt("tokyo", "osaka", "london")
+    monkeypatch.setattr(archiving, "write_export", write)
+    assert archives_of(control.snapshot(), "bank") == []
+    control.publish(own.model_copy(update={"site": "osaka"}))
+    # Another copy at the same place in the log is none of its business.
+    control.publish(wrong.model_copy(update={"name": "by-time"}))
+    assert attempt("tokyo", "osaka", "london").digest == own.digest
+
+
+def receipts(deployment: MemoryDeployment, name: str) -> list[CopyFormed]:
+    records = deployment.cluster.control.snapshot().values()
+    return [record for record in records if isinstance(record, CopyFormed) and record.name == name]

@@ -38,7 +38,7 @@ def many_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path,
         store = open_store(deployment, "tokyo", "bank")
         copy = store.copy("one")
         base = tmp_path_factory.mktemp("archive")
-        record = archive_copy(store, copy, str(base), deployment.cluster.control, ignore)
+        record = archive_copy(store, copy, str(base), deployment.cluster.control, ignore, ("tokyo",))
         assert len(read_manifest(place_of(record.place)).files) > 20
         yield Path(record.place), store.read(copy.volumes[0], 0, copy.volumes[0].size, copy)
 

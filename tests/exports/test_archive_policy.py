@@ -19,7 +19,7 @@ from tidelog.producers import schedule as schedule_module
 from tidelog.producers.archived import archives_of
 from tidelog.producers.group import Group
 from tidelog.producers.ordering import lead_seconds, order_copy
-from tidelog.schemas.control import SiteStatus, status_key
+from tidelog.schemas.control import CopyFormed, SiteStatus, status_key
 from tidelog.stores.image import Store
 from tidelog.stores.store import CopyOrigin
 from tidelog.testing.readiness import wait_until
@@ -143,6 +143,56 @@ def test_what_cannot_be_archived_stays(
     monkeypatch.setattr(archiving, "write_export", write)
     assert wait_until(lambda: all(len(scheduled(running, site)) == 2 for site in SITES), timeout_s=30)
     assert wait_until(lambda: reason() == "", timeout_s=20)
+
+
+def test_a_copy_that_differs_between_the_sites_stays_at_both(
+    running: RunningDeployment, group: Group, wall: Wall, folder: Path
+) -> None:
+    """It is not archived, nor dropped anywhere, and the status says so; those behind it, which are alike, go on."""
+    control = running.deployment.cluster.control
+    quarters(group, wall, 1)
+    bad = group.session.state.copies()[-1].name
+
+    def receipt() -> CopyFormed | None:
+        records = (record for record in control.snapshot().values() if isinstance(record, CopyFormed))
+        return next((record for record in records if (record.name, record.site) == (bad, "osaka")), None)
+
+    assert wait_until(receipt, timeout_s=20)
+    told = receipt()
+    assert told is not None
+    control.publish(told.model_copy(update={"digest": b"x" * 16}))
+    quarters(group, wall, 5)
+    stays = [bad, *(copy.name for copy in group.session.state.copies()[-2:])]
+    assert wait_until(lambda: all(scheduled(running, site) == stays for site in SITES), timeout_s=30)
+
+    def reason() -> str:
+        status = control.snapshot().get(status_key("bank", "tokyo"))
+        return status.reason if isinstance(status, SiteStatus) else ""
+
+    assert wait_until(lambda: f"copy {bad} (" in reason() and "differs: osaka" in reason(), timeout_s=20)
+    archived = [record.name for record in archives_of(control.snapshot(), "bank")]
+    assert len(archived) >= 3 and bad not in archived and len(list((folder / "group").iterdir())) == len(archived)
+
+
+def test_a_copy_that_no_other_site_has_yet_is_tried_again(
+    running: RunningDeployment, group: Group, wall: Wall, folder: Path
+) -> None:
+    """While osaka is down nothing is archived on tokyo's word alone; when it is there again, all of it is."""
+    running.stop_site("osaka")
+    before = set(scheduled(running, "osaka"))
+    made = quarters(group, wall, 4) - before
+    control = running.deployment.cluster.control
+
+    def reason() -> str:
+        status = control.snapshot().get(status_key("bank", "tokyo"))
+        return status.reason if isinstance(status, SiteStatus) else ""
+
+    assert wait_until(lambda: "osaka have not told" in reason(), timeout_s=20)
+    assert made <= set(scheduled(running, "tokyo"))
+    assert not made & {record.name for record in archives_of(control.snapshot(), "bank")}
+    running.site("osaka")
+    assert wait_until(lambda: all(len(scheduled(running, site)) == 2 for site in SITES), timeout_s=30)
+    assert wait_until(lambda: reason() == "", timeout_s=20) and list((folder / "group").iterdir())
 
 
 def timed(store: Store) -> list[str]:

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from tidelog.clock import microseconds
 from tidelog.config import KeepConfig
 from tidelog.names import scheduled_name
+from tidelog.producers.archived import archived_copies
 from tidelog.producers.group_state import KnownCopy
-from tidelog.producers.retention import PERIODS, Decision, plan_retention, rules_text
+from tidelog.producers.retention import PERIODS, Decision, archived_first, plan_retention, rules_text
+from tidelog.schemas.control import CopyArchived, CopyFormed, GroupCreated
 
 START = datetime(2026, 11, 25, 18, tzinfo=UTC)
 NEVER = 1 << 60
@@ -142,3 +144,30 @@ def test_a_timestamp_beyond_any_calendar_is_a_time_all_the_same(now: int) -> Non
     """An event's timestamp may be any number: the plan never fails."""
     copies = [KnownCopy(2, b"s" * 16, "auto-20261125t180000z", NEVER, ()), KnownCopy(3, b"s" * 16, "x", NEVER + 1, ())]
     assert dropped(plan_retention(copies, KeepConfig(hourly=1), now)) == set()
+
+
+def test_an_archive_is_of_one_copy_that_everybody_has_alike() -> None:
+    """Not of the copy by time at the same place in the log; and not while anybody's digest is another."""
+    marked, by_time = copy(0, 5, "marked"), copy(1, 5, "by-time")
+    identity = {"group": "bank", "sequence": 5, "seal": b"s" * 16, "timestamp_us": 1}
+
+    def archive(name: str) -> CopyArchived:
+        told = {"site": "tokyo", "group_id": "id", "place": "/there", "archived_us": 1, "digest": b"d" * 16}
+        return CopyArchived(name=name, **identity, **told)  # type: ignore[arg-type]
+
+    def receipt(name: str, site: str, digest: bytes) -> CopyFormed:
+        told = {"site": site, "digest": digest, "blocks_changed": 1, "formed_us": 1}
+        return CopyFormed(name=name, **identity, **told)  # type: ignore[arg-type]
+
+    created = GroupCreated(group="bank", group_id="id", topic="t", keyed=False, created_us=1)
+
+    def goes(*records: CopyArchived | CopyFormed) -> list[str]:
+        archived = archived_copies({record.key: record for record in (created, *records)}, "bank")
+        decisions = [Decision(one, dropped=True, reasons=()) for one in (marked, by_time)]
+        return [decision.copy.name for decision in archived_first(decisions, archived) if decision.dropped]
+
+    assert goes(archive("by-time")) == ["by-time"]
+    assert goes(archive("marked"), receipt("marked", "osaka", b"d" * 16)) == ["marked"]
+    assert goes(archive("marked"), receipt("by-time", "osaka", b"x" * 16)) == ["marked"]
+    assert goes(archive("marked"), receipt("marked", "osaka", b"x" * 16)) == []
+    assert goes(receipt("marked", "osaka", b"d" * 16)) == []

@@ -204,7 +204,7 @@ def test_nobody_else_gives_the_schedules_names(lab: Lab) -> None:
 def test_nothing_is_dropped_before_it_is_archived(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of what the plan drops exactly those that are in the archive, at the next question; those alone."""
     monkeypatch.setattr(schedule_module, "ASK_ARCHIVES_EVERY", 0.005)
-    wall, archived = Wall(ZERO), set[tuple[int, bytes]]()
+    wall, archived = Wall(ZERO), set[tuple[int, bytes, str]]()
     on_turn = Schedule(900.0, KeepConfig(last=1), lambda log_time_us: log_time_us, lambda: frozenset(archived))
     group = lab.group(clock=HybridClock(wall), on_turn=on_turn)
     group.create_volume("v", 1024)
@@ -215,10 +215,11 @@ def test_nothing_is_dropped_before_it_is_archived(lab: Lab, monkeypatch: pytest.
     settle()
     assert names(lab) == marked(lab)
     known = group.session.state.copies()
-    archived.add((known[1].sequence, known[1].seal))
-    archived.add((known[0].sequence, b"another" + bytes(9)))
+    archived.add((known[1].sequence, known[1].seal, known[1].name))
+    archived.add((known[0].sequence, b"another" + bytes(9), known[0].name))
+    archived.add((known[0].sequence, known[0].seal, "by-time"))  # of a group that stood still
     until(lambda: names(lab) == [known[0].name, known[2].name, known[3].name])
-    archived.update((copy.sequence, copy.seal) for copy in known)
+    archived.update((copy.sequence, copy.seal, copy.name) for copy in known)
     until(lambda: names(lab) == [known[3].name])
 
 
@@ -227,7 +228,7 @@ def test_kafka_away_while_archives_are_asked_for(lab: Lab, monkeypatch: pytest.M
     monkeypatch.setattr(schedule_module, "ASK_ARCHIVES_EVERY", 0.005)
     wall, asked = Wall(ZERO), []
 
-    def away() -> frozenset[tuple[int, bytes]]:
+    def away() -> frozenset[tuple[int, bytes, str]]:
         asked.append(1)
         raise LogUnavailable("Kafka does not answer")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tidelog.consumers.catalogue import Answer, Newest, alarms_of, catalogue, copies_of
-from tidelog.schemas.control import CopyArchived, CopyFormed, GroupCreated, SiteStatus
+from tidelog.schemas.control import CopyArchived, CopyFormed, CopyOrdered, GroupCreated, SiteStatus
 
 SITES = ("tokyo", "osaka", "london")
 NOW = 1_000_000_000_000
@@ -103,6 +103,17 @@ def test_where_an_archived_copy_is():
     assert away.equal is True and away.digests == {b"d" * 16} and away.timestamp_us == NOW - 10
     (behind,) = copies_of(view(archive("tokyo"), said("osaka", sequence=3)), "bank", SITES)
     assert behind.answers["osaka"] is Answer.PENDING and behind.equal is None
+
+
+def test_an_archive_of_a_copy_by_time_says_nothing_of_other_sites():
+    """Each drops its own; a marker's copy goes everywhere."""
+    order = CopyOrdered(name="copy-5", groups="orders,bank", at_us=NOW - 10, ordered_us=NOW - 20, ordered_by="host:1")
+    (copy,) = copies_of(view(order, archive("tokyo"), said("osaka")), "bank", SITES)
+    assert copy.answers == {"tokyo": Answer.ARCHIVED, "osaka": Answer.MISSING, "london": Answer.PENDING}
+    assert copy.equal is None
+    for other in (order.model_copy(update={"name": "another"}), order.model_copy(update={"groups": "orders"})):
+        (copy,) = copies_of(view(other, archive("tokyo"), said("osaka")), "bank", SITES)
+        assert copy.answers["osaka"] is Answer.DROPPED
 
 
 def test_an_archive_with_another_digest_is_an_alarm_and_one_of_another_history_or_group_is_not():
