@@ -15,6 +15,7 @@ from tidelog.stores.clones import Clones
 from tidelog.stores.contents import CopyContents
 from tidelog.stores.digest import Digests, copy_digest
 from tidelog.stores.erase import ERASING, erase, mark_erasing
+from tidelog.stores.eviction import check_policy
 from tidelog.stores.forgotten import prune_forgotten, read_forgotten
 from tidelog.stores.holds import Lease, Leases, read_holds
 from tidelog.stores.keys import Keys
@@ -56,7 +57,7 @@ class Store:
 
         Raises `WrongStore` if another group's or site's data is there, or the server may evict keys.
         """
-        _check_policy(keyspace, identity)
+        check_policy(keyspace, identity)
         keys = Keys(identity.group)
         session = keyspace.session(keys.position)
         try:
@@ -79,7 +80,7 @@ class Store:
         An identity with an empty ``group_id`` matches any (for readers that have only the name); then
         ``store.identity`` has the real one.
         """
-        _check_policy(keyspace, identity)
+        check_policy(keyspace, identity)
         (reply,) = keyspace.transact([(b"HGETALL", Keys(identity.group).identity)])
         row = cast("list[bytes]", reply)
         found = {name.decode(): value.decode() for name, value in zip(row[::2], row[1::2], strict=True)}
@@ -291,13 +292,3 @@ class Store:
         if not copy.hold and not any((found.sequence, found.seal) == (copy.sequence, copy.seal) for found in copies):
             raise NotFound(f"copy {copy.name} (sequence {copy.sequence}) is not here any more")
         return [elder for elder in copies if elder.generation < copy.generation]
-
-
-def _check_policy(keyspace: Keyspace, identity: Identity) -> None:
-    policy = keyspace.eviction_policy()
-    if policy != "noeviction":
-        raise WrongStore(
-            f"Redis has maxmemory-policy {policy}: it may evict keys, and a store must not lose any",
-            hint="set maxmemory-policy noeviction in the Redis configuration",
-            group=identity.group,
-        )

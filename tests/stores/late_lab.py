@@ -194,8 +194,8 @@ class LateSite:
         return {order.name: reason for order, reason in self.applier.refused.items()}
 
 
-def holds(site: LateSite) -> dict[tuple[str, int], tuple]:
-    """All that a site's copies say, by name and sequence."""
+def holds(site: LateSite, *, counts: bool = True) -> dict[tuple[str, int], tuple]:
+    """All that a site's copies say, by name and sequence; the changed blocks only if ``counts``."""
     found = {}
     store = site.store
     for copy in store.copies():
@@ -203,7 +203,13 @@ def holds(site: LateSite) -> dict[tuple[str, int], tuple]:
         assert store.digest(copy) == store.verify(copy)
         pairs = {pair: set(bitmap.blocks()) for pair, bitmap in store.pairs(copy).items()}
         identity = (copy.seal, copy.timestamp_us, copy.epoch, copy.writer, copy.offset, copy.cluster_id, copy.origin)
-        found[copy.name, copy.sequence] = (identity, content, store.digest(copy), copy.blocks_changed, pairs)
+        found[copy.name, copy.sequence] = (
+            identity,
+            content,
+            store.digest(copy),
+            copy.blocks_changed if counts else 0,
+            pairs,
+        )
     return found
 
 
