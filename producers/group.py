@@ -8,7 +8,7 @@ from typing import Self
 
 from tidelog.clock import iso, utc
 from tidelog.config_tables import KeepConfig
-from tidelog.errors import CopiesDiffer, SiteBehind, TidelogError, UsageError
+from tidelog.errors import CopiesDiffer, LogUnavailable, SiteBehind, TidelogError, UsageError
 from tidelog.names import check_name
 from tidelog.producers.archived import archived_copies, require_not_archived
 from tidelog.producers.control import Control, ControlView
@@ -29,6 +29,9 @@ from tidelog.schemas.control import CopyFormed, copy_key
 from tidelog.schemas.events import CopyDropped, CopyKept, CopyLocked, Event, Marker, VolumeCreated, VolumeDeleted
 from tidelog.schemas.volumes import DEFAULT_BLOCK_SIZE
 from tidelog.units import parse_size
+
+# Seconds that a new copy waits for the control topic, to hear whether its name is an archived one's.
+NAME_TIMEOUT = 2.0
 
 
 class MarkedCopy:
@@ -181,10 +184,12 @@ class Group:
         """Puts a consistency marker behind every earlier write, durable when this returns: each site cuts a
         point-in-time copy of the whole group exactly there.
 
-        Raises `InvalidName`, `AlreadyExists` if a copy of that name is there or archived, `UsageError` for a name of
-        the schedule's (``auto-20261125t180000z``), `Fenced`, `LogUnavailable`.
+        Raises `InvalidName`, `AlreadyExists` if a copy of that name is there or archived (as far as the control
+        topic answers), `UsageError` for a name of the schedule's (``auto-20261125t180000z``), `Fenced`,
+        `LogUnavailable`.
         """
-        require_not_archived(self._control.snapshot(), name, self.name)
+        with suppress(LogUnavailable):  # a copy is cut without the control topic: then the name is on the caller
+            require_not_archived(self._control.snapshot(NAME_TIMEOUT), name, self.name)
         with self.session.order:
             require_new_copy(self.session.state, name, self.name)
             marker = self.session.emit(Marker, name=name)
