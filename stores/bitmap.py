@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 # In SETBIT's order: bit 0 is the highest bit of byte 0.
 BIT_MASKS = (128, 64, 32, 16, 8, 4, 2, 1)
@@ -52,6 +53,13 @@ class ChangeBitmap:
     def discard_range(self, first: int, end: int) -> None:
         """Clears the bits of blocks ``first`` to ``end`` - 1."""
         self._change(first, end, present=False)
+
+    def take(self, most: int) -> list[int]:
+        """Clears the first blocks that are set, up to so many: which those are, in order."""
+        blocks = list(islice(self.blocks(), most))
+        if blocks:
+            self.discard_range(blocks[0], blocks[-1] + 1)
+        return blocks
 
     def merge(self, other: "ChangeBitmap") -> None:
         """Sets all bits of ``other``."""

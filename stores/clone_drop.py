@@ -4,10 +4,10 @@ Each step is one EXEC that is conditional on the clone's own key and changes it,
 clone away one does each step, and none writes behind the last.
 """
 
-from itertools import islice
 from typing import cast
 
-from tidelog.stores.bitmap import ChangeBitmap, byte_range
+from tidelog.stores.bitmap import ChangeBitmap
+from tidelog.stores.bits import write_bits
 from tidelog.stores.clone_image import dropping_token, is_dropping
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command, Keyspace, PositionMoved, Session
@@ -63,14 +63,11 @@ class CloneDrop:
         keys, number = self._keys, self._clone.id
         for volume, bitmap in left.items():
             if bitmap.count:
-                blocks = list(islice(bitmap.blocks(), STEP_BLOCKS))
-                first, end = blocks[0], blocks[-1] + 1
-                bitmap.discard_range(first, end)
-                low, high = byte_range(first, end)
+                blocks = bitmap.take(STEP_BLOCKS)
                 key_of = keys.clone_format(number, volume)
                 return [
                     (b"DEL", *(key_of % block for block in blocks)),
-                    (b"SETRANGE", keys.clone_bitmap(number, volume), b"%d" % low, bytes(bitmap.bits[low:high])),
+                    write_bits(keys.clone_bitmap(number, volume), bitmap, blocks[0], blocks[-1] + 1),
                     (b"SET", keys.clone(number), token),
                 ], len(blocks)
         return [

@@ -12,11 +12,11 @@ like any other. The first step takes the holds that have ended away: nobody take
 """
 
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import cast
 
 from tidelog.schemas.volumes import VolumeInfo
-from tidelog.stores.bitmap import ChangeBitmap, byte_range
+from tidelog.stores.bitmap import ChangeBitmap
+from tidelog.stores.bits import write_bits
 from tidelog.stores.cut import real
 from tidelog.stores.handing import HandOver, TakeAway
 from tidelog.stores.holds import read_holds
@@ -157,7 +157,7 @@ class Maintenance:
         elder_of = self._keys.before_format(elder, volume)
         commands: list[Command] = []
         gone: list[Argument] = [b"DEL"]
-        blocks = list(islice(own.blocks(), STEP_BLOCKS))
+        blocks = own.take(STEP_BLOCKS)
         theirs.reserve(blocks[-1])
         for block in blocks:
             if block in theirs:
@@ -170,10 +170,8 @@ class Maintenance:
                 gone.append(before_of % block)
         if len(gone) > 1:
             commands.append(tuple(gone))
-        first, end = blocks[0], blocks[-1] + 1
-        own.discard_range(first, end)
-        commands.append(self._write_bits(elder, volume, theirs, first, end))
-        commands.append(self._write_bits(generation, volume, own, first, end))
+        for bits_of, bitmap in ((elder, theirs), (generation, own)):
+            commands.append(write_bits(self._keys.bitmap(bits_of, volume), bitmap, blocks[0], blocks[-1] + 1))
         return commands
 
     def _forget(self, copy: Copy) -> list[Command]:
@@ -195,13 +193,11 @@ class Maintenance:
         keys, number = self._keys, work.volume.id
         for generation, bitmap in work.bitmaps.items():
             if bitmap.count:
-                blocks = list(islice(bitmap.blocks(), STEP_BLOCKS))
-                first, end = blocks[0], blocks[-1] + 1
-                bitmap.discard_range(first, end)
+                blocks = bitmap.take(STEP_BLOCKS)
                 key_of = keys.block_format(number)
                 return [
                     (b"DEL", *(key_of % block for block in blocks)),
-                    self._write_bits(generation, number, bitmap, first, end),
+                    write_bits(keys.bitmap(generation, number), bitmap, blocks[0], blocks[-1] + 1),
                 ]
         self._work = None
         image = self._planner.image
@@ -210,7 +206,3 @@ class Maintenance:
             (b"DEL", *(keys.bitmap(generation, number) for generation in (0, *image.copies))),
             (b"HDEL", keys.deleted, b"%d" % number),
         ]
-
-    def _write_bits(self, generation: int, volume: int, bitmap: ChangeBitmap, first: int, end: int) -> Command:
-        low, high = byte_range(first, end)
-        return (b"SETRANGE", self._keys.bitmap(generation, volume), b"%d" % low, bytes(bitmap.bits[low:high]))

@@ -7,10 +7,10 @@ late one, which cannot be read before the last step.
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import islice
 from typing import TypeAlias
 
-from tidelog.stores.bitmap import ChangeBitmap, byte_range
+from tidelog.stores.bitmap import ChangeBitmap
+from tidelog.stores.bits import write_bits
 from tidelog.stores.cut import real
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Argument, Command
@@ -53,24 +53,20 @@ class HandOver:
     def _hand_over(self, volume: int, left: ChangeBitmap) -> list[Command]:
         keys, (elder, late) = self._keys, self._bits[volume]
         elder_of, late_of = (keys.before_format(generation, volume) for generation in self._pair)
-        blocks = list(islice(left.blocks(), STEP_BLOCKS))
+        blocks = left.take(STEP_BLOCKS)
         late.reserve(blocks[-1])
         for block in blocks:
             elder.discard_range(block, block + 1)
             late.add(block)
-        first, end = blocks[0], blocks[-1] + 1
-        left.discard_range(first, end)
         commands: list[Command] = []
         if self._elder:  # where there is none, it is zeros in both (C2)
             commands = [(b"RENAME", elder_of % block, late_of % block) for block in blocks]
-        places = (keys.bitmap(self._pair[0], volume), keys.bitmap(self._pair[1], volume))
-        low, high = byte_range(first, end)
         for key, bitmap in (
-            (places[0], elder),
-            (places[1], late),
+            (keys.bitmap(self._elder, volume), elder),
+            (keys.bitmap(self._copy.generation, volume), late),
             (keys.handed(self._copy.generation, volume), left),
         ):
-            commands.append((b"SETRANGE", key, b"%d" % low, bytes(bitmap.bits[low:high])))
+            commands.append(write_bits(key, bitmap, blocks[0], blocks[-1] + 1))
         return commands
 
     def _finish(self) -> list[Command]:
@@ -119,8 +115,7 @@ class TakeAway:
         keys, generation = self._keys, self._copy.generation
         for volume, bits in self._bits.items():
             if bits.count:
-                blocks = list(islice(bits.blocks(), STEP_BLOCKS))
-                bits.discard_range(blocks[0], blocks[-1] + 1)
+                blocks = bits.take(STEP_BLOCKS)
                 formats = [keys.before_format(generation, volume)]
                 if volume in self._gone:
                     formats.append(keys.block_format(volume))

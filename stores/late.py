@@ -18,13 +18,13 @@ events do. Memory: the bitmaps of the volumes; values are in Redis.
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import islice
 from typing import Protocol, TypeAlias
 
 from tidelog.errors import OutOfWindow
 from tidelog.schemas.events import Event, Marker, VolumeCreated, WriteBatch
 from tidelog.schemas.volumes import VolumeInfo
-from tidelog.stores.bitmap import ChangeBitmap, byte_range
+from tidelog.stores.bitmap import ChangeBitmap
+from tidelog.stores.bits import write_bits
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command
 from tidelog.stores.late_fold import LateFold
@@ -220,15 +220,12 @@ class LateCopy:
                 generation, block_of = self._first, self._keys.block_format(volume)
             left = ChangeBitmap(bits.bits)
             while gone.count:
-                blocks = list(islice(gone.blocks(), STEP_BLOCKS))
-                gone.discard_range(0, blocks[-1] + 1)
+                blocks = gone.take(STEP_BLOCKS)
                 for block in blocks:
                     left.discard_range(block, block + 1)
-                low, high = byte_range(blocks[0], blocks[-1] + 1)
-                key = self._keys.bitmap(generation, volume)
                 yield [
                     (b"DEL", *(block_of % block for block in blocks)),
-                    (b"SETRANGE", key, b"%d" % low, bytes(left.bits[low:high])),
+                    write_bits(self._keys.bitmap(generation, volume), left, blocks[0], blocks[-1] + 1),
                 ]
 
     def _put_among_copies(self, made: Copy) -> list[Command]:

@@ -8,9 +8,9 @@ from tidelog.schemas.chain import Head
 from tidelog.schemas.events import Discard, Event, VolumeCopied, VolumeDeleted, VolumeResized, WriteBatch
 from tidelog.schemas.volumes import VolumeInfo, VolumeTable
 from tidelog.stores.bitmap import ChangeBitmap
+from tidelog.stores.bits import set_bits
 from tidelog.stores.pairs import Pair
 from tidelog.stores.store import Copy
-from tidelog.stores.transaction import set_bits
 
 # A volume's id, some of its blocks, and ranges of them: first and the one behind the last.
 Names = tuple[int, Collection[int], Sequence[tuple[int, int]]]

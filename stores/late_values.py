@@ -16,13 +16,14 @@ from tidelog.schemas.block_bitmap import unpack_bitmap
 from tidelog.schemas.events import Discard, Event, VolumeCopied, VolumeCreated, VolumeDeleted, VolumeResized, WriteBatch
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import ChangeBitmap
+from tidelog.stores.bits import bit_commands
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command
 from tidelog.stores.late_fold import LateFold
 from tidelog.stores.reading import sources
 from tidelog.stores.state import Image
 from tidelog.stores.store import CopyOrigin
-from tidelog.stores.transaction import BlockChanges, Commands, Limits, Patches, bit_commands
+from tidelog.stores.transaction import BlockChanges, Commands, Limits, Patches
 from tidelog.stores.volume_copy import ReadBitmaps
 from tidelog.stores.wire import Argument, Packed, copy_format
 

@@ -6,20 +6,19 @@ transaction replaces all of it, else by COPY. ``named`` knows every block that e
 never there costs no command.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeAlias
 
 from tidelog.schemas.volumes import VolumeInfo
-from tidelog.stores.bitmap import BIT_MASKS, ChangeBitmap, byte_range
+from tidelog.stores.bitmap import BIT_MASKS, ChangeBitmap
+from tidelog.stores.bits import bit_commands, name_blocks
 from tidelog.stores.keys import Keys
 from tidelog.stores.store import Position
 from tidelog.stores.wire import START, Argument, Command, Packed, VolumeFormats, mset
 
 _ZEROS = memoryview(bytes(65536))
-# Bytes of SETRANGE that cost Redis and the wire as much as one more BITFIELD operation.
-_BITFIELD_OPERATION_BYTES = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,52 +246,3 @@ class BlockChanges:
         commands.bitmaps += bit_commands(key, self._changed, self.ranges, dirty)
         for key, bitmap in self._pairs:
             commands.bitmaps += name_blocks(key, bitmap, self.entries, self.ranges)
-
-
-def name_blocks(
-    key: bytes, bitmap: ChangeBitmap, blocks: Collection[int], ranges: Sequence[tuple[int, int]] = ()
-) -> list[Command]:
-    """Sets the bits of ``blocks`` and ``ranges`` in memory; the commands that bring Redis's bitmap to the same."""
-    dirty = set_bits(bitmap, blocks)
-    for first, end in ranges:
-        bitmap.add_range(first, end)
-    return bit_commands(key, bitmap, ranges, dirty)
-
-
-def set_bits(bitmap: ChangeBitmap, blocks: Collection[int]) -> list[int]:
-    """Sets the bits of ``blocks`` in memory; the bytes that this changed, once for each bit."""
-    if blocks:
-        bitmap.reserve(max(blocks))
-    bits, dirty = bitmap.bits, []
-    for block in blocks:
-        index, mask = block >> 3, BIT_MASKS[block & 7]
-        if not bits[index] & mask:
-            bits[index] |= mask
-            dirty.append(index)
-    bitmap.count += len(dirty)
-    return dirty
-
-
-def bit_commands(
-    key: bytes, bitmap: ChangeBitmap, ranges: Sequence[tuple[int, int]], dirty: list[int]
-) -> list[Command]:
-    """Brings Redis's bitmap to what is in memory, by bytes: those of ``ranges`` of blocks, and the ``dirty`` ones, each
-    by itself or all from the first to the last."""
-    bits = bitmap.bits
-    commands: list[Command] = []
-    for first, end in ranges:
-        low, high = byte_range(first, end)
-        commands.append((b"SETRANGE", key, b"%d" % low, bytes(bits[low:high])))
-        dirty = [place for place in dirty if not low <= place < high]
-    if not dirty:
-        return commands
-    places = sorted(set(dirty))
-    low, high = places[0], places[-1] + 1
-    if high - low <= _BITFIELD_OPERATION_BYTES * len(places):
-        commands.append((b"SETRANGE", key, b"%d" % low, bytes(bits[low:high])))
-        return commands
-    operations: list[bytes] = [b"BITFIELD", key]
-    for place in places:
-        operations += (b"SET", b"u8", b"#%d" % place, b"%d" % bits[place])
-    commands.append(tuple(operations))
-    return commands

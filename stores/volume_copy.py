@@ -15,13 +15,13 @@ from tidelog.schemas.block_bitmap import unpack_bitmap
 from tidelog.schemas.events import VolumeCopied
 from tidelog.schemas.volumes import VolumeInfo, impossible_event
 from tidelog.stores.bitmap import ChangeBitmap
+from tidelog.stores.bits import name_blocks, set_bits
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command
 from tidelog.stores.pairs import Pair, may_differ, pairs_with
 from tidelog.stores.reading import sources
 from tidelog.stores.state import Image
 from tidelog.stores.store import Copy, CopyOrigin, CopyState
-from tidelog.stores.transaction import name_blocks, set_bits
 from tidelog.stores.wire import Argument, Packed, VolumeFormats, copy_format
 
 # Blocks of one step: a COPY and a RENAME or DEL each, some ms of Redis's time.
