@@ -7,12 +7,12 @@ all the same: the store remembers it (`Store.forgotten_orders`), so that nobody 
 
 from collections.abc import Iterable
 
-from tidelog.clock import wall_us
 from tidelog.config_tables import KeepConfig, KeepRules
 from tidelog.errors import Locked
 from tidelog.producers.group_state import KnownCopy
 from tidelog.producers.retention import Decision, plan_retention
 from tidelog.stores.image import Store
+from tidelog.stores.local_drop import judged_at_us
 from tidelog.stores.store import Copy, CopyOrigin
 
 
@@ -35,7 +35,7 @@ def plan_local(copies: Iterable[Copy], keep: KeepRules, time_us: int) -> list[tu
 
 def explain_local(store: Store, keep: KeepRules) -> list[tuple[Copy, Decision]]:
     """What `apply_local` would do now, and why."""
-    return plan_local(store.copies(), keep, min(store.position().head.timestamp_us, wall_us()))
+    return plan_local(store.copies(), keep, judged_at_us(store.position()))
 
 
 def apply_local(store: Store, keep: KeepRules) -> list[Decision]:

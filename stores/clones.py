@@ -13,9 +13,9 @@ from tidelog.errors import AlreadyExists, NotFound, StoreUnavailable
 from tidelog.names import check_name
 from tidelog.stores.clone_drop import CloneDrop, dropping_clones
 from tidelog.stores.clone_image import CloneImage, dropping_token, live_token
-from tidelog.stores.holds import TRIES, new_id, time_us
+from tidelog.stores.holds import new_id, time_us
 from tidelog.stores.keys import Keys
-from tidelog.stores.keyspace import Command, Keyspace, PositionMoved, Reply
+from tidelog.stores.keyspace import Command, Keyspace, Reply
 from tidelog.stores.placing import placing
 from tidelog.stores.reading import check_good, check_readable, standing
 from tidelog.stores.records import (
@@ -27,7 +27,8 @@ from tidelog.stores.records import (
     encode_position,
 )
 from tidelog.stores.state import present
-from tidelog.stores.store import Clone, Copy, Hold, HoldKind, Identity, Position
+from tidelog.stores.store import Clone, Copy, Hold, HoldKind, Identity
+from tidelog.stores.watched import change_beside
 
 
 @placing
@@ -70,7 +71,7 @@ class Clones:
         check_name("clone", name)
         keys = self._keys
 
-        def plan(_: Position) -> tuple[list[Command], Clone]:
+        def plan() -> tuple[list[Command], Clone]:
             ask: list[Command] = [*standing(keys, replace(copy, hold="")), (b"GET", keys.rebuild), (b"TIME",)]
             record, hold, rebuild, now, rows = self._keyspace.transact([*ask, (b"HGETALL", keys.clones)])
             check_good(rebuild)
@@ -101,7 +102,7 @@ class Clones:
         """
         keys = self._keys
 
-        def plan(_: Position) -> tuple[list[Command], Clone]:
+        def plan() -> tuple[list[Command], Clone]:
             clone = self.find(name)
             gone = replace(clone, dropping=True)
             return [
@@ -130,23 +131,20 @@ class Clones:
         """What a clone's volumes hold, for reading and writing; whoever asks closes it."""
         return CloneImage(self._keyspace, self.identity, clone)
 
-    def _change(self, plan: Callable[[Position], tuple[list[Command], Clone]]) -> Clone:
+    def _change(self, plan: Callable[[], tuple[list[Command], Clone]]) -> Clone:
         """One EXEC of what ``plan`` says at a position, which raises the layout."""
-        session = self._keyspace.session(self._keys.position)
-        try:
-            for _ in range(TRIES):
-                position = decode_position(present(session.begin()))
-                commands, clone = plan(position)
-                moved = encode_position(replace(position, layout=position.layout + 1))
-                session.submit([*commands, (b"SET", self._keys.position, moved)])
-                try:
-                    session.settle()
-                except PositionMoved:
-                    continue
-                return clone
-        finally:
-            session.close()
-        raise StoreUnavailable("the clone cannot be changed: the store never stands still", hint="try again")
+        made: list[Clone] = []
+
+        def commands(value: bytes | None) -> list[Command]:
+            position = decode_position(present(value))
+            own, clone = plan()
+            made[:] = [clone]
+            moved = encode_position(replace(position, layout=position.layout + 1))
+            return [*own, (b"SET", self._keys.position, moved)]
+
+        failed = StoreUnavailable("the clone cannot be changed: the store never stands still", hint="try again")
+        change_beside(self._keyspace, self._keys.position, commands, failed)
+        return made[0]
 
 
 def _decoded(rows: Reply) -> list[Clone]:

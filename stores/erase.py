@@ -6,12 +6,12 @@ from typing import cast
 
 from tidelog.errors import StoreDamaged, StoreUnavailable
 from tidelog.stores.keys import Keys
-from tidelog.stores.keyspace import Command, Keyspace, PositionMoved
+from tidelog.stores.keyspace import Command, Keyspace
 from tidelog.stores.records import decode_clone
+from tidelog.stores.watched import change_beside
 
 # While a store is erased or loaded it must not be called good, whatever it has applied: a sequence beyond all.
 ERASING = 1 << 62
-_TRIES = 1000
 
 
 def erase(keyspace: Keyspace, keys: Keys, origin: bytes) -> Iterator[int]:
@@ -67,15 +67,5 @@ def set_position(
 
 
 def _change_position(keyspace: Keyspace, keys: Keys, commands: Callable[[bytes | None], list[Command]]) -> None:
-    session = keyspace.session(keys.position)
-    try:
-        for _ in range(_TRIES):
-            session.submit(commands(session.begin()))
-            try:
-                session.settle()
-            except PositionMoved:
-                continue
-            return
-    finally:
-        session.close()
-    raise StoreUnavailable("the store never stands still", hint="stop the site's worker first")
+    failed = StoreUnavailable("the store never stands still", hint="stop the site's worker first")
+    change_beside(keyspace, keys.position, commands, failed)

@@ -18,17 +18,16 @@ from typing import Self, cast
 
 from tidelog.errors import NotFound, StoreUnavailable, Unavailable
 from tidelog.stores.keys import Keys
-from tidelog.stores.keyspace import Command, Keyspace, PositionMoved, Reply
+from tidelog.stores.keyspace import Command, Keyspace, Reply
 from tidelog.stores.reading import check_good, check_readable, standing
 from tidelog.stores.records import decode_hold, encode_hold
 from tidelog.stores.state import present
 from tidelog.stores.store import Copy, Hold, HoldKind
+from tidelog.stores.watched import change_beside
 
 # A lease ends so long after it was last renewed; while its process lives it is renewed this often. Both in seconds.
 LEASE_SECONDS = 60.0
 RENEW_SECONDS = 20.0
-# Put tries: the position moves with every transaction of a busy worker.
-TRIES = 1000
 
 
 def new_id() -> str:
@@ -59,25 +58,19 @@ def put_lease(keyspace: Keyspace, keys: Keys, copy: Copy, kind: HoldKind, holder
     Raises `NotFound` unless the copy is formed, or that very hold is in place; `SiteBehind` while the site is being
     rebuilt; `StoreUnavailable` after bounded tries.
     """
-    session = keyspace.session(keys.position)
-    try:
-        for _ in range(TRIES):
-            present(session.begin())
-            commands: list[Command] = [*standing(keys, copy), (b"GET", keys.rebuild)]
-            record, hold, rebuild, rows, now = keyspace.transact([*commands, (b"HGETALL", keys.holds), (b"TIME",)])
-            check_good(rebuild)
-            check_readable(copy, record, hold)
-            until_us = time_us(now) + round(LEASE_SECONDS * 1_000_000)
-            row = encode_hold(Hold(copy.hold, copy.generation, copy.sequence, copy.seal, kind, holder, until_us))
-            session.submit([*_long_ended(keys, rows, time_us(now)), (b"HSET", keys.holds, copy.hold.encode(), row)])
-            try:
-                session.settle()
-            except PositionMoved:
-                continue
-            return
-    finally:
-        session.close()
-    raise StoreUnavailable(f"copy {copy.name} cannot be held: the store never stands still", hint="try again")
+
+    def plan(value: bytes | None) -> list[Command]:
+        present(value)
+        commands: list[Command] = [*standing(keys, copy), (b"GET", keys.rebuild)]
+        record, hold, rebuild, rows, now = keyspace.transact([*commands, (b"HGETALL", keys.holds), (b"TIME",)])
+        check_good(rebuild)
+        check_readable(copy, record, hold)
+        until_us = time_us(now) + round(LEASE_SECONDS * 1_000_000)
+        row = encode_hold(Hold(copy.hold, copy.generation, copy.sequence, copy.seal, kind, holder, until_us))
+        return [*_long_ended(keys, rows, time_us(now)), (b"HSET", keys.holds, copy.hold.encode(), row)]
+
+    failed = StoreUnavailable(f"copy {copy.name} cannot be held: the store never stands still", hint="try again")
+    change_beside(keyspace, keys.position, plan, failed)
 
 
 def _long_ended(keys: Keys, rows: Reply, now_us: int) -> list[Command]:

@@ -53,7 +53,7 @@ COPY_MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "hold-put-although-the-copy-is-dropped",
         "stores/holds.py",
-        "            check_readable(copy, record, hold)\n",
+        "        check_readable(copy, record, hold)\n",
         "",
         CLONES,
     ),

@@ -1,6 +1,5 @@
 """`tidelog pitc archive`: a copy exported, verified, and only then dropped; and what an archived one cannot do."""
 
-from tidelog.clock import wall_us
 from tidelog.consumers.access import read_group
 from tidelog.consumers.archive_policy import archive_place
 from tidelog.consumers.archives import find_archive
@@ -18,6 +17,7 @@ from tidelog.producers.archived import require_equal
 from tidelog.schemas.control import CopyArchived
 from tidelog.schemas.locks import locked_error
 from tidelog.stores.image import Store
+from tidelog.stores.local_drop import judged_at_us
 from tidelog.stores.store import Copy, CopyOrigin
 
 
@@ -64,7 +64,7 @@ def _refuse(invocation: Invocation, store: Store, copy: Copy, *, take_over: bool
     group, site = store.identity.group, store.identity.site
     marked = copy.origin is CopyOrigin.MARKER
     refuse_clones_of(invocation, copy, group, invocation.config.sites if marked else [site])
-    if copy.locked_until_us > min(store.position().head.timestamp_us, wall_us()):
+    if copy.locked_until_us > judged_at_us(store.position()):
         raise locked_error(copy.name, copy.locked_until_us, group)
     if not marked:
         return
