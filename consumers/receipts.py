@@ -12,10 +12,25 @@ from tidelog.producers.control import Control, ControlView
 from tidelog.schemas.control import CopyFormed, CopyOrdered, OrderAnswered, copy_key, order_key
 from tidelog.stores.digest import DigestEnded, interruptible
 from tidelog.stores.image import Store
-from tidelog.stores.store import Copy, CopyOrigin
+from tidelog.stores.store import Copy, CopyOrigin, Identity
 from tidelog.stores.timed import DueCopy
 
 RETRY = 2.0
+
+
+def receipt_for(who: Identity, copy: Copy, digest: bytes, formed_us: int) -> CopyFormed:
+    """What a site says of a copy that it holds; ``formed_us`` is 0 where nobody knows when it was said."""
+    return CopyFormed(
+        site=who.site,
+        group=who.group,
+        sequence=copy.sequence,
+        seal=copy.seal,
+        name=copy.name,
+        timestamp_us=copy.timestamp_us,
+        digest=digest,
+        blocks_changed=copy.blocks_changed,
+        formed_us=formed_us,
+    )
 
 
 class Receipts:
@@ -93,18 +108,7 @@ class Receipts:
             digest = self._store.digest(copy)
         except NotFound:
             return False  # dropped meanwhile
-        who = self._store.identity
-        receipt = CopyFormed(
-            site=who.site,
-            group=who.group,
-            sequence=copy.sequence,
-            seal=copy.seal,
-            name=copy.name,
-            timestamp_us=copy.timestamp_us,
-            digest=digest,
-            blocks_changed=copy.blocks_changed,
-            formed_us=wall_us(),
-        )
+        receipt = receipt_for(self._store.identity, copy, digest, wall_us())
         there = view.get(receipt.key)
         if not isinstance(there, CopyFormed) or there.model_copy(update={"formed_us": receipt.formed_us}) != receipt:
             self._control.publish(receipt)

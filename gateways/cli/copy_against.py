@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tidelog.consumers.deployment import find_site
 from tidelog.errors import ConfigError, CopiesDiffer, UsageError
-from tidelog.gateways.cli.copy_archive import held_copy
+from tidelog.gateways.cli.copy_archive import stored_copy
 from tidelog.gateways.cli.exit_codes import OK
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_json, emit_table, short, size_text
@@ -95,7 +95,7 @@ def _sides(
     if chosen == against:
         raise UsageError(f"site {against} would be compared with itself", hint="name another one with --site")
     with opened_store(invocation, group, chosen) as first, opened_store(invocation, group, against) as second:
-        mine, theirs = (Side(store, held_copy(invocation, store, name)) for store in (first, second))
+        mine, theirs = (Side(store, stored_copy(invocation, store, name)) for store in (first, second))
         if (mine.copy.sequence, mine.copy.seal) != (theirs.copy.sequence, theirs.copy.seal):
             raise CopiesDiffer(
                 f"{name} names different copies at {chosen} (sequence {mine.copy.sequence}) and {against} (sequence"

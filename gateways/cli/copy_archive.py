@@ -73,7 +73,7 @@ def _refuse(invocation: Invocation, store: Store, copy: Copy, *, take_over: bool
     droppable(invocation, f"#{copy.sequence}", group)(*read_group(group, invocation.deployment))
 
 
-def held_copy(invocation: Invocation, store: Store, name: str) -> Copy:
+def stored_copy(invocation: Invocation, store: Store, name: str) -> Copy:
     """The copy in a store, for what an archive cannot do. Raises `NotFound`, with the place if it is archived."""
     try:
         return store.copy(name)

@@ -2,7 +2,7 @@
 
 from rich.text import Text
 
-from tidelog.gateways.cli.copy_archive import held_copy
+from tidelog.gateways.cli.copy_archive import stored_copy
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_json, emit_table, size_text
 from tidelog.gateways.cli.reading import opened_store
@@ -19,7 +19,7 @@ def diff_copies(
     """From the elder copy to the newer, in whichever order they are named. Raises `NotFound`, `UsageError`."""
     with opened_store(invocation, group, site) as store:
         elder, newer = sorted(
-            (held_copy(invocation, store, name) for name in (first, second)), key=lambda copy: copy.sequence
+            (stored_copy(invocation, store, name) for name in (first, second)), key=lambda copy: copy.sequence
         )
         found = diff(store.contents(elder), store.contents(newer), exact=exact)
         at = store.identity.site

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tidelog.consumers.process_settings import set_for_worker
 from tidelog.errors import UsageError
-from tidelog.gateways.cli.copy_archive import held_copy
+from tidelog.gateways.cli.copy_archive import stored_copy
 from tidelog.gateways.cli.copy_images import export_image, export_images
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_json, size_text
@@ -44,8 +44,8 @@ def _export_avro(
 ) -> None:
     set_for_worker()  # its threads read, write and prove at once
     with opened_store(invocation, group, site) as store:
-        copy = held_copy(invocation, store, name)
-        elder = None if since is None else held_copy(invocation, store, since)
+        copy = stored_copy(invocation, store, name)
+        elder = None if since is None else stored_copy(invocation, store, since)
         with byte_bar(invocation, f"exporting {copy.name}", None) as advance:
             manifest = write_export(store, copy, to, elder, advance)
     if json:

@@ -21,7 +21,6 @@ _STYLES = {
     Answer.PENDING: "yellow",
     Answer.FORMING: "yellow",
     Answer.OUT_OF_WINDOW: "bold red",
-    Answer.MISSING: "bold red",
     Answer.DROPPED: "dim",
 }
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from tidelog.consumers.catalogue import Answer, CatalogueCopy
-from tidelog.schemas.control import CopyFormed
+from tidelog.consumers.receipts import receipt_for
 from tidelog.stores.image import Store
 from tidelog.stores.store import Copy
 
@@ -11,16 +11,6 @@ from tidelog.stores.store import Copy
 def listed_alone(store: Store, copy: Copy, sites: Iterable[str]) -> CatalogueCopy:
     """What there is to say of a copy: this site's own digest, and that every other of ``sites`` is unknown."""
     who = store.identity
-    own = CopyFormed(
-        site=who.site,
-        group=who.group,
-        sequence=copy.sequence,
-        seal=copy.seal,
-        name=copy.name,
-        timestamp_us=copy.timestamp_us,
-        digest=store.digest(copy),
-        blocks_changed=copy.blocks_changed,
-        formed_us=0,  # the store does not know when the copy was reported
-    )
+    own = receipt_for(who, copy, store.digest(copy), 0)
     answers = {site: Answer.FORMED if site == who.site else Answer.UNKNOWN for site in sites}
     return CatalogueCopy(who.group, copy.sequence, copy.seal, copy.name, copy.timestamp_us, {who.site: own}, answers)
