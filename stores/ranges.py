@@ -8,6 +8,7 @@ that sum up to something else are read again.
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import ChangeBitmap, byte_range
@@ -62,7 +63,7 @@ def differing_blocks(mine: CopyContents, theirs: CopyContents, volume: VolumeInf
     while len(wanted.bits) * 8 > size * RANGES_MAX:
         size *= RANGES_MAX
     found = ChangeBitmap()
-    for block in _narrowed((mine, theirs), volume, wanted, (0, len(wanted.bits) * 8), size, advance):
+    for block in Comparison((mine, theirs), volume, wanted, advance).narrowed((0, len(wanted.bits) * 8), size):
         found.add(block)
     return found
 
@@ -78,72 +79,61 @@ def _named(mine: CopyContents, theirs: CopyContents, volume: VolumeInfo) -> Chan
     return named
 
 
-def _narrowed(
-    sides: tuple[CopyContents, CopyContents],
-    volume: VolumeInfo,
-    wanted: ChangeBitmap,
-    span: tuple[int, int],
-    size: int,
-    advance: Advance,
-) -> Iterator[int]:
-    """The blocks of a span that differ, in order."""
-    mine, theirs = _both(sides, volume, wanted, span, size, advance)
-    for index in sorted(mine.keys() | theirs.keys()):
-        if mine.get(index) == theirs.get(index):
-            continue
-        part = index * size, min(span[1], (index + 1) * size)
-        if size > RANGE_BLOCKS:
-            yield from _narrowed(sides, volume, wanted, part, max(RANGE_BLOCKS, size // RANGES_MAX), advance)
-        else:
-            yield from _unequal(sides, volume, wanted, part, advance)
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The same volume of a copy at two stores, and the blocks that are looked at; a span is its first block and the one
+    behind the last, multiples of 8."""
 
+    sides: tuple[CopyContents, CopyContents]
+    volume: VolumeInfo
+    wanted: ChangeBitmap
+    advance: Advance
 
-def _both(
-    sides: tuple[CopyContents, CopyContents],
-    volume: VolumeInfo,
-    wanted: ChangeBitmap,
-    span: tuple[int, int],
-    size: int,
-    advance: Advance,
-) -> tuple[dict[int, int], dict[int, int]]:
-    """The sums of both stores, read at the same time; if one fails the other is not read to its end."""
-    ended = threading.Event()
+    def narrowed(self, span: tuple[int, int], size: int) -> Iterator[int]:
+        """The blocks of a span that differ, in order, by the sums of ranges of ``size`` blocks."""
+        mine, theirs = self.sums(span, size)
+        for index in sorted(mine.keys() | theirs.keys()):
+            if mine.get(index) == theirs.get(index):
+                continue
+            part = index * size, min(span[1], (index + 1) * size)
+            if size > RANGE_BLOCKS:
+                yield from self.narrowed(part, max(RANGE_BLOCKS, size // RANGES_MAX))
+            else:
+                yield from self.unequal(part)
 
-    def going_on(count: int) -> None:
-        if ended.is_set():
-            raise _Ended
-        advance(count)
+    def sums(self, span: tuple[int, int], size: int) -> tuple[dict[int, int], dict[int, int]]:
+        """The sums of both stores, read at the same time; if one fails the other is not read to its end."""
+        ended = threading.Event()
 
-    def sums_of(side: CopyContents) -> dict[int, int]:
-        try:
-            return range_sums(side, volume, wanted, span, size, going_on)
-        except BaseException:
-            ended.set()
-            raise
+        def going_on(count: int) -> None:
+            if ended.is_set():
+                raise _Ended
+            self.advance(count)
 
-    with ThreadPoolExecutor(1, "tidelog-ranges") as thread:
-        other = thread.submit(sums_of, sides[1])
-        try:
-            mine = sums_of(sides[0])
-        except _Ended:
-            other.result()  # raises why
-            raise
-        return mine, other.result()
+        def sums_of(side: CopyContents) -> dict[int, int]:
+            try:
+                return range_sums(side, self.volume, self.wanted, span, size, going_on)
+            except BaseException:
+                ended.set()
+                raise
 
+        with ThreadPoolExecutor(1, "tidelog-ranges") as thread:
+            other = thread.submit(sums_of, self.sides[1])
+            try:
+                mine = sums_of(self.sides[0])
+            except _Ended:
+                other.result()  # raises why
+                raise
+            return mine, other.result()
 
-def _unequal(
-    sides: tuple[CopyContents, CopyContents],
-    volume: VolumeInfo,
-    wanted: ChangeBitmap,
-    span: tuple[int, int],
-    advance: Advance,
-) -> Iterator[int]:
-    size = volume.block_size
-    both = (_parts(side, volume, wanted, span, advance) for side in sides)
-    for mine, theirs in zip(*both, strict=True):
-        for block in sorted(mine.keys() | theirs.keys()):
-            if mine.get(block, b"").ljust(size, b"\0") != theirs.get(block, b"").ljust(size, b"\0"):
-                yield block
+    def unequal(self, span: tuple[int, int]) -> Iterator[int]:
+        """The blocks of a span that differ, in order, by their bytes."""
+        size = self.volume.block_size
+        both = (_parts(side, self.volume, self.wanted, span, self.advance) for side in self.sides)
+        for mine, theirs in zip(*both, strict=True):
+            for block in sorted(mine.keys() | theirs.keys()):
+                if mine.get(block, b"").ljust(size, b"\0") != theirs.get(block, b"").ljust(size, b"\0"):
+                    yield block
 
 
 def _parts(

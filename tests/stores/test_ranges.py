@@ -184,5 +184,5 @@ def test_a_store_that_fails_ends_both(side: int) -> None:
     for key in (KEYS.copies, KEYS.position):  # as an erase leaves it
         twins.keyspaces[side].data.pop(key)
     with pytest.raises((NotFound, NeedsRebuild)):
-        ranges._both((contents[0], contents[1]), volume, named, (0, len(named.bits) * 8), 1024, told.append)
+        ranges.Comparison((contents[0], contents[1]), volume, named, told.append).sums((0, len(named.bits) * 8), 1024)
     assert sum(told) < named.count * BLOCK
