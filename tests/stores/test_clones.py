@@ -37,6 +37,16 @@ def made(store: Store, name: str = "drill") -> tuple[Clone, CloneImage]:
     return clone, store.clones.image(clone)
 
 
+def in_memory(author: Author) -> tuple[MemoryKeyspace, Store, Clone, CloneImage]:
+    """A clone of a copy with one volume of zeros, on a keyspace in which things can go wrong."""
+    keyspace = MemoryKeyspace()
+    store = Store.create(keyspace, IDENTITY)
+    author.create("v", SIZE)
+    author.mark("m")
+    apply(store, author)
+    return keyspace, store, *made(store)
+
+
 def test_reads_and_writes_against_a_bytearray(store: Store, base: bytes) -> None:
     """Any offsets and lengths, also to the end of the last block, which is not whole."""
     clone, image = made(store)
@@ -138,12 +148,7 @@ def test_two_writers_of_one_clone_tear_nothing(store: Store) -> None:
 
 def test_a_change_that_reads_before_another_one(author: Author) -> None:
     """Another process changes the block between its reading and its EXEC, which does not count: it reads anew."""
-    keyspace = MemoryKeyspace()
-    store = Store.create(keyspace, IDENTITY)
-    author.create("v", SIZE)
-    author.mark("m")
-    apply(store, author)
-    clone, image = made(store)
+    keyspace, store, clone, image = in_memory(author)
     other, (info,) = store.clones.image(clone), clone.base.volumes
     real = keyspace.transact
 
@@ -242,12 +247,7 @@ def test_a_drop_that_is_cut_short_is_finished_by_a_worker(author: Author) -> Non
 @pytest.mark.parametrize("applied", [True, False])
 def test_a_change_over_a_connection_that_is_lost(author: Author, applied: bool) -> None:
     """It is made once, whether the server had carried it out or not."""
-    keyspace = MemoryKeyspace()
-    store = Store.create(keyspace, IDENTITY)
-    author.create("v", SIZE)
-    author.mark("m")
-    apply(store, author)
-    clone, image = made(store)
+    keyspace, _, clone, image = in_memory(author)
     (info,) = clone.base.volumes
     image.write(info, 0, b"before")
     keyspace.fail(1, applied=applied)
@@ -260,12 +260,7 @@ def test_a_change_over_a_connection_that_is_lost(author: Author, applied: bool) 
 
 def test_a_change_whose_fate_nobody_can_tell(author: Author) -> None:
     """The connection is lost, and somebody else has changed the clone since: said, and not done twice."""
-    keyspace = MemoryKeyspace()
-    store = Store.create(keyspace, IDENTITY)
-    author.create("v", SIZE)
-    author.mark("m")
-    apply(store, author)
-    clone, image = made(store)
+    keyspace, store, clone, image = in_memory(author)
     other, (info,) = store.clones.image(clone), clone.base.volumes
 
     def between(point: str) -> None:
