@@ -33,7 +33,7 @@ SMALL = {
     "drop.STEP_BLOCKS": 2,
     "volume_copy.STEP_BLOCKS": 2,
     "clone_drop.STEP_BLOCKS": 2,
-    "transaction._BITFIELD_OPERATION_BYTES": 0,
+    "bits._BITFIELD_OPERATION_BYTES": 0,
 }
 LIMITS = [Limits(1, 1), Limits(2000, 3), Limits(1 << 20, 1 << 20)]
 # Shrinking takes minutes: a developer with a failure in hand asks for it.
