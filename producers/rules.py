@@ -119,10 +119,15 @@ def copy_order(state: GroupState, source: str, target: str, copy: str | None, gr
             group=group,
             hint="copy to a volume with the same block size",
         )
-    if from_info.size > to_info.size:
-        raise UsageError(
-            f"{from_info.size} bytes of volume {source} do not fit into the {to_info.size} of volume {target}",
-            group=group,
-            hint="grow it first, with volume.resize(size)",
-        )
+    require_room(source, from_info.size, to_info, group)
     return CopyOrder(from_info, to_info, identity)
+
+
+def require_room(source: str, size: int, target: VolumeInfo, group: str) -> None:
+    """Raises `UsageError` unless ``size`` bytes of volume ``source`` fit into the target."""
+    if size > target.size:
+        raise UsageError(
+            f"{size} bytes of volume {source} do not fit into the {target.size} of volume {target.name}",
+            group=group,
+            hint="nothing was written; grow it first, with volume.resize(size)",
+        )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 from tidelog.errors import NotFound, SiteBehind
 from tidelog.producers.extents import out_of_bounds
 from tidelog.producers.rules import require_size
-from tidelog.producers.volume_file import VolumeFile
+from tidelog.producers.volume_content import copy_content
+from tidelog.producers.volume_file import ReadableVolume, VolumeFile
 from tidelog.schemas.chain import Head
 from tidelog.schemas.events import Discard, VolumeResized
 from tidelog.schemas.volumes import VolumeInfo
@@ -58,6 +59,11 @@ class Volume:
     def __init__(self, group: "Group", volume: int) -> None:
         self._group = group
         self.id = volume
+
+    @property
+    def group(self) -> str:
+        """The group's name."""
+        return self._group.name
 
     @property
     def info(self) -> VolumeInfo:
@@ -151,6 +157,16 @@ class Volume:
                     hint=f"is its worker running? Start it with: tidelog site run {side.site}",
                 )
             time.sleep(_ASK_AGAIN)
+
+    def copy_from(self, source: ReadableVolume) -> int:
+        """Makes this volume read as ``source`` does, and as zeros behind its end, by writing the blocks that differ;
+        the bytes of these. For what no command names: a volume of an archived copy, of a copy by time, of a clone, of
+        another group. `Group.copy_volume` moves no data.
+
+        Not one event: other writers' turns come between, and cut short it is partly done; done again it goes on.
+        Raises `UsageError` for a larger source (nothing was written), what ``source.read``, `read` and `write` do.
+        """
+        return copy_content(self, source)
 
     def flush(self) -> None:
         """As `Group.flush`: durable means the whole group's order up to here."""

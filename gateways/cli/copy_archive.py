@@ -95,22 +95,6 @@ def not_held(invocation: Invocation, store: Store, name: str, error: NotFound) -
     )
 
 
-def archived_source(invocation: Invocation, group: str, volume: str, name: str | None, error: NotFound) -> NotFound:
-    """The error for a copy onto a volume from an archived copy; ``error`` itself if it is about something else. Sites
-    carry such a command out on blocks of their own, and none of them has these any more."""
-    archive = None
-    if name is not None and f"no copy {name!r}" in error.message:
-        archive = find_archive(invocation.deployment.cluster.control.snapshot(), group, name)
-    if archive is None:
-        return error
-    return NotFound(
-        f"copy {archive.name} is archived, and sites copy blocks that they hold themselves",
-        group=group,
-        hint=f"write its data: tidelog volume export {volume} FILE -g {group} --pitc {archive.name}, then tidelog"
-        f" volume import FILE {volume} -g {group}",
-    )
-
-
 def _configured(invocation: Invocation, group: str, site: str, copy: Copy) -> str:
     """Where copies of a site are archived. Raises `UsageError`."""
     base = archive_place(invocation.config, site, group, copy.origin)

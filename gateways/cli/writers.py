@@ -31,14 +31,14 @@ def writing(
     invocation: Invocation, group: str, *, take_over: bool, check: Check | None = None, instead: str = ""
 ) -> Iterator[Group]:
     """The group, open for writing for as long as the context lasts. Raises `WriterAlive`, whose hint ends with
-    ``instead``, and with ``take_over`` what ``check`` raises, before anybody is fenced.
+    ``instead``, and what ``check`` raises, before anybody is fenced or anything is written.
 
     What only the session finds out comes too late for that: then it is said that the writer is fenced all the same.
     """
     try:
         if not take_over:
             refuse_live_writer(invocation, group, instead)
-        elif check is not None:
+        if check is not None:
             check(*read_group(group, invocation.deployment))
         opened = open_group(group, deployment=invocation.deployment, schedule=False)
         try:

@@ -153,3 +153,19 @@ def test_a_sites_own_retention(bank, beating, config_file, deployment):
     listed = {copy["name"]: copy for copy in json.loads(bank("pitc", "list", "-g", "bank", "--json").text)["copies"]}
     assert listed["one"]["sites"]["osaka"]["answer"] == "dropped" and listed["one"]["equal"] is True
     assert open_store(deployment, "tokyo", "bank").copy("one") and beating.session.ready
+
+
+def test_a_volume_is_restored_from_a_copy_by_time(bank, sites, beating):
+    """No event names such a copy: its data go through the log, to every site."""
+    ledger = beating.volume("ledger")
+    ledger.write(0, b"before")
+    beating.flush()
+    assert bank("pitc", "create", "noon", "-g", "bank", "--in", "500ms", "--wait").code == 0
+    ledger.write(0, b"behind")
+    beating.close()
+    done = bank("volume", "restore", "ledger", "-g", "bank", "--pitc", "noon", "--json")
+    told = json.loads(done.text)
+    assert (told["by"], told["blocks"], told["pitc"]) == ("data", 1, "noon")
+    for site in ("tokyo", "osaka", "london"):
+        assert sites.site(site).group("bank").wait_until(told["sequence"])
+        assert bank("volume", "read", "ledger", "-g", "bank", "--site", site, "--length", "6").out == b"before"
