@@ -16,8 +16,9 @@ from tidelog.config_tables import KeepRules
 from tidelog.consumers.fetcher import Fetcher, Run
 from tidelog.consumers.history import check_history
 from tidelog.consumers.late_events import LogEvents
+from tidelog.consumers.local_copies import obey, protect
 from tidelog.consumers.local_retention import apply_local
-from tidelog.consumers.orders import taken_back, wanted
+from tidelog.consumers.orders import Order
 from tidelog.consumers.receipts import Receipts
 from tidelog.errors import Halted, NeedsRebuild, TidelogError, Unavailable
 from tidelog.producers.control import Control
@@ -25,7 +26,6 @@ from tidelog.producers.follower import Follower, Skipped
 from tidelog.producers.log import Log
 from tidelog.schemas.chain import Head
 from tidelog.schemas.codec import Codec
-from tidelog.schemas.control import CopyOrdered
 from tidelog.stores.applier import Applier
 from tidelog.stores.image import Store
 from tidelog.stores.keyspace import PositionMoved
@@ -92,7 +92,7 @@ class Replica:
         open_store: Callable[[], Store],
         control: Control,
         settings: ReplicaSettings,
-        orders: Sequence[CopyOrdered] = (),
+        orders: Sequence[Order] = (),
         keep: KeepRules | None = None,
     ) -> None:
         self.group = group
@@ -202,14 +202,14 @@ class Replica:
         self._copies_changed = True
         receipts.wake()
         maintained, unfinished = time.monotonic(), True
-        heard: Sequence[CopyOrdered] | None = None
+        heard: Sequence[Order] | None = None
         applier.open_late(None if self._rebuilding is not None else self._late_events(store))
         while not self._stopping.is_set():
             if receipts.halt is not None:
                 self._halt_with(receipts.halt, store, applier)
             if heard is not self.orders:
                 heard = self.orders
-                self._obey(heard, store, applier)
+                obey(heard, store, applier)
             if self._tell_late(applier, receipts):
                 heard = None  # what is formed may have been taken back meanwhile
             judged = fetcher.judged  # before the runs are taken that it speaks of
@@ -260,21 +260,16 @@ class Replica:
             raise PositionMoved("the store was changed while its copies were read")
         raise error
 
-    def _obey(self, orders: Sequence[CopyOrdered], store: Store, applier: Applier) -> None:
-        """Has the applier cut what is ordered, but not what the site's own retention has dropped, and drops what was
-        taken back (it then sees `PositionMoved`)."""
-        store.prune_forgotten(wanted(orders))
-        applier.order(wanted(orders), store.forgotten_orders())
-        for copy in taken_back(orders, store.copies()):
-            store.mark_dropping(copy)
-
     def _retain(self, store: Store, applier: Applier) -> None:
-        """Drops what the site's own retention does not keep (the applier then sees `PositionMoved`). Asked anew when
-        copies have changed; not before a rebuild, or a late copy, which would begin anew, has ended."""
-        if self._keep is None or not self._copies_changed or applier.forming or self._rebuilding is not None:
+        """Locks new copies that are to be, and drops what the site's own retention does not keep (the applier then
+        sees `PositionMoved`). Asked anew when copies have changed; not before a rebuild, or a late copy, which would
+        begin anew, has ended."""
+        if not self._copies_changed or applier.forming or self._rebuilding is not None:
             return
         self._copies_changed = False
-        apply_local(store, self._keep)
+        protect(self.orders, store)
+        if self._keep is not None:
+            apply_local(store, self._keep)
 
     def _apply(self, run: Run, applier: Applier, receipts: Receipts) -> None:
         layout = applier.position.layout

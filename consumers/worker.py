@@ -11,12 +11,12 @@ from tidelog.config_tables import KeepRules
 from tidelog.consumers.archive_policy import Archive, ArchivePolicy, archive_place
 from tidelog.consumers.deployment import Deployment, find_site, open_store
 from tidelog.consumers.membership import Membership
-from tidelog.consumers.orders import orders_of
+from tidelog.consumers.orders import Order, orders_of
 from tidelog.consumers.replica import Replica, State
 from tidelog.errors import NeedsRebuild, NotFound, TidelogError, Unavailable
 from tidelog.producers.log import Log
 from tidelog.schemas.codec import Codec
-from tidelog.schemas.control import CopyOrdered, GroupCreated, SiteStatus, status_key
+from tidelog.schemas.control import GroupCreated, SiteStatus, status_key
 from tidelog.stores.image import Store
 from tidelog.stores.store import CopyOrigin, Position
 
@@ -112,7 +112,7 @@ class SiteWorker:
             offsets[record.topic] = status.offset + 1
         membership.commit(offsets)
 
-    def _start_replica(self, record: GroupCreated, orders: Sequence[CopyOrdered]) -> None:
+    def _start_replica(self, record: GroupCreated, orders: Sequence[Order]) -> None:
         cluster = self._deployment.cluster
         codec, refusal = Codec(), None
         try:

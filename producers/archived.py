@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from tidelog.errors import AlreadyExists, CopiesDiffer, UsageError
 from tidelog.producers.control import ControlView
-from tidelog.schemas.control import CopyArchived, CopyFormed, GroupCreated, group_key
+from tidelog.schemas.control import CopyArchived, CopyFormed, CopyOrdered, GroupCreated, group_key, order_key
 
 # Sequence, seal and name.
 CopyIdentity = tuple[int, bytes, str]
@@ -63,8 +63,14 @@ def require_equal(
         )
 
 
-def require_not_archived(view: ControlView, name: str, group: str) -> None:
-    """Raises `AlreadyExists` if a copy of that name is archived: from then on the name would mean two copies."""
+def require_free_name(view: ControlView, name: str, group: str) -> None:
+    """Raises `AlreadyExists` if a copy of that name is archived, or was ordered by time, taken back or not (a site
+    that is behind may still have to drop it): from then on the name would mean two copies."""
+    order = view.get(order_key(name))
+    if isinstance(order, CopyOrdered) and group in order.group_names:
+        raise AlreadyExists(
+            f"a copy by time named {name!r} was ordered already", group=group, hint="choose another name"
+        )
     archive = next((record for record in archives_of(view, group) if record.name == name), None)
     if archive is not None:
         raise AlreadyExists(

@@ -10,7 +10,7 @@ from tidelog.clock import iso, utc
 from tidelog.config_tables import KeepConfig
 from tidelog.errors import CopiesDiffer, LogUnavailable, SiteBehind, TidelogError, UsageError
 from tidelog.names import check_name
-from tidelog.producers.archived import archived_copies, require_not_archived
+from tidelog.producers.archived import archived_copies, require_free_name
 from tidelog.producers.control import Control, ControlView
 from tidelog.producers.lock_time import lock_end_us, lock_time_us
 from tidelog.producers.retention import Decision, archived_first, plan_retention
@@ -184,12 +184,12 @@ class Group:
         """Puts a consistency marker behind every earlier write, durable when this returns: each site cuts a
         point-in-time copy of the whole group exactly there.
 
-        Raises `InvalidName`, `AlreadyExists` if a copy of that name is there or archived (as far as the control
-        topic answers), `UsageError` for a name of the schedule's (``auto-20261125t180000z``), `Fenced`,
+        Raises `InvalidName`, `AlreadyExists` if a copy of that name is there, archived or ordered by time (as far as
+        the control topic answers), `UsageError` for a name of the schedule's (``auto-20261125t180000z``), `Fenced`,
         `LogUnavailable`.
         """
         with suppress(LogUnavailable):  # a copy is cut without the control topic: then the name is on the caller
-            require_not_archived(self._control.snapshot(NAME_TIMEOUT), name, self.name)
+            require_free_name(self._control.snapshot(NAME_TIMEOUT), name, self.name)
         with self.session.order:
             require_new_copy(self.session.state, name, self.name)
             marker = self.session.emit(Marker, name=name)

@@ -84,14 +84,16 @@ def copy_to_lock(state: GroupState, name: str, until_us: int, group: str) -> Kno
     return copy
 
 
-def require_new_copy(state: GroupState, name: str, group: str) -> None:
-    """Raises unless a copy by marker may have that name: `InvalidName`, `AlreadyExists`, `UsageError` for one of the
-    schedule's."""
+def check_copy_name(name: str) -> None:
+    """Raises unless people may give that name to a copy: `InvalidName`, `UsageError` for one of the schedule's."""
     check_name("copy", name)
     if is_scheduled_name(name):
-        raise UsageError(
-            f"{name!r} is a name that the schedule gives", group=group, hint="retention would drop such a copy"
-        )
+        raise UsageError(f"{name!r} is a name that the schedule gives", hint="retention would drop such a copy")
+
+
+def require_new_copy(state: GroupState, name: str, group: str) -> None:
+    """Raises unless no copy by marker has that name, and it may be given: `AlreadyExists` and as `check_copy_name`."""
+    check_copy_name(name)
     if state.copy(name) is not None:
         raise AlreadyExists(f"copy {name!r} exists", group=group, hint="choose another name, or drop it")
 

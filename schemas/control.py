@@ -112,6 +112,28 @@ class CopyOrdered(ControlRecord):
         return tuple(self.groups.split(","))
 
 
+class OrderProtected(ControlRecord):
+    """What protects the copies that a `CopyOrdered` makes, at every site and of every group."""
+
+    kind: ClassVar[str] = "OrderProtected"
+
+    name: str
+    groups: str
+    at_us: int
+    locked_until_us: int
+    kept: bool
+    protected_us: int
+
+    @property
+    def key(self) -> str:
+        return protection_key(self.name)
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """The groups of the command."""
+        return tuple(self.groups.split(","))
+
+
 class OrderAnswered(ControlRecord):
     """What a site that is past the time of a `CopyOrdered` does about it: ``state`` is ``FORMING``, while it makes the
     copy late, or ``OUT_OF_WINDOW``. Once the copy is there its receipt takes this record's place."""
@@ -158,7 +180,15 @@ class SiteStatus(ControlRecord):
         return status_key(self.group, self.site)
 
 
-_ALL: tuple[type[ControlRecord], ...] = (GroupCreated, CopyOrdered, OrderAnswered, CopyFormed, CopyArchived, SiteStatus)
+_ALL: tuple[type[ControlRecord], ...] = (
+    GroupCreated,
+    CopyOrdered,
+    OrderProtected,
+    OrderAnswered,
+    CopyFormed,
+    CopyArchived,
+    SiteStatus,
+)
 CONTROL_TYPES = {cls.kind: cls for cls in _ALL}
 
 
@@ -170,6 +200,11 @@ def group_key(group: str) -> str:
 def order_key(name: str) -> str:
     """The key of a `CopyOrdered`."""
     return f"order/{name}"
+
+
+def protection_key(name: str) -> str:
+    """The key of the `OrderProtected` of a command."""
+    return f"protection/{name}"
 
 
 def answer_key(group: str, name: str, site: str) -> str:

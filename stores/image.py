@@ -20,7 +20,7 @@ from tidelog.stores.forgotten import prune_forgotten, read_forgotten
 from tidelog.stores.holds import Lease, Leases, read_holds
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace, PositionMoved
-from tidelog.stores.local_drop import mark_dropping
+from tidelog.stores.local_drop import mark_dropping, protect
 from tidelog.stores.pairs import Pair
 from tidelog.stores.placing import placing
 from tidelog.stores.reading import CopyReader, LiveReader
@@ -172,6 +172,11 @@ class Store:
         applier's watched position must withstand: machine, schedules and simulation do it at every point.
         """
         return mark_dropping(self._keyspace, self._keys, self.identity.group, copy, forget=forget)
+
+    def protect(self, copy: Copy, locked_until_us: int, *, kept: bool) -> bool:
+        """Locks a copy by time here, never for shorter than it is, and keeps it from this site's retention, or no
+        longer; False if nothing changes. As `mark_dropping` otherwise; marker copies are locked by events."""
+        return protect(self._keyspace, self._keys, copy, locked_until_us, kept=kept)
 
     def forgotten_orders(self) -> frozenset[DueCopy]:
         """The commands whose copies were dropped here alone (`mark_dropping` with ``forget``): not to be made again."""

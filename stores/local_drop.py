@@ -1,5 +1,6 @@
-"""Dropping a copy at one site alone, from any process."""
+"""Dropping, locking or keeping a copy at one site alone, from any process."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from tidelog.clock import wall_us
@@ -21,6 +22,33 @@ def judged_at_us(position: Position) -> int:
 
 def mark_dropping(keyspace: Keyspace, keys: Keys, group: str, copy: Copy, *, forget: bool) -> bool:
     """See `Store.mark_dropping`."""
+
+    def dropped(found: Copy, position: Position) -> tuple[Copy, list[Command]]:
+        if found.locked_until_us > judged_at_us(position):
+            raise locked_error(found.name, found.locked_until_us, group)
+        also = forgetting(keys, found, position.head.timestamp_us) if forget else []
+        return replace(found, state=CopyState.DROPPING), also
+
+    return _change_record(keyspace, keys, copy, dropped)
+
+
+def protect(keyspace: Keyspace, keys: Keys, copy: Copy, locked_until_us: int, *, kept: bool) -> bool:
+    """See `Store.protect`."""
+
+    def protected(found: Copy, _: Position) -> tuple[Copy, list[Command]] | None:
+        changed = replace(found, locked_until_us=max(found.locked_until_us, locked_until_us), kept=kept)
+        return None if changed == found else (changed, [])
+
+    return _change_record(keyspace, keys, copy, protected)
+
+
+def _change_record(
+    keyspace: Keyspace,
+    keys: Keys,
+    copy: Copy,
+    change: Callable[[Copy, Position], tuple[Copy, list[Command]] | None],
+) -> bool:
+    """Changes the record of a formed copy, beside the position, in one EXEC; whether it did."""
     field = b"%d" % copy.generation
 
     def plan(value: bytes | None) -> list[Command] | None:
@@ -31,12 +59,11 @@ def mark_dropping(keyspace: Keyspace, keys: Keys, group: str, copy: Copy, *, for
             return None
         if (found.sequence, found.seal) != (copy.sequence, copy.seal):
             return None
-        if found.locked_until_us > judged_at_us(position):
-            raise locked_error(found.name, found.locked_until_us, group)
-        marked = encode_copy(replace(found, state=CopyState.DROPPING))
+        changed = change(found, position)
+        if changed is None:
+            return None
         moved = encode_position(replace(position, layout=position.layout + 1))
-        also = forgetting(keys, found, position.head.timestamp_us) if forget else []
-        return [(b"HSET", keys.copies, field, marked), *also, (b"SET", keys.position, moved)]
+        return [(b"HSET", keys.copies, field, encode_copy(changed[0])), *changed[1], (b"SET", keys.position, moved)]
 
     failed = StoreUnavailable(f"copy {copy.name} cannot be marked: the store never stands still", hint="try again")
     return change_beside(keyspace, keys.position, plan, failed)

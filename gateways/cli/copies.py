@@ -14,7 +14,6 @@ from tidelog.gateways.cli.copy_diff import diff_copies
 from tidelog.gateways.cli.copy_export import export_copy
 from tidelog.gateways.cli.copy_holds import refuse_cloned
 from tidelog.gateways.cli.copy_import import import_copy
-from tidelog.gateways.cli.copy_order import cancel as cancel_order
 from tidelog.gateways.cli.copy_order import list_orders, moment, order
 from tidelog.gateways.cli.copy_retention import apply_retention, apply_site_retention
 from tidelog.gateways.cli.copy_verify import verify_copy
@@ -72,7 +71,7 @@ def orders(context: typer.Context, json: Json = False) -> int:
 @app.command()
 def cancel(context: typer.Context, name: Annotated[str, typer.Argument(help="The ordered copy's name.")]) -> None:
     """Takes back a copy by time: no site cuts it any more, and those that have it drop it."""
-    cancel_order(of(context), name)
+    copy_locks.cancel(of(context), name)
 
 
 @app.command("list")

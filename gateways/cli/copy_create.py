@@ -8,7 +8,7 @@ from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_facts, emit_json
 from tidelog.gateways.cli.writers import writing
 from tidelog.names import check_name
-from tidelog.producers.archived import require_not_archived
+from tidelog.producers.archived import require_free_name
 from tidelog.producers.group import MarkedCopy
 from tidelog.producers.rules import require_new_copy
 from tidelog.schemas.control import CopyFormed
@@ -33,7 +33,7 @@ def create_copy(
     for site in wanted:
         find_site(invocation.config, site)
     by_time = f"; a copy by time needs no session: tidelog pitc create {name} --group {group} --in 5s"
-    require_not_archived(invocation.deployment.cluster.control.snapshot(), name, group)  # before anybody is fenced
+    require_free_name(invocation.deployment.cluster.control.snapshot(), name, group)  # before anybody is fenced
     with writing(
         invocation,
         group,

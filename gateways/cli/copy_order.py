@@ -5,15 +5,17 @@ from typing import Any
 from rich.text import Text
 
 from tidelog.clock import iso, wall_us
+from tidelog.consumers.access import read_group
 from tidelog.consumers.catalogue import Answer
 from tidelog.consumers.ordered_sets import OrderedSet, ordered_sets, recoverable_us, with_dropped
-from tidelog.errors import NotFound, UsageError
+from tidelog.errors import Halted, NotFound, Unavailable, UsageError
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.forgotten import forgotten_at
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_json, emit_table
 from tidelog.producers.control import ControlView
-from tidelog.producers.ordering import cancel_order, order_copy
+from tidelog.producers.ordering import order_copy, protection_of
+from tidelog.producers.rules import require_new_copy
 from tidelog.units import parse_duration, parse_time
 
 _STYLES = {
@@ -48,6 +50,7 @@ def order(
     site says that it cannot."""
     seconds = parse_duration(timeout)
     cluster, sites = invocation.deployment.cluster, list(invocation.config.sites)
+    _refuse_marked(invocation, name, groups)
     given = order_copy(cluster, name, groups, at_us)
     ahead = (at_us - given.ordered_us) / 1_000_000
     when = f"{ahead:.1f} s from now" if ahead > 0 else f"{-ahead:.1f} s ago"
@@ -64,7 +67,7 @@ def order(
         raise NotFound(f"copy {name} was taken back meanwhile")
     found = named[0]
     if json:
-        emit_json(invocation, _as_json(view, found))
+        emit_json(invocation, _as_json(view, found, invocation.config.writer.max_clock_skew))
     else:
         _print(invocation, view, [found])
     if not wait or found.complete:
@@ -79,22 +82,30 @@ def order(
     return DEGRADED
 
 
+def _refuse_marked(invocation: Invocation, name: str, groups: list[str]) -> None:
+    """Raises `AlreadyExists` if a log has a marker of that name, which no site may have answered yet. A log that cannot
+    be read now keeps nobody from ordering: sites cut the copy all the same, and names are labels."""
+    for group in groups:
+        invocation.deployment.cluster.find_group(group)
+        try:
+            state, _ = read_group(group, invocation.deployment)
+        except (Unavailable, Halted):
+            continue
+        require_new_copy(state, name, group)
+
+
 def list_orders(invocation: Invocation, *, json: bool) -> int:
     """Every command that stands, and who has obeyed it. 3 if a site cannot make its copy any more."""
     view = invocation.deployment.cluster.control.snapshot()
     forgotten = forgotten_at(invocation)
     sets = [with_dropped(found, forgotten) for found in ordered_sets(view, invocation.config.sites)]
     if json:
-        emit_json(invocation, {"orders": [_as_json(view, found) for found in sets]})
+        emit_json(
+            invocation, {"orders": [_as_json(view, found, invocation.config.writer.max_clock_skew) for found in sets]}
+        )
     else:
         _print(invocation, view, sets)
     return DEGRADED if any(found.impossible for found in sets) else OK
-
-
-def cancel(invocation: Invocation, name: str) -> None:
-    """Takes a command back."""
-    order = cancel_order(invocation.deployment.cluster, name)
-    invocation.say(f"copy {name} of {order.groups} is taken back; each site drops it when it hears of this")
 
 
 def _named(view: ControlView, name: str, sites: list[str]) -> list[OrderedSet]:
@@ -118,13 +129,22 @@ def _print(invocation: Invocation, view: ControlView, sets: list[OrderedSet]) ->
                 )
             )
     emit_table(invocation, ("pitc", "time", "group", *sites, ""), rows)
+    skew = invocation.config.writer.max_clock_skew
     for found in sets:
+        protection = protection_of(view, found.order)
+        lock = f"locked until {iso(protection.locked_until_us)}" if protection.locked_until_us else ""
+        if marks := [mark for mark in (lock, "kept" if protection.kept else "") if mark]:
+            invocation.say(f"{found.order.name} is {', '.join(marks)}")
         for site, reasons in found.reasons.items():
             for group, reason in reasons.items():
                 invocation.say(f"{found.order.name} of {group} at {site} is out of window: {reason}")
         if len(found.order.group_names) > 1:
             times = (f"{site} {_time(_recoverable(view, found, site))}" for site in sites)
             invocation.say(f"recoverable time of {found.order.groups}: {', '.join(times)}")
+            invocation.say(
+                f"one time over {found.order.groups}: exact if one process writes them, else to {skew:g} s, the clocks'"
+                " max_clock_skew"
+            )
 
 
 def _recoverable(view: ControlView, found: OrderedSet, site: str) -> int:
@@ -135,8 +155,10 @@ def _time(timestamp_us: int) -> str:
     return iso(timestamp_us) if timestamp_us else "none"
 
 
-def _as_json(view: ControlView, found: OrderedSet) -> dict[str, Any]:
+def _as_json(view: ControlView, found: OrderedSet, max_clock_skew: float) -> dict[str, Any]:
+    """``exact_to_seconds`` is how far apart the groups may be cut if several processes write them."""
     order = found.order
+    protection = protection_of(view, order)
     return {
         "name": order.name,
         "groups": list(order.group_names),
@@ -145,6 +167,9 @@ def _as_json(view: ControlView, found: OrderedSet) -> dict[str, Any]:
         "ordered_us": order.ordered_us,
         "ordered_by": order.ordered_by,
         "complete": found.complete,
+        "locked_until": iso(protection.locked_until_us) if protection.locked_until_us else None,
+        "kept": protection.kept,
+        "exact_to_seconds": max_clock_skew,
         "sites": {
             site: {
                 "complete": site in found.complete_at,

@@ -175,6 +175,9 @@ def copy(
     target: Annotated[str, typer.Argument(help="The volume that becomes the same; must exist, and not be smaller.")],
     group: Group,
     pitc: OfCopy = None,
+    incremental: Annotated[  # noqa: ARG001 (every copy is)
+        bool, typer.Option("--incremental", help="Only what has changed since the last one: always so.")
+    ] = False,
     take_over: TakeOver = False,
     json: Json = False,
 ) -> None:

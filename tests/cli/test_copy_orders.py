@@ -169,3 +169,47 @@ def test_a_volume_is_restored_from_a_copy_by_time(bank, sites, beating):
     for site in ("tokyo", "osaka", "london"):
         assert sites.site(site).group("bank").wait_until(told["sequence"])
         assert bank("volume", "read", "ledger", "-g", "bank", "--site", site, "--length", "6").out == b"before"
+
+
+def test_one_name_is_one_copy(bank, sites, beating):
+    """A marker's name is refused for a copy by time before any site has answered, and the other way round."""
+    for site in ("tokyo", "osaka", "london"):
+        sites.stop_site(site)
+    beating.mark("end")
+    taken = bank("pitc", "create", "end", "-g", "bank", "--in", "5s")
+    assert taken.code == 2 and "exists" in taken.err
+    assert bank("pitc", "create", "noon", "-g", "bank", "--in", "60s").code == 0
+    beating.close()
+    taken = bank("pitc", "create", "noon", "-g", "bank")
+    assert taken.code == 2 and "ordered already" in taken.err
+    assert bank("pitc", "create", "auto-20261125t180000z", "-g", "bank", "--in", "5s").code == 2
+
+
+def test_locked_kept_and_dropped_by_its_command(bank, beating, deployment):
+    """`pitc lock`, `keep` and `cancel` are for copies by time too; `drop` says what is."""
+    assert bank("pitc", "create", "noon", "-g", "bank", "--in", "500ms", "--wait").code == 0
+    assert bank("pitc", "keep", "noon", "-g", "bank").code == 0
+    done = bank("pitc", "lock", "noon", "-g", "bank", "--for", "1d", "--json")
+    until = json.loads(done.text)["locked_until"]
+    refused = bank("pitc", "cancel", "noon")
+    assert refused.code == 2 and until in refused.err
+    dropped = bank("pitc", "drop", "noon", "-g", "bank")
+    assert dropped.code == 2 and "tidelog pitc cancel noon" in dropped.err
+    store = open_store(deployment, "tokyo", "bank")
+    assert wait_until(lambda: store.copy("noon").locked_until_us and store.copy("noon").kept, timeout_s=20)
+    (shown,) = json.loads(bank("pitc", "orders", "--json").text)["orders"]
+    assert (shown["locked_until"], shown["kept"], shown["exact_to_seconds"]) == (until, True, 1.0)
+    assert f"locked until {until}, kept" in bank("pitc", "orders").err
+    assert bank("pitc", "lock", "never", "-g", "bank", "--for", "1d", "--take-over").code == 2
+    assert beating.name == "bank"
+
+
+def test_a_copy_with_a_clone_is_not_taken_back(bank, beating):
+    """As a marker's with a clone is not dropped."""
+    assert bank("pitc", "create", "noon", "-g", "bank", "--in", "500ms", "--wait").code == 0
+    assert bank("pitc", "clone", "noon", "drill", "-g", "bank", "--site", "osaka").code == 0
+    refused = bank("pitc", "cancel", "noon")
+    assert refused.code == 2 and "tidelog clone drop drill" in refused.err
+    assert bank("clone", "drop", "drill", "-g", "bank", "--site", "osaka").code == 0
+    assert bank("pitc", "cancel", "noon").code == 0
+    assert beating.name == "bank"

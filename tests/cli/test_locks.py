@@ -198,7 +198,11 @@ def test_a_copy_by_time_beside_a_marker_is_another_copy(bank):
     def copies() -> dict[str, dict]:
         return {copy["name"]: copy for copy in json.loads(bank("pitc", "list", "-g", "bank", "--json").text)["copies"]}
 
-    assert wait_until(lambda: copies().keys() == {"one", "noon"} and copies()["one"]["locked_until"], timeout_s=20)
+    def both() -> bool:
+        found = copies()
+        return found.keys() == {"one", "noon"} and found["noon"]["equal"] is True and found["one"]["locked_until"]
+
+    assert wait_until(both, timeout_s=20)
     assert bank("pitc", "clone", "noon", "drill", "-g", "bank").code == 0
     assert bank("pitc", "keep", "one", "-g", "bank").code == 0
     assert wait_until(lambda: copies()["one"]["kept"], timeout_s=20)

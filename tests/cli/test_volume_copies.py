@@ -18,7 +18,7 @@ def test_copy_and_restore(bank, sites):
     assert bank("volume", "write", "ledger", "-g", "bank", stdin=b"first").code == 0
     assert bank("pitc", "create", "noon", "-g", "bank", "--wait").code == 0
     assert bank("volume", "write", "ledger", "-g", "bank", stdin=b"second").code == 0
-    live = bank("volume", "copy", "ledger", "test", "-g", "bank")
+    live = bank("volume", "copy", "ledger", "test", "-g", "bank", "--incremental")
     assert live.code == 0 and live.out == b"" and "1 blocks, 4 KiB" in live.err
     old = bank("volume", "copy", "ledger", "test", "-g", "bank", "--pitc", "noon", "--json")
     told = json.loads(old.text)

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from tidelog.schemas.codec import Codec
-from tidelog.schemas.control import CopyArchived, CopyFormed, CopyOrdered, GroupCreated, OrderAnswered, SiteStatus
+from tidelog.schemas.control import (
+    CopyArchived,
+    CopyFormed,
+    CopyOrdered,
+    GroupCreated,
+    OrderAnswered,
+    OrderProtected,
+    SiteStatus,
+)
 from tidelog.schemas.registry import NAMESPACE, schemas
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -26,6 +34,14 @@ CONTROL = (
         ordered_us=1_789_999_995_000_000,
         ordered_by="tokyo-1:4711",
         dropped_us=0,
+    ),
+    OrderProtected(
+        name="nightly",
+        groups="bank,orders",
+        at_us=1_790_000_000_000_000,
+        locked_until_us=1_890_000_000_000_000,
+        kept=True,
+        protected_us=1_790_000_000_000_777,
     ),
     OrderAnswered(
         site="osaka",

@@ -34,6 +34,7 @@ FINGERPRINTS = {
     "Heartbeat": "7f0cd0f1701aa5dc",
     "Marker": "55422ae7d0a946b4",
     "OrderAnswered": "6255de7d1ebc373a",
+    "OrderProtected": "283673035207a2f0",
     "SiteStatus": "5a176c55a34aa95e",
     "VolumeCopied": "d0f41ab7f8087758",
     "VolumeCreated": "e443717a36fb0fb3",
