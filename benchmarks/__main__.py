@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[Bench], list[Row]]] = {
     "scattered": upkeep.scattered,
     "drop": upkeep.drop,
     "drill": drill.drill,
+    "backup": drill.backup,
     "export": exports.exports,
     "log-bytes": sizes.log_bytes,
     "volume-copy": volume_copies.wire,

@@ -49,9 +49,9 @@ class Row:
         return median(self.ratios)
 
     @property
-    def spread(self) -> float:
-        """Highest less lowest ratio of the pairs."""
-        return max(self.ratios) - min(self.ratios)
+    def spread(self) -> float | None:
+        """Highest less lowest ratio of the pairs; None of one run, which says nothing of it."""
+        return None if len(self.ratios) == 1 else max(self.ratios) - min(self.ratios)
 
     @property
     def met(self) -> bool:
@@ -65,7 +65,7 @@ class Row:
             "unit": self.unit,
             "limit": significant(self.limit),
             "ratio": significant(self.ratio),
-            "spread": significant(self.spread),
+            "spread": None if self.spread is None else significant(self.spread),
             "goal": str(self.goal),
             "met": self.met,
         }

@@ -5,6 +5,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable
 from statistics import median
+from typing import NamedTuple
 
 from kafka import KafkaProducer
 
@@ -98,13 +99,22 @@ def visible(bench: Bench) -> list[Row]:
 
 def _ours(bench: Bench, load: Load) -> list[float]:
     group = bench.new_group()
-    _, latencies = until_visible(bench, group, load)
+    latencies = until_visible(bench, group, load).latencies
     bench.drop(bench.topic_of(group))
     return latencies
 
 
-def until_visible(bench: Bench, group: str, load: Load, drop: str = "") -> tuple[list[float], list[float]]:
-    """When each event of `write_paced` was due (monotonic), and seconds from then until the secondary showed it."""
+class Shown(NamedTuple):
+    """When each event of `write_paced` was due (monotonic), seconds from then until the secondary showed it, and what
+    `write_paced` says of flushes."""
+
+    due: list[float]
+    latencies: list[float]
+    flushes: list[float]
+
+
+def until_visible(bench: Bench, group: str, load: Load, drop: str = "") -> Shown:
+    """Writes to a group and looks at the secondary, whose worker this starts and ends."""
     with (
         Child(write_paced, bench.servers, group, load, RATE, drop) as writer,
         Child(ours.serve, bench.servers, group, SECONDARY) as worker,
@@ -114,7 +124,7 @@ def until_visible(bench: Bench, group: str, load: Load, drop: str = "") -> tuple
         with Child(observe, bench.servers, SECONDARY, Keys(group).position, True) as observer:
             observer.hear()
             writer.say()
-            first, due = writer.result()
+            first, due, flushes = writer.result()
             last = first + len(due)
             observer.say(last)
             seen = observer.result()
@@ -122,7 +132,7 @@ def until_visible(bench: Bench, group: str, load: Load, drop: str = "") -> tuple
         said = worker.result()
     if seen[-1][1] < last:
         raise TimeoutError(f"the secondary shows {seen[-1][1]} of {last}; its replica: {said}")
-    return due, _latencies_of(due, first, seen)
+    return Shown(due, _latencies_of(due, first, seen), flushes)
 
 
 def _by_hand(bench: Bench, load: Load) -> list[float]:
@@ -150,10 +160,14 @@ def _latencies_of(due: list[float], first: int, seen: "ours.Samples") -> list[fl
     return [seen[bisect_left(reached, first + 1 + index)][0] - moment for index, moment in enumerate(due)]
 
 
-def write_paced(servers: Servers, group: str, load: Load, per_second: int, drop: str = "") -> tuple[int, list[float]]:
+def write_paced(
+    servers: Servers, group: str, load: Load, per_second: int, drop: str = ""
+) -> tuple[int, list[float], list[float]]:
     """In a child: writes at a fixed rate, whatever the answers; the sequence before the first write, and the times
-    (monotonic) at which each was due. Half-way it drops the copy ``drop``, an event like them."""
+    (monotonic) at which each was due. Half-way it drops the copy ``drop``, an event like them; then each write is
+    flushed, and the seconds that this takes are the third of what is given back."""
     offsets, data = load.writes()
+    flushes: list[float] = []
     with tidelog.open_group(group, servers.config()) as opened:
         volume = opened.create_volume(ours.VOLUME, load.volume_bytes)
         tell()
@@ -166,11 +180,15 @@ def write_paced(servers: Servers, group: str, load: Load, per_second: int, drop:
             if drop and index == half:
                 opened.drop_copy(drop)
             volume.write(offsets[index], data[index])
+            if drop:
+                begun = time.perf_counter()
+                opened.flush()
+                flushes.append(time.perf_counter() - begun)
         if drop:
             due.insert(half, due[half])
         opened.flush()
         # Writes of 2 ms apart leave no room for a heartbeat between them.
-        return opened.session.confirmed.sequence - len(due), due
+        return opened.session.confirmed.sequence - len(due), due, flushes
 
 
 def observe(servers: Servers, site: str, key: bytes, ours: bool) -> "ours.Samples":

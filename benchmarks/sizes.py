@@ -42,10 +42,10 @@ def worker_memory(bench: Bench) -> list[Row]:
     small = _peak_mib(bench, _SMALL_ROUND, 1)
     large = _peak_mib(bench, _LARGE_ROUND, rounds)
     backlog = rounds * _LARGE_ROUND.payload / 1e9
-    note = f"peak resident memory of `tidelog site run`; {small:.0f} MiB with a backlog of 10 MB; one run each"
-    name = f"worker, memory with a backlog of {backlog:.1f} GB"
+    note = "peak resident memory of `tidelog site run`; one run each"
     return [
-        bounded(name, "MiB", [large], RSS_MAX_MIB, at_most(1), note),
+        bounded(f"worker, memory with a backlog of {backlog:.1f} GB", "MiB", [large], RSS_MAX_MIB, at_most(1), note),
+        bounded("worker, memory with a backlog of 10 MB", "MiB", [small], RSS_MAX_MIB, at_most(1), note),
         *(_memory_of_small_writes(bench, size) for size in _SMALL_WRITES),
     ]
 

@@ -24,6 +24,7 @@ from tidelog.stores.keys import Keys
 
 GENERATIONS = 64
 COPY = "copy"
+Halves = tuple[list[float], list[float]]  # seconds before the drop, and while it went on
 # A drop's own step.
 RENAMED_AT_ONCE = 1024
 
@@ -111,18 +112,25 @@ def drop(bench: Bench) -> list[Row]:
     runs = [_dropped_while_writing(bench, blocks, bench.sized(4, 2)) for _ in range(bench.pairs)]
     bench.empty_redis()
     mine, bulk = ([pair[side] for pair in rates] for side in (0, 1))
-    before, meanwhile = ([1000 * percentile(run[side], 99) for run in runs] for side in (0, 1))
-    middle = [1000 * median(median(run[side]) for run in runs) for side in (0, 1)]
+    shown, flushed = ([run[which] for run in runs] for which in (0, 1))
     note = (
-        f"{RATE} writes/s of 4 KiB; {median(len(run[1]) for run in runs):.0f} of them during the drop of {blocks:,}"
-        f" blocks; medians {middle[1]:.1f} and {middle[0]:.1f} ms"
+        f"{RATE} writes/s of 4 KiB, each flushed; {median(len(run[1]) for run in shown):.0f} of them during the drop of"
+        f" {blocks:,} blocks"
     )
     return [
         paired(
             "drop of a copy / renames by redis-py", "blocks/s", mine, bulk, at_least(1), f"{blocks:,} blocks changed"
         ),
-        paired("write to visible, p99, during a drop / before", "ms", meanwhile, before, at_most(1.5), note),
+        _during("write to visible", shown, note),
+        _during("flush", flushed),
     ]
+
+
+def _during(what: str, runs: list[Halves], note: str = "") -> Row:
+    before, meanwhile = ([1000 * percentile(run[side], 99) for run in runs] for side in (0, 1))
+    middle = [1000 * median(median(run[side]) for run in runs) for side in (0, 1)]
+    note = f"{note}{'; ' if note else ''}medians {middle[1]:.1f} and {middle[0]:.1f} ms"
+    return paired(f"{what}, p99, during a drop / before", "ms", meanwhile, before, at_most(1.5), note)
 
 
 def drop_rates(servers: Servers, blocks: int, pairs: int) -> list[tuple[float, float]]:
@@ -155,8 +163,8 @@ def _rename(client: "redis.Redis", blocks: int, turn: int) -> None:
             transaction.execute()
 
 
-def _dropped_while_writing(bench: Bench, blocks: int, seconds: int) -> tuple[list[float], list[float]]:
-    """Seconds until each write was visible, before a copy was dropped and while it was."""
+def _dropped_while_writing(bench: Bench, blocks: int, seconds: int) -> tuple[Halves, Halves]:
+    """Seconds until each write was visible, and for each flush, before a copy was dropped and while it was."""
     group = bench.new_group()
     bench.empty_redis()
     size = blocks * BLOCK
@@ -167,13 +175,13 @@ def _dropped_while_writing(bench: Bench, blocks: int, seconds: int) -> tuple[lis
     store = open_store(RealDeployment(bench.servers.config()), SECONDARY, group)
     with ThreadPoolExecutor(1) as thread:
         gone = thread.submit(_gone, store)
-        due, latencies = until_visible(bench, group, load, COPY)
+        due, latencies, flushes = until_visible(bench, group, load, COPY)
     store.close()
     bench.drop(bench.topic_of(group))
     half = load.count // 2
     end = bisect_right(due, gone.result())
     assert half + 1 < end < len(due), "the drop began and ended while the writer wrote"
-    return latencies[RATE:half], latencies[half + 1 : end]
+    return (latencies[RATE:half], latencies[half + 1 : end]), (flushes[RATE:half], flushes[half : end - 1])
 
 
 def _gone(store: Store) -> float:
