@@ -88,7 +88,7 @@ ORDERS: dict[str, Callable[[Story], object]] = {
     "ahead": lambda story: story.order(story.head.timestamp_us + 500),
     "ahead, inside": lambda story: story.order(story.head.timestamp_us + 1000),  # equal to a write's time
     "past, inside": lambda story: story.order(story.head.timestamp_us - 1500),
-    "long past": lambda story: story.order(story.log[3][0].timestamp_us + 2500),  # in the batch behind the first marker
+    "long past": lambda story: story.order(story.log[4][0].timestamp_us + 2000),  # of a write behind the first marker
 }
 OTHERS: dict[str, Callable[[Story], object]] = {
     "batch": Story.batch,

@@ -18,9 +18,7 @@ def moment(author: Author, model: Model, at_us: int) -> tuple[int, bytes, Volume
     if last.timestamp_us <= at_us or not isinstance(last, WriteBatch):
         return last.last_sequence, last.seal, model.states[last.last_sequence].volumes
     volumes, place, count = dict(model.states[last.sequence - 1].volumes), 0, 0
-    for number, offset, length, stamp in zip(
-        last.volumes, last.offsets, last.lengths, last.timestamps_us, strict=True
-    ):
+    for number, offset, length, stamp in zip(last.volumes, last.offsets, last.lengths, last.timestamps_us, strict=True):
         if stamp > at_us:
             break
         info, content = volumes[number]
