@@ -171,4 +171,17 @@ COPY_MUTANTS: tuple[Mutant, ...] = (
         "            if blocks:\n",
         "tests/exports/test_archive.py tests/exports/test_archive_damage.py",
     ),
+    Mutant(
+        "void-event-moves-the-time",
+        "consumers/fetcher.py",
+        "                event = self._follower.take(record)\n",
+        "                void, head = self._follower.skipped.void, self._follower.head\n"
+        "                event = self._follower.take(record)\n"
+        "                if self._follower.skipped.void > void:\n"
+        "                    from tidelog.schemas.events import Heartbeat\n"
+        "                    time = self._follower.codec.decode(record.value).timestamp_us\n"
+        "                    place = {'sequence': head.sequence + 1, 'previous': head.seal, 'seal': head.seal}\n"
+        "                    event = Heartbeat(epoch=head.epoch, writer=head.writer, timestamp_us=time, **place)\n",
+        "tests/consumers/test_timed_copies.py::test_a_void_event_does_not_move_time",
+    ),
 )

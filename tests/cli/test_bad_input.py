@@ -65,6 +65,24 @@ def test_bad_input_is_one_sentence_and_a_code(bank, deployment, subtests):
             assert (store.volumes(), store.copies()) == before
 
 
+def test_a_copy_onto_a_volume_of_another_group(bank, deployment, sites):
+    """Volumes of one group only are consistent with one another: the other group's is none, under whatever name."""
+    assert bank("group", "create", "orders").code == 0
+    sites.wait_for_store("tokyo", "orders")
+    assert bank("volume", "create", "invoices", "-g", "orders", "--size", "1MiB").code == 0
+    stores = [open_store(deployment, "tokyo", group) for group in ("bank", "orders")]
+    assert sites.site("tokyo").group("orders").wait_until(2)
+    before = [store.volumes() for store in stores]
+    for source, target in (("ledger", "invoices"), ("invoices", "ledger"), ("ledger", "orders/invoices")):
+        result = bank("volume", "copy", source, target, "-g", "bank")
+        assert result.code == 2 and result.err.count("error: ") == 1
+        assert "no volume" in result.err and "there are: ledger" in result.err and "(group bank)" in result.err
+    assert [store.volumes() for store in stores] == before
+    for group in ("bank", "orders"):
+        shown = bank("log", "show", group)
+        assert shown.code == 0 and "VolumeCreated" in shown.text and "VolumeCopied" not in shown.text
+
+
 def test_nothing_to_write_is_said(bank):
     assert bank("volume", "write", "ledger", "-g", "bank", stdin=b"").code == 2
 

@@ -59,6 +59,25 @@ def test_a_time_that_nobody_reaches(bank):
     assert bank("pitc", "orders").code == 0  # nothing is missing yet
 
 
+def test_a_site_that_is_down(bank, sites, beating):
+    """At the end of the waiting: 3, and of each site whether it has answered; the copy is there when it comes back."""
+    sites.stop_site("osaka")
+    ordered = ("pitc", "create", "noon", "-g", "bank", "--in", "500ms", "--wait", "--timeout")
+    done = bank(*ordered, "3s")
+    assert done.code == 3 and beating.session.ready
+    head, row = (line.split() for line in done.text.splitlines() if "noon" in line or "time" in line)
+    answers = dict(zip(head[-3:], row[-3:], strict=True))
+    assert answers == {"tokyo": "formed", "osaka": "pending", "london": "formed"}
+    assert "pending: bank at osaka\n" in done.err and "COMPLETE" not in done.text
+    assert "tidelog status" in done.err
+    again = bank(*ordered[:2], "later", *ordered[3:], "3s", "--json")
+    document = json.loads(again.text)
+    assert again.code == 3 and not document["complete"]
+    assert {site: found["groups"]["bank"] for site, found in document["sites"].items()} == answers
+    sites.site("osaka")
+    assert wait_until(lambda: bank("pitc", "orders").text.count("COMPLETE") == 2, timeout_s=20)
+
+
 def test_a_time_that_is_past(bank, beating):
     """Sites are past it: they make the copy late, and it is as good as any."""
     beating.create_volume("v", "64KiB").write(0, b"before")

@@ -26,6 +26,23 @@ def test_changed_extents_by_volume(bank):
     assert shown.code == 0 and "ledger" in shown.text and "8 KiB" in shown.text and "created" in shown.text
 
 
+def test_it_needs_no_block(bank, deployment):
+    """The same is said at a site whose blocks are all gone: it comes from the change bitmaps."""
+    for name in ("one", "two"):
+        assert bank("volume", "write", "ledger", "-g", "bank", "--offset", "8192", stdin=name.encode() * 4096).code == 0
+        assert bank("pitc", "create", name, "-g", "bank", "--wait").code == 0
+    command = ("pitc", "diff", "one", "two", "-g", "bank", "--site", "osaka", "--json")
+    before = json.loads(bank(*command).out)
+    assert before["volumes"][0]["bytes"] == 12288
+    data = deployment.keyspace("osaka", "bank").data
+    blocks = [key for key in data if b"}:b:" in key or b"}:g:" in key]
+    assert len(blocks) == 6
+    for key in blocks:
+        del data[key]
+    assert json.loads(bank(*command).out) == before
+    assert json.loads(bank(*command, "--exact").out)["volumes"] == []
+
+
 def test_two_copies_with_nothing_between(bank, sites):
     for name in ("one", "two"):
         assert bank("pitc", "create", name, "-g", "bank", "--wait").code == 0

@@ -2,6 +2,7 @@
 
 import json
 
+from tidelog.consumers.access import open_group, open_site
 from tidelog.producers import volume_copy
 
 MIB = 1024 * 1024
@@ -49,3 +50,34 @@ def test_without_the_primary_sites_worker(bank, sites, monkeypatch):
     sites.stop_site("tokyo")
     result = bank("volume", "copy", "ledger", "test", "-g", "bank")
     assert result.code == 3 and "tidelog site run tokyo" in result.err
+
+
+def test_onto_a_volume_that_a_clone_and_an_open_volume_are_of(bank, sites, deployment, tmp_path):
+    """Allowed: neither changes by it, nor does an export of their copy, also if the copy is dropped then."""
+    assert bank("volume", "create", "test", "-g", "bank", "--size", "1MiB").code == 0
+    assert bank("volume", "write", "test", "-g", "bank", stdin=b"others").code == 0
+    assert bank("volume", "write", "ledger", "-g", "bank", stdin=b"first").code == 0
+    assert bank("pitc", "create", "noon", "-g", "bank", "--wait").code == 0
+    assert bank("pitc", "clone", "noon", "drill", "-g", "bank", "--site", "osaka").code == 0
+    clone = ("drill", "ledger", "-g", "bank", "--site", "osaka")
+    assert bank("clone", "write", *clone, "--offset", "5", stdin=b"+own").code == 0
+    with (
+        open_site("tokyo", deployment=deployment) as site,
+        site.group("bank").copy("noon").volume("ledger").open() as held,
+    ):
+        copied = json.loads(bank("volume", "copy", "test", "ledger", "-g", "bank", "--json").text)
+        for name in ("tokyo", "osaka"):
+            assert sites.site(name).group("bank").wait_until(copied["sequence"])
+            assert read(bank, "ledger", name) == b"others" + bytes(6)
+        place = tmp_path / "noon"
+        assert bank("pitc", "export", "noon", "-g", "bank", "--site", "tokyo", "--to", str(place)).code == 0
+        restored = json.loads(bank("volume", "restore", "ledger", "-g", "bank", "--pitc", "noon", "--json").text)
+        assert sites.site("osaka").group("bank").wait_until(restored["sequence"])
+        assert read(bank, "ledger", "osaka") == b"first" + bytes(7)
+        with open_group("bank", deployment=deployment) as group:
+            group.drop_copy("noon")
+            group.copy_volume("test", "ledger")
+            group.mark("end").wait(["tokyo", "osaka"])
+        assert held.read(12) == b"first" + bytes(7)
+    assert bank("clone", "read", *clone, "--length", "12").out == b"first+own" + bytes(3)
+    assert bank("export", "verify", str(place)).code == 0

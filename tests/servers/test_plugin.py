@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from tidelog.testing.ports import available_port
 from tidelog.testing.processes import RedisServer
+from tidelog.testing.readiness import kafka_answers
+from tidelog.testing.servers import KafkaServing
 
 pytestmark = pytest.mark.servers
 
@@ -20,6 +23,18 @@ def test_uses_redis(tidelog_redis, tidelog_redis_server):
     assert Redis.from_url(tidelog_redis_server("other").url).get("letter") is None
 """
 KILLS = "def test_kills(tidelog_redis):\n    tidelog_redis.kill()\n"
+USES_A_GROUP = """
+def test_uses_a_group(tidelog_kafka, tidelog_group, tidelog_site):
+    tidelog_site("osaka")
+    tidelog_group.create_volume("v", "64KiB").write(0, b"hello")
+    tidelog_group.mark("noon").wait(["osaka"], timeout=60)
+    copy = tidelog_site("osaka").group(tidelog_group.name).copy("noon")
+    assert copy.volume("v").read(0, 5) == b"hello"
+    print("GIVEN", tidelog_kafka.bootstrap_servers, tidelog_kafka.kind)
+
+def test_kills(tidelog_kafka):
+    tidelog_kafka.kill()
+"""
 NOWHERE = "unix:///nowhere/docker.sock"
 
 
@@ -71,6 +86,25 @@ def test_a_given_redis_is_used_and_left_empty(tmp_path: Path) -> None:
         code, output = run(tmp_path, KILLS, TIDELOG_TEST_REDIS=server.url)
         assert code == 1
         assert "refusing to kill" in output
+
+
+def test_a_given_kafka_is_used_and_left_running(tmp_path: Path, tidelog_kafka: KafkaServing) -> None:
+    """A group and a site on it; no broker is started, and what was given is not killed."""
+    given = tidelog_kafka.bootstrap_servers
+    with RedisServer() as server:
+        urls = {"TIDELOG_TEST_KAFKA": given, "TIDELOG_TEST_REDIS": server.url}
+        code, output = run(tmp_path, USES_A_GROUP, DOCKER_HOST=NOWHERE, PYTEST_ADDOPTS="-rA", **urls)
+    assert code == 1 and "1 failed, 1 passed" in output, output
+    assert f"GIVEN {given} existing" in output
+    assert f"tidelog servers: Kafka at {given}, " in output and "Kafka 4" not in output
+    assert f"Kafka at {given} was given, not started by us: refusing to kill it" in output
+    assert kafka_answers(given) and tidelog_kafka.running
+
+
+def test_a_given_kafka_that_does_not_answer_is_a_failure(tmp_path: Path) -> None:
+    """No other broker is taken in its place."""
+    code, output = run(tmp_path, KILLS.replace("redis", "kafka"), TIDELOG_TEST_KAFKA=f"127.0.0.1:{available_port()}")
+    assert code == 1 and "gives no answer within 10 s" in output and "1 error" in output, output
 
 
 def test_a_given_redis_with_data_in_it_is_refused_and_untouched(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """Each rule of the log and the schedule that breaks a log without it (``L1`` to ``L11`` of the protocol notes).
 
 A schedule must pass as the code is, and fail once its rule is broken on purpose (`plants`): a schedule that passes
-either way would prove nothing. What is not here: L7 (two logs merged into one topic) and L8 (a position inside a batch)
-belong to mirrors and to copies by time, which are not built yet; L9 (an idle group dies of retention) is kept by the
-rules of the topic, which every open checks (``tests/log``).
+either way would prove nothing. What is not here: L7 (two logs merged into one topic) belongs to mirrors, which are not
+built yet; L8 (a position inside a batch) is ``tests/stores/test_timed.py::test_a_batch_is_cut_in_parts_in_one_step``;
+L9 (an idle group dies of retention) is kept by the rules of the topic, which every open checks (``tests/log``).
 """
 
 from dataclasses import dataclass

@@ -1,5 +1,8 @@
 """Diffs of two copies: what the bitmaps name contains what the contents say, and both are what a model says."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +15,9 @@ from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.diff import Change, VolumeDiff, diff
 from tidelog.stores.image import Store
+from tidelog.stores.keyspace import Keyspace, Reply
 from tidelog.stores.memory import MemoryKeyspace
+from tidelog.stores.wire import Command, unpack
 
 BLOCK = 512
 
@@ -52,6 +57,44 @@ def test_named_and_exact(store: Store, author: Author) -> None:
     assert list(named.extents()) == [(0, BLOCK), (3 * BLOCK, 2 * BLOCK), (50 * BLOCK, 2 * BLOCK)]
     exact = between(store, "one", "two", exact=True)["v"]
     assert list(exact.blocks.blocks()) == [3, 50]
+
+
+class Noting:
+    """A keyspace, and every command that it gets."""
+
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._keyspace = keyspace
+        self.commands: list[tuple[bytes, ...]] = []
+
+    def transact(self, commands: Sequence[Command]) -> list[Reply]:
+        self.commands += unpack(commands)
+        return self._keyspace.transact(commands)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._keyspace, name)
+
+
+def test_from_change_bitmaps_alone(keyspace: Keyspace, author: Author) -> None:
+    """No block is read, live or before-image, however many changed: a bitmap a volume and generation, and tables."""
+    number = author.create("v", 500 * BLOCK)
+    for name in ("one", "between", "two"):
+        author.write(*[(number, block * BLOCK, name[:1].encode() * BLOCK) for block in range(0, 500, 2)])
+        author.mark(name)
+    author.write((number, 0, b"later" * 300))
+    apply(Store.create(keyspace, IDENTITY), author)
+    noting = Noting(keyspace)
+    store = Store(noting, IDENTITY)
+    one, two = (store.contents(store.copy(name)) for name in ("one", "two"))
+    noting.commands.clear()
+    (found,) = diff(one, two)
+    assert found.blocks.count == 250 and found.changed_bytes == 250 * BLOCK
+    keys = [argument for command in noting.commands for argument in command[1:] if b"}:" in argument]
+    kinds = [key.split(b"}:")[1].split(b":")[0] for key in sorted(set(keys))]
+    assert kinds.count(b"m") == 2 and not {b"b", b"g"} & set(kinds), kinds
+    assert len(noting.commands) < 30 and len(list(found.extents())) == 250
+    before = len(noting.commands)
+    assert diff(one, two, exact=True) and len(noting.commands) > before
+    assert any(b"}:b:" in argument or b"}:g:" in argument for command in noting.commands for argument in command[1:])
 
 
 def test_volumes_of_one_copy_only_are_shown(store: Store, author: Author) -> None:

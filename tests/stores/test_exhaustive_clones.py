@@ -33,8 +33,7 @@ class Run:
         self.author = Author()
         self.volume = self.author.create("v", SIZE)
         self.author.write((self.volume, 0, b"0" * BLOCK), (self.volume, BLOCK, b"1" * BLOCK))
-        self.markers = [self.author.mark("m")]
-        self.author.mark("n")
+        self.markers = [self.author.mark(name) for name in ("m", "n")]
         self.work()
         self.clone: Clone | None = None
         self.expected = bytearray()
@@ -119,6 +118,13 @@ class Run:
         write(self.author)
         self.work()
 
+    def restore(self, author: Author) -> None:
+        """A copy onto the volume that clone and hold are of, as it was at a marker that stays."""
+        model = Model()
+        model.fold(author.log)
+        marker = self.markers[1]
+        author.copy(self.volume, self.volume, model.may_differ(self.volume, self.volume, marker.sequence), marker)
+
     def check(self) -> None:
         """Image, copies, the clone and the held copy are what they must be."""
         model = Model()
@@ -144,7 +150,9 @@ OPERATIONS: dict[str, Callable[[Run], object]] = {
     "write": lambda run: run.log(lambda author: author.write((run.volume, 0, b"w" * (BLOCK + 9)))),
     "cut": lambda run: run.log(lambda author: author.mark("c")),
     "drop": lambda run: run.log(lambda author: author.drop(run.markers[0])),
+    "restore": lambda run: run.log(run.restore),
 }
+OF_THE_LOG = ("write", "cut", "drop", "restore")
 
 
 def carried_out(names: tuple[str, ...], crash: int, applied: bool) -> int:
@@ -159,7 +167,7 @@ def carried_out(names: tuple[str, ...], crash: int, applied: bool) -> int:
     run.release()
     run.work()
     run.check()
-    assert left_over(run) == of_the_log(tuple(name for name in names if name in ("write", "cut", "drop"))), names
+    assert left_over(run) == of_the_log(tuple(name for name in names if name in OF_THE_LOG)), names
     return transactions
 
 
