@@ -1,7 +1,7 @@
 """Any point in time: a group as it was, at one site, from a copy that the site holds and the log (DESIGN section 9).
 
-What comes of it is a clone (`tidelog.stores.clone_fill`), apart from the fold: replication goes on, and the worker of the
-site has no part in it. Cut short, the same call goes on where it was.
+What comes of it is a clone (`tidelog.stores.clone_fill`), apart from the fold: replication goes on, and the site's
+worker has no part in it. Cut short, the same call goes on where it was.
 """
 
 import time
@@ -19,6 +19,7 @@ from tidelog.schemas.chain import Head
 from tidelog.schemas.events import Event, VolumeCopied, WriteBatch
 from tidelog.stores.clone_fill import CloneFill
 from tidelog.stores.image import Store
+from tidelog.stores.placing import placed
 from tidelog.stores.state import Image
 from tidelog.stores.store import Clone, Copy, CopyOrigin, HoldKind, Moment, Position
 from tidelog.stores.timed import part
@@ -44,6 +45,11 @@ def materialise(
     Raises `OutOfWindow`; `AlreadyExists` for a name; `InvalidName`; `NotFound` if it is dropped meanwhile;
     `SiteBehind` while the site is rebuilt; `LogUnavailable`, `StoreUnavailable`: give the call again.
     """
+    with placed(store.identity):
+        return _materialise(deployment, store, name, moment, advance)
+
+
+def _materialise(deployment: Deployment, store: Store, name: str, moment: Moment, advance: Advance) -> Clone:
     who, cluster = store.identity, deployment.cluster
     record = cluster.find_group(who.group)
     codec = cluster.codec(record)
