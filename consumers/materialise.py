@@ -27,6 +27,8 @@ from tidelog.stores.validation import validate
 
 # How long nothing may come of a log that was seen to have more.
 STALL = 30.0
+# How long one wait for events is.
+IDLE = 0.05
 _TRIES = 3
 
 # Told of the sequence that was begun from, the one reached, and the one to reach (0: not known before it is there).
@@ -54,8 +56,9 @@ def _materialise(deployment: Deployment, store: Store, name: str, moment: Moment
     record = cluster.find_group(who.group)
     codec = cluster.codec(record)
     clone = _begun(store, check_name("clone", name), moment)
-    if clone is None:
-        with closing(cluster.log(record)) as log:
+    with closing(cluster.log(record)) as log:
+        cluster_id = log.cluster_id
+        if clone is None:
             clone = _begin(store, lambda: find_start(store, log, codec, moment).base, name, moment)
     settings = deployment.config.worker
     try:
@@ -64,8 +67,8 @@ def _materialise(deployment: Deployment, store: Store, name: str, moment: Moment
             events = LogEvents(
                 lambda: cluster.log(record), codec, who.group_id, elder, settings.queue_bytes, settings.poll_timeout
             )
-            with closing(events), closing(cluster.log(record)) as log:
-                return _Filling(store, fill, moment, log.cluster_id, advance).run(events)
+            with closing(events):
+                return _Filling(store, fill, moment, cluster_id, advance).run(events)
     except (OutOfWindow, Halted) as error:
         with suppress(NotFound):
             store.clones.drop(name)
@@ -111,11 +114,11 @@ class _Filling:
         moment, from_sequence = self._moment, self._fill.clone.base.sequence
         done, moved = self._is_there(), time.monotonic()
         while not done:
-            run = events.take()
+            run = events.take(IDLE)
             if not run:
                 if time.monotonic() - moved > STALL:
                     raise LogUnavailable(f"the log gives nothing for {STALL:g} s", hint="give the command again")
-                time.sleep(0.001)
+                time.sleep(0.001)  # it is being opened
                 continue
             for event, offset in run:
                 if done := self._take(event, offset):
