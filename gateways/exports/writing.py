@@ -22,11 +22,10 @@ from tidelog.stores.store import Copy, HoldKind, Identity
 
 
 class Held(Protocol):
-    """What is held while it is exported."""
+    """What is held while it is exported: the copy as it is read."""
 
     @property
-    def copy(self) -> Copy:
-        """The copy as it is read."""
+    def copy(self) -> Copy: ...
 
 
 class ExportSource(Protocol):

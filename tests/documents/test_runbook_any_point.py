@@ -53,7 +53,7 @@ def test_the_page(folder: Path, tidelog_deployment: RunningDeployment, monkeypat
     shown = [json.loads(line) for line in run(folder, "tidelog log show bank --json").splitlines()]
     damage = str([event["sequence"] for event in shown if event["kind"] == "WriteBatch"][-1])
     seen = {}
-    for line in "\n".join(blocks("sh")).splitlines():
+    for line in "".join(blocks("sh")).splitlines():
         if line.startswith("tidelog volume import"):
             monkeypatch.chdir(folder)
             names: dict[str, object] = {}
