@@ -13,7 +13,17 @@ from dataclasses import replace
 from tidelog.consumers.deployment import Deployment
 from tidelog.consumers.late_events import LogEvents
 from tidelog.consumers.moments import find_start
-from tidelog.errors import AlreadyExists, Halted, LogUnavailable, NotFound, OutOfWindow
+from tidelog.errors import (
+    AlreadyExists,
+    CorruptEvent,
+    LogDiverged,
+    LogGap,
+    LogUnavailable,
+    NotFound,
+    OutOfWindow,
+    TidelogError,
+    UnsupportedEvent,
+)
 from tidelog.names import check_name
 from tidelog.schemas.chain import Head
 from tidelog.schemas.events import Event, VolumeCopied, WriteBatch
@@ -30,6 +40,8 @@ STALL = 30.0
 # How long one wait for events is.
 IDLE = 0.05
 _TRIES = 3
+# What giving the call again would not mend.
+IMPOSSIBLE = (OutOfWindow, CorruptEvent, UnsupportedEvent, LogGap, LogDiverged)
 
 # Told of the sequence that was begun from, the one reached, and the one to reach (0: not known before it is there).
 Advance = Callable[[int, int, int], None]
@@ -69,7 +81,7 @@ def _materialise(deployment: Deployment, store: Store, name: str, moment: Moment
             )
             with closing(events):
                 return _Filling(store, fill, moment, cluster_id, advance).run(events)
-    except (OutOfWindow, Halted) as error:
+    except IMPOSSIBLE as error:
         with suppress(NotFound):
             store.clones.drop(name)
         raise _explained(error, moment) from error
@@ -95,7 +107,7 @@ def _begin(store: Store, base: Callable[[], Copy | None], name: str, moment: Mom
     return store.clones.begin(base(), name, moment)
 
 
-def _explained(error: OutOfWindow | Halted, moment: Moment) -> OutOfWindow | Halted:
+def _explained(error: TidelogError, moment: Moment) -> TidelogError:
     if isinstance(error, OutOfWindow):
         return error
     return OutOfWindow(f"the log cannot be followed up to {moment}: {error.message}", sequence=error.sequence)
