@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from tidelog.clock import iso
+from tidelog.errors import StoreUnavailable
 from tidelog.producers.volume_file import VolumeFile
 from tidelog.schemas.volumes import VolumeInfo, find_volume
 from tidelog.stores.clone_image import CloneImage
@@ -59,12 +60,21 @@ class CloneVolume:
         return VolumeFile(self, self)
 
     def diff(self) -> VolumeDiff:
-        """What was written or discarded here since the clone was made, whatever its content."""
-        return VolumeDiff(self.info, self.info, self._image.changed(self.info))
+        """What was written or discarded here since the clone was made, whatever its content; of a clone that is
+        materialised also what the log wrote since the copy that it began from."""
+        before, blocks = self._image.clone.in_base(self.id), self._image.changed(self.info)
+        blocks.discard_range(max(self.info.blocks, before.blocks if before else 0), len(blocks.bits) * 8)
+        return VolumeDiff(before, self.info, blocks)
+
+    def digest(self) -> bytes:
+        """16 bytes; equal wherever the volume's content is equal (DESIGN section 5)."""
+        return self._image.contents().volume_digest(self.info)
 
 
 class CloneView:
-    """A clone at one site. From `SiteGroup.clone`. Two of the same clone are equal.
+    """A clone at one site. From `SiteGroup.clone`. Two of the same clone are equal. ``sequence``, ``seal`` and
+    ``timestamp_us`` say what it was an image of when it was made: its copy, or the last event or write in what was
+    materialised.
 
     It goes for a group where volumes that belong together are asked for: `tidelog.gateways.sqlite.database`.
     """
@@ -73,8 +83,12 @@ class CloneView:
         self._image, self.info = image, image.clone
         self.name, self.created_us = image.clone.name, image.clone.created_us
         self.copy_name, self.copy_sequence = image.clone.base.name, image.clone.base.sequence
+        of = image.clone.image
+        self.sequence, self.seal, self.timestamp_us = of.sequence, of.seal, of.timestamp_us
 
     def __repr__(self) -> str:
+        if self.info.reached is not None:
+            return f"<clone {self.name!r}, the group at sequence {self.sequence}, {iso(self.created_us)}>"
         return (
             f"<clone {self.name!r} of copy {self.copy_name!r} (sequence {self.copy_sequence}), {iso(self.created_us)}>"
         )
@@ -90,12 +104,26 @@ class CloneView:
         return self._image.identity, self.info.id
 
     def volumes(self) -> list[CloneVolume]:
-        """Every volume of the copy."""
-        return [CloneVolume(self._image, info) for info in self.info.base.volumes]
+        """Every volume of the copy, or of the group at that moment."""
+        return [CloneVolume(self._image, info) for info in self.info.image.volumes]
 
     def volume(self, name: str) -> CloneVolume:
         """The volume of that name. Raises `NotFound`."""
-        return CloneVolume(self._image, find_volume(self.info.base.volumes, name, f"clone {self.name}"))
+        return CloneVolume(self._image, find_volume(self.info.image.volumes, name, f"clone {self.name}"))
+
+    def digest(self) -> bytes:
+        """Of all volumes as they are now, 16 bytes; until something is written in it that of the copy, or what a copy
+        at that very moment has at every site. Reads all; `StoreUnavailable` if it is written to meanwhile."""
+        before = self._image.state()
+        digest = self._image.contents().digest()
+        if self._image.state() != before:
+            raise StoreUnavailable(f"clone {self.name} was written to while it was read", hint="try again")
+        return digest
+
+    @property
+    def untouched(self) -> bool:
+        """Whether this was materialised, and nothing was written in it since."""
+        return self._image.untouched
 
     def flush(self) -> None:
         """See `CloneVolume.flush`."""

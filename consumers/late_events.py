@@ -44,8 +44,8 @@ class LogEvents:
         self._thread = threading.Thread(target=self._open, name="tidelog-late", daemon=True)
         self._thread.start()
 
-    def take(self) -> list[tuple[Event, int]]:
-        """See `LateEvents`. Raises `LogUnavailable`, too."""
+    def take(self, timeout: float = 0.0) -> list[tuple[Event, int]]:
+        """See `LateEvents`; once the log is open, waits for ``timeout`` seconds. Raises `LogUnavailable`, too."""
         if not self._opened:
             return []
         try:
@@ -54,7 +54,7 @@ class LogEvents:
             if self._first:
                 first, self._first = self._first, []
                 return first
-            run = self._fetcher.take(0) if self._fetcher is not None else None
+            run = self._fetcher.take(timeout) if self._fetcher is not None else None
         except Halted as error:
             raise OutOfWindow(f"the log cannot be read from there: {error}") from error
         return run.events if run is not None else []

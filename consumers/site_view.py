@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -11,6 +12,8 @@ from tidelog.clock import iso, wall_us
 from tidelog.consumers.archives import CopySource
 from tidelog.consumers.clone_view import CloneView
 from tidelog.consumers.deployment import Deployment, find_site, open_store, open_store_alone
+from tidelog.consumers.materialise import materialise
+from tidelog.consumers.moments import moment_of
 from tidelog.errors import LogUnavailable, NotFound, UsageError
 from tidelog.producers.volume_file import VolumeFile
 from tidelog.schemas.volumes import VolumeInfo, find_volume
@@ -130,10 +133,16 @@ class CopyView:
 
 
 class SiteGroup:
-    """A group as one site holds it. Thread-safe. ``archive`` finds, by name, copies that the store has not got."""
+    """A group as one site holds it. Thread-safe. ``archive`` finds, by name, copies that the store has not got;
+    ``deployment`` has the log that `materialise` reads."""
 
-    def __init__(self, store: Store, archive: Callable[[str], "tuple[CopySource, Copy] | None"] | None = None) -> None:
-        self._store, self._archive = store, archive
+    def __init__(
+        self,
+        store: Store,
+        deployment: Deployment,
+        archive: Callable[[str], "tuple[CopySource, Copy] | None"] | None = None,
+    ) -> None:
+        self._store, self._deployment, self._archive = store, deployment, archive
         self.name, self.site = store.identity.group, store.identity.site
         self._images: dict[str, CloneImage] = {}
 
@@ -178,9 +187,28 @@ class SiteGroup:
         """
         return self._view(self._store.clones.create(self._store.clonable(copy), name))
 
+    def materialise(
+        self,
+        name: str,
+        *,
+        at: "int | str | datetime | None" = None,
+        sequence: int | None = None,
+        before_event: int | None = None,
+    ) -> CloneView:
+        """The group as it was at any moment of the past, as a writable clone of that name at this site: after the last
+        write or event of at most the time ``at`` (UTC microseconds, text such as 2026-11-22T10:00:00.123456Z, or a
+        datetime with its zone), after ``sequence``, or before ``before_event``. Returns when it is whole; cut short,
+        the same call goes on.
+
+        Raises `UsageError` unless exactly one moment is given; `OutOfWindow`, naming what can be reached;
+        `AlreadyExists` for a clone's name; `InvalidName`; `SiteBehind` while the site is being rebuilt.
+        """
+        moment = moment_of(at, sequence, before_event)
+        return self._view(materialise(self._deployment, self._store, name, moment))
+
     def clones(self) -> list[CloneView]:
-        """The clones at this site, by name."""
-        return [self._view(clone) for clone in self._store.clones.all()]
+        """The clones at this site, by name; not those that are still being materialised."""
+        return [self._view(clone) for clone in self._store.clones.all() if not clone.forming]
 
     def clone(self, name: str) -> CloneView:
         """The clone of that name. Raises `NotFound`."""
@@ -241,7 +269,7 @@ class Site:
                 store = open_store_alone(self._deployment, self.name, name)
             archive = self._archive
             find = None if archive is None else partial(archive, self._deployment, name, self.name)
-            self._groups[name] = SiteGroup(store, find)
+            self._groups[name] = SiteGroup(store, self._deployment, find)
         return self._groups[name]
 
     def __enter__(self) -> Self:

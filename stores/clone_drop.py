@@ -4,15 +4,18 @@ Each step is one EXEC that is conditional on the clone's own key and changes it,
 clone away one does each step, and none writes behind the last.
 """
 
+from dataclasses import replace
 from typing import cast
 
+from tidelog.errors import StoreUnavailable
 from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.bits import write_bits
-from tidelog.stores.clone_image import dropping_token, is_dropping
+from tidelog.stores.clone_reader import dropping_token, is_dropping, is_forming
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command, Keyspace, PositionMoved, Session
-from tidelog.stores.records import decode_clone
+from tidelog.stores.records import decode_clone, encode_clone
 from tidelog.stores.store import Clone
+from tidelog.stores.watched import change_beside
 
 # Blocks of one step: a millisecond or two of Redis's time.
 STEP_BLOCKS = 1024
@@ -50,7 +53,7 @@ class CloneDrop:
         self._session.close()
 
     def _read(self) -> dict[int, ChangeBitmap]:
-        volumes = [volume.id for volume in self._clone.base.volumes]
+        volumes = [volume.id for volume in self._clone.image.volumes]
         keys, number = self._keys, self._clone.id
         if not volumes:
             return {}
@@ -107,6 +110,32 @@ class CloneDrops:
         if self._drop is not None:
             self._drop.close()
             self._drop = None
+
+
+def drop_commands(keys: Keys, clone: Clone, gone: Clone) -> list[Command]:
+    """What makes a clone one that is being dropped."""
+    return [
+        (b"HDEL", keys.clones, clone.field.encode()),
+        (b"HSET", keys.clones, gone.field.encode(), encode_clone(gone)),
+        (b"HDEL", keys.holds, clone.id.encode()),
+        (b"SET", keys.clone(clone.id), dropping_token()),
+    ]
+
+
+def stop_filling(keyspace: Keyspace, keys: Keys, clone: Clone) -> bool:
+    """Begins the drop of a clone that is being filled, conditional on the clone's own key: whoever fills it writes no
+    more, and its record says all that was written. False, and nothing is changed, if it is not being filled any more.
+    """
+
+    def plan(state: bytes | None) -> list[Command] | None:
+        (row,) = keyspace.transact([(b"HGET", keys.clones, clone.field.encode())])
+        if not is_forming(state) or not isinstance(row, bytes):
+            return None
+        found = decode_clone(row)
+        return drop_commands(keys, found, replace(found, dropping=True))
+
+    failed = StoreUnavailable(f"clone {clone.name} is filled faster than it can be dropped", hint="try again")
+    return change_beside(keyspace, keys.clone(clone.id), plan, failed)
 
 
 def dropping_clones(keyspace: Keyspace, keys: Keys) -> list[Clone]:

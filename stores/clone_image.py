@@ -1,4 +1,5 @@
-"""The volumes of one clone: what was written in it, over the blocks of its copy.
+"""The volumes of one clone: what was written in it, over the blocks of its copy. Of one that is materialised, what the
+log wrote behind that copy is in it from the beginning (`tidelog.stores.clone_fill`).
 
 A bit of a clone's bitmap says that the block is the clone's own, whatever its content; where it is clear the block is
 the copy's, and stays what it is. So a read needs one MULTI for the clone's part, and finds the copy's in its own time.
@@ -6,7 +7,6 @@ A change is one EXEC that is conditional on the clone's own key, which it change
 tears what the other writes, and none writes into a clone that is being dropped, or that an erase took away.
 """
 
-import os
 import threading
 from collections.abc import Iterator
 from typing import cast
@@ -14,10 +14,12 @@ from typing import cast
 from tidelog.errors import NotFound, OutOfBounds, StoreUnavailable
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import ChangeBitmap, byte_range
+from tidelog.stores.clone_contents import CloneContents
+from tidelog.stores.clone_reader import UNTOUCHED, CloneReader, check_live, live_token
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Argument, Command, Keyspace, PositionMoved, Reply, Session
 from tidelog.stores.placing import placing
-from tidelog.stores.reading import CHUNK_BYTES, CopyReader
+from tidelog.stores.reading import CHUNK_BYTES
 from tidelog.stores.store import Clone, Identity
 
 # A write up to this size is one EXEC. Larger ones are several, in order.
@@ -25,22 +27,6 @@ WRITE_BYTES_MAX = 4 << 20
 # A discard goes over so many blocks in one EXEC.
 DISCARD_BLOCKS_MAX = 1 << 14
 _TRIES = 1000
-_LIVE, _DROPPING = b"live:", b"dropping:"
-
-
-def live_token() -> bytes:
-    """A new value of the key of a clone that can be used."""
-    return _LIVE + os.urandom(8).hex().encode()
-
-
-def dropping_token() -> bytes:
-    """A new value of the key of one that was dropped."""
-    return _DROPPING + os.urandom(8).hex().encode()
-
-
-def is_dropping(state: Reply) -> bool:
-    """Whether a clone's key says that it was dropped, and that something of it is left."""
-    return isinstance(state, bytes) and state.startswith(_DROPPING)
 
 
 @placing
@@ -67,6 +53,15 @@ class CloneImage:
         """A value that is another one after every change."""
         (state,) = self._keyspace.transact([(b"GET", self._key)])
         return self._live(state)
+
+    @property
+    def untouched(self) -> bool:
+        """Whether it was materialised, and is still what it was then."""
+        return self.state() == UNTOUCHED
+
+    def contents(self) -> CloneContents:
+        """All its blocks, for whoever reads many of them."""
+        return CloneContents(self._keyspace, self.identity, self.clone)
 
     def read(self, volume: VolumeInfo, offset: int, length: int) -> bytes:
         """``length`` bytes at ``offset``; up to 4 MiB are of one state. Raises `OutOfBounds`."""
@@ -103,28 +98,11 @@ class CloneImage:
 
     def _blocks(self, volume: VolumeInfo, start: int, stop: int) -> list[bytes]:
         """The content of blocks ``start`` to ``stop`` - 1, each padded to the size of a block."""
-        keys, number = self._keys, self.clone.id
-        low, high = byte_range(start, stop)
-        key_of = keys.clone_format(number, volume.id)
-        state, bits, own = self._keyspace.transact(
-            [
-                (b"GET", self._key),
-                (b"GETRANGE", keys.clone_bitmap(number, volume.id), b"%d" % low, b"%d" % (high - 1)),
-                (b"MGET", *(key_of % block for block in range(start, stop))),
-            ]
-        )
-        self._live(state)
-        base, written = low * 8, ChangeBitmap(cast("bytes", bits))
-        wanted = ChangeBitmap()
+        low, _ = byte_range(start, stop)
+        base, wanted = low * 8, ChangeBitmap()
         wanted.add_range(start - base, stop - base)
-        wanted = wanted - written
-        reader = CopyReader(self._keyspace, keys, volume, self.clone.base)
-        found = reader.blocks(base, wanted) if wanted.count else {}
-        contents = [
-            content if block - base in written else found.get(block)
-            for block, content in enumerate(cast("list[bytes | None]", own), start)
-        ]
-        return [(content or b"").ljust(volume.block_size, b"\0") for content in contents]
+        found = CloneReader(self._keyspace, self._keys, self.clone, volume).blocks(base, wanted)
+        return [found.get(block, b"").ljust(volume.block_size, b"\0") for block in range(start, stop)]
 
     def _change(self, volume: VolumeInfo, offset: int, end: int, data: bytes | None) -> None:
         """One EXEC: bytes ``offset`` to ``end`` - 1 become ``data``, or zeros. Over a connection that is lost it is
@@ -217,7 +195,7 @@ class CloneImage:
 
     def _checked(self, volume: VolumeInfo, offset: int, length: int) -> VolumeInfo:
         """The volume as it is in the clone. Raises `NotFound`, `OutOfBounds`."""
-        found = next((known for known in self.clone.base.volumes if known.id == volume.id), None)
+        found = next((known for known in self.clone.image.volumes if known.id == volume.id), None)
         if found is None:
             raise NotFound(f"clone {self.clone.name} has no volume {volume.name}", group=self.identity.group)
         if offset < 0 or length < 0 or offset + length > found.size:
@@ -225,13 +203,7 @@ class CloneImage:
         return found
 
     def _live(self, state: Reply) -> bytes:
-        if isinstance(state, bytes) and state.startswith(_LIVE):
-            return state
-        raise NotFound(
-            f"clone {self.clone.name} is not here any more",
-            hint="it was dropped, or the site was rebuilt: tidelog clone list",
-            group=self.identity.group,
-        )
+        return check_live(self.clone, state)
 
     def _end_session(self) -> None:
         if self._session is not None:

@@ -1,5 +1,6 @@
 """Clones: writable overlays on copies at one site. Made, listed and dropped here; `tidelog.stores.clone_image` reads
-and writes them, `tidelog.stores.clone_drop` takes their blocks away.
+and writes them, `tidelog.stores.clone_fill` fills those that are materialised from the log, `tidelog.stores.clone_drop`
+takes their blocks away.
 
 A clone is no part of the fold: it is known at its site alone, and a rebuild takes it away. Making and dropping one
 raises the layout, so that an erase, which moves the position first, sees every clone there is.
@@ -11,8 +12,11 @@ from typing import cast
 
 from tidelog.errors import AlreadyExists, NotFound, StoreUnavailable
 from tidelog.names import check_name
-from tidelog.stores.clone_drop import CloneDrop, dropping_clones
-from tidelog.stores.clone_image import CloneImage, dropping_token, live_token
+from tidelog.schemas.chain import origin
+from tidelog.stores.clone_drop import CloneDrop, drop_commands, dropping_clones, stop_filling
+from tidelog.stores.clone_fill import CloneFill
+from tidelog.stores.clone_image import CloneImage
+from tidelog.stores.clone_reader import forming_token, live_token, still_forming
 from tidelog.stores.holds import new_id, time_us
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command, Keyspace, Reply
@@ -27,7 +31,7 @@ from tidelog.stores.records import (
     encode_position,
 )
 from tidelog.stores.state import present
-from tidelog.stores.store import Clone, Copy, Hold, HoldKind, Identity
+from tidelog.stores.store import NOTHING, Clone, Copy, CopyOrigin, Hold, HoldKind, Identity, Moment
 from tidelog.stores.watched import change_beside
 
 
@@ -44,13 +48,14 @@ class Clones:
         self._keys = Keys(identity.group)
 
     def all(self) -> list[Clone]:
-        """Every clone that can be used, by name."""
+        """Every clone, those that are still being materialised among them, by name."""
         position, rows = self._keyspace.transact([(b"GET", self._keys.position), (b"HGETALL", self._keys.clones)])
         present(position)
         return sorted((clone for clone in _decoded(rows) if not clone.dropping), key=lambda clone: clone.name)
 
-    def find(self, name: str) -> Clone:
-        """The clone of that name. Raises `NotFound`, naming those that there are."""
+    def find(self, name: str, *, forming: bool = False) -> Clone:
+        """The clone of that name, one that is still being materialised only if ``forming``. Raises `NotFound`, naming
+        those that there are."""
         clones = self.all()
         found = next((clone for clone in clones if clone.name == name), None)
         if found is None:
@@ -60,6 +65,8 @@ class Clones:
                 hint="tidelog pitc clone makes one",
                 group=self.identity.group,
             )
+        if found.forming and not forming:
+            raise still_forming(found)
         return found
 
     def create(self, copy: Copy, name: str) -> Clone:
@@ -76,22 +83,40 @@ class Clones:
             record, hold, rebuild, now, rows = self._keyspace.transact([*ask, (b"HGETALL", keys.clones)])
             check_good(rebuild)
             check_readable(copy, record, hold)
-            if any(clone.name == name for clone in _decoded(rows) if not clone.dropping):
-                raise AlreadyExists(
-                    f"a clone {name} of group {self.identity.group} is there already",
-                    hint="drop it, or choose another name",
-                    group=self.identity.group,
-                )
+            self._refuse_taken(name, rows)
             number = new_id()
             clone = Clone(number, name, replace(decode_copy(cast("bytes", record)), hold=number), time_us(now))
-            held = Hold(number, copy.generation, copy.sequence, copy.seal, HoldKind.CLONE, name)
-            return [
-                (b"HSET", keys.clones, clone.field.encode(), encode_clone(clone)),
-                (b"HSET", keys.holds, number.encode(), encode_hold(held)),
-                (b"SET", keys.clone(number), live_token()),
-            ], clone
+            return [*_put(keys, clone), (b"SET", keys.clone(number), live_token())], clone
 
         return self._change(plan)
+
+    def begin(self, copy: Copy | None, name: str, moment: Moment) -> Clone:
+        """A clone that is to be filled from the log, from a formed copy on (None: from the log's beginning), up to
+        ``moment``: see `fill`. Raises as `create`."""
+        check_name("clone", name)
+        keys = self._keys
+
+        def plan() -> tuple[list[Command], Clone]:
+            ask: list[Command] = [] if copy is None else standing(keys, replace(copy, hold=""))
+            rebuild, now, rows, *found = self._keyspace.transact(
+                [(b"GET", keys.rebuild), (b"TIME",), (b"HGETALL", keys.clones), *ask]
+            )
+            check_good(rebuild)
+            self._refuse_taken(name, rows)
+            number, base = new_id(), replace(NOTHING, seal=origin(self.identity.group_id).seal)
+            if copy is not None:
+                check_readable(copy, *found)
+                base = replace(decode_copy(cast("bytes", found[0])), hold=number)
+            start = replace(base, generation=0, name=name, origin=CopyOrigin.TIME, hold="", blocks_changed=0)
+            start = replace(start, locked_until_us=0, kept=False)
+            clone = Clone(number, name, base, time_us(now), moment=moment, reached=start, forming=True)
+            return [*_put(keys, clone), (b"SET", keys.clone(number), forming_token())], clone
+
+        return self._change(plan)
+
+    def fill(self, clone: Clone) -> CloneFill:
+        """Fills a clone that is forming, from where it has come to; of several who do so the last goes on. Close it."""
+        return CloneFill(self._keyspace, self.identity, clone)
 
     def drop(self, name: str, advance: Callable[[int], None] | None = None) -> Clone:
         """Drops a clone: from its first step on nobody reads or writes it, and its copy is no longer held. Returns when
@@ -101,16 +126,14 @@ class Clones:
         Raises `NotFound`.
         """
         keys = self._keys
+        if (clone := self.find(name, forming=True)).forming and stop_filling(self._keyspace, keys, clone):
+            self._change(lambda: ([], clone))  # so that the site's worker looks for what is left
+            self.finish_drops(advance)
+            return replace(clone, dropping=True)
 
         def plan() -> tuple[list[Command], Clone]:
-            clone = self.find(name)
-            gone = replace(clone, dropping=True)
-            return [
-                (b"HDEL", keys.clones, clone.field.encode()),
-                (b"HSET", keys.clones, gone.field.encode(), encode_clone(gone)),
-                (b"HDEL", keys.holds, clone.id.encode()),
-                (b"SET", keys.clone(clone.id), dropping_token()),
-            ], gone
+            gone = replace(clone := self.find(name), dropping=True)
+            return drop_commands(keys, clone, gone), gone
 
         dropped = self._change(plan)
         self.finish_drops(advance)
@@ -131,6 +154,14 @@ class Clones:
         """What a clone's volumes hold, for reading and writing; whoever asks closes it."""
         return CloneImage(self._keyspace, self.identity, clone)
 
+    def _refuse_taken(self, name: str, rows: Reply) -> None:
+        if any(clone.name == name for clone in _decoded(rows) if not clone.dropping):
+            raise AlreadyExists(
+                f"a clone {name} of group {self.identity.group} is there already",
+                hint="drop it, or choose another name",
+                group=self.identity.group,
+            )
+
     def _change(self, plan: Callable[[], tuple[list[Command], Clone]]) -> Clone:
         """One EXEC of what ``plan`` says at a position, which raises the layout."""
         made: list[Clone] = []
@@ -145,6 +176,16 @@ class Clones:
         failed = StoreUnavailable("the clone cannot be changed: the store never stands still", hint="try again")
         change_beside(self._keyspace, self._keys.position, commands, failed)
         return made[0]
+
+
+def _put(keys: Keys, clone: Clone) -> list[Command]:
+    """A new clone's record, and its hold on its copy if it has one."""
+    commands: list[Command] = [(b"HSET", keys.clones, clone.field.encode(), encode_clone(clone))]
+    if clone.base.generation:
+        base = clone.base
+        held = Hold(clone.id, base.generation, base.sequence, base.seal, HoldKind.CLONE, clone.name)
+        commands.append((b"HSET", keys.holds, clone.id.encode(), encode_hold(held)))
+    return commands
 
 
 def _decoded(rows: Reply) -> list[Clone]:

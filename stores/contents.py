@@ -1,6 +1,7 @@
 """The blocks of one copy, in order and in bounded memory: what exports and exact diffs read."""
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import ChangeBitmap
@@ -20,6 +21,14 @@ WINDOW_BYTES = 1 << 20
 Block = tuple[int, bytes]
 
 
+class BlockReader(Protocol):
+    """Reads of one volume."""
+
+    def blocks(self, base: int, wanted: ChangeBitmap) -> dict[int, bytes]:
+        """The contents of the blocks ``base`` + n for all n in ``wanted``; absent ones are all zeros. ``base`` is a
+        multiple of 8."""
+
+
 @placing
 class CopyContents:
     """A copy's blocks. From `Store.contents`.
@@ -36,7 +45,7 @@ class CopyContents:
         """The blocks of a volume that events have named between ``elder`` (None: the beginning) and this copy."""
         return named_between(self._keyspace, self._keys, volume.id, elder, self.copy)
 
-    def reader(self, volume: VolumeInfo) -> CopyReader:
+    def reader(self, volume: VolumeInfo) -> BlockReader:
         """Reads of one volume, block by block."""
         return CopyReader(self._keyspace, self._keys, volume, self.copy)
 

@@ -102,6 +102,27 @@ def diff(elder: CopyContents, newer: CopyContents, *, exact: bool = False) -> li
     return found
 
 
+def diff_contents(elder: CopyContents, newer: CopyContents) -> list[VolumeDiff]:
+    """Every volume that is not the same in both, by id, whether they are copies or clones: by their contents, so all
+    blocks that were ever named are read. Raises as `diff`, but for `UsageError`."""
+    before = {volume.id: volume for volume in elder.copy.volumes}
+    after = {volume.id: volume for volume in newer.copy.volumes}
+    found = []
+    for number in sorted(before.keys() | after.keys()):
+        old, new = before.get(number), after.get(number)
+        blocks = ChangeBitmap()
+        if new is not None:
+            blocks = newer.named(new)
+            if old is not None:
+                blocks.merge(elder.named(old))
+                blocks.discard_range(max(old.blocks, new.blocks), len(blocks.bits) * 8)
+            blocks = _differing(elder, newer, old, new, blocks)
+        one = VolumeDiff(old, new, blocks)
+        if one.change is not Change.CHANGED or blocks.count:
+            found.append(one)
+    return found
+
+
 def changed_blocks(newer: CopyContents, volume: VolumeInfo, elder: Copy) -> ChangeBitmap:
     """The blocks of ``volume``, as in ``newer``, that were named since ``elder``, and lie within it in either copy: a
     volume that grew and shrank again in between has named blocks that neither knows."""

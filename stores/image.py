@@ -154,7 +154,9 @@ class Store:
                 raise
             raise UsageError(
                 f"{name} is a clone, and a clone is made of a copy alone",
-                hint=f"clone the copy that it is of: {clone.base.name}, #{clone.base.sequence}",
+                hint=f"clone the copy that it is of: {clone.base.name}, #{clone.base.sequence}"
+                if clone.reached is None
+                else "materialise the same moment again, under another name: tidelog group materialise",
             ) from None
 
     def applier(self, cluster_id: str, limits: Limits | None = None) -> Applier:

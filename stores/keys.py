@@ -17,8 +17,9 @@
     c:<generation>                    hash    <source id>:<target id> -> bitmap of a pair as it was at that cut
     holds                             hash    hold's id -> `Hold`: who needs a copy's blocks to stay, dropped or not
     clones                            hash    clone's name, or #<clone id> of one that is being dropped -> `Clone`
-    k:<clone id>                      string  ``live:`` or ``dropping:`` and a random token, new with every change of
-                                              the clone: what is watched by whoever changes it
+    k:<clone id>                      string  ``live:``, ``dropping:`` or ``forming:`` and a random token, new with
+                                              every change of the clone: what is watched by whoever changes it;
+                                              ``live:untouched`` of one that is materialised and was not changed
     n:<clone id>:<volume id>          string  bitmap of a clone's volume: blocks that were written to or discarded in it
     o:<clone id>:<volume id>:<block>  string  such a block, whole; absent = zeros
     digests                           hash    <copy's sequence>:<its seal>:<volume id> -> era + digest; `era` -> random,

@@ -9,7 +9,7 @@ from typing import Any
 from tidelog.errors import REBUILD, StoreDamaged
 from tidelog.schemas.chain import Head
 from tidelog.schemas.volumes import VolumeInfo
-from tidelog.stores.store import Clone, Copy, CopyOrigin, CopyState, Hold, HoldKind, Position
+from tidelog.stores.store import Clone, Copy, CopyOrigin, CopyState, Hold, HoldKind, Moment, Position
 
 FORMAT = b"1"
 # format, sequence, seal, epoch, writer, timestamp_us, offset, layout, generation, step, step_seal; then the cluster id
@@ -100,22 +100,28 @@ def decode_hold(value: bytes) -> Hold:
 
 def encode_clone(clone: Clone) -> bytes:
     """The value of a field of ``clones``: `Clone.field`."""
-    return _dump(
-        {
-            "id": clone.id,
-            "name": clone.name,
-            "base": _copy_row(clone.base),
-            "created_us": clone.created_us,
-            "dropping": clone.dropping,
-        }
-    )
+    row: dict[str, object] = {
+        "id": clone.id,
+        "name": clone.name,
+        "base": _copy_row(clone.base),
+        "created_us": clone.created_us,
+        "dropping": clone.dropping,
+    }
+    if clone.moment is not None and clone.reached is not None:
+        row["moment"] = [clone.moment.sequence, clone.moment.at_us]
+        row["reached"] = _copy_row(clone.reached)
+        row["forming"] = clone.forming
+    return _dump(row)
 
 
 def decode_clone(value: bytes) -> Clone:
     """Raises `StoreDamaged` for bytes that `encode_clone` does not make."""
     try:
         fields = json.loads(value)
-        return Clone(**fields | {"base": replace(_copy(fields["base"]), hold=fields["id"])})
+        fields["base"] = replace(_copy(fields["base"]), hold=fields["id"])
+        if "reached" in fields:
+            fields["moment"], fields["reached"] = Moment(*fields["moment"]), _copy(fields["reached"])
+        return Clone(**fields)
     except (ValueError, TypeError, KeyError) as error:
         raise _damaged("clone", value) from error
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tidelog.clock import iso
 from tidelog.schemas.chain import Head
 from tidelog.schemas.volumes import VolumeInfo
 
@@ -93,6 +94,10 @@ class Copy:
         return next((volume for volume in self.volumes if volume.name == name), None)
 
 
+# What a group is before its first event: what is materialised from the log's beginning begins from it.
+NOTHING = Copy(0, 0, bytes(16), "(the beginning of the log)", 0, (), 0, 0, bytes(16), -1, "")
+
+
 class HoldKind(StrEnum):
     """What needs a copy to stay."""
 
@@ -129,9 +134,28 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """Which image of a group: the one after ``sequence``, or (0) after the last event or write of at most ``at_us``."""
+
+    sequence: int = 0
+    at_us: int = 0
+
+    def covers(self, sequence: int, timestamp_us: int) -> bool:
+        """Whether what ends at that sequence and time is in the image."""
+        return sequence <= self.sequence if self.sequence else timestamp_us <= self.at_us
+
+    def __str__(self) -> str:
+        return f"sequence {self.sequence}" if self.sequence else iso(self.at_us)
+
+
+@dataclass(frozen=True, slots=True)
 class Clone:
     """A writable overlay on a copy at one site. ``base`` is the copy as it was when the clone was made, and carries the
-    clone's hold, whose id is the clone's own: 16 hexadecimal digits. A clone's volumes and their sizes are the base's.
+    clone's hold, whose id is the clone's own: 16 hexadecimal digits.
+
+    A clone of a copy has the base's volumes. One that is materialised from the log is the group as it was at
+    ``moment``: its base is what it began from (generation 0: the log's beginning, nothing), and ``reached`` what it is,
+    or while it is ``forming`` how far it has come. As a copy, ``reached`` is in no generation: 0.
     """
 
     id: str
@@ -139,8 +163,20 @@ class Clone:
     base: Copy
     created_us: int
     dropping: bool = False
+    moment: Moment | None = None
+    reached: Copy | None = None
+    forming: bool = False
 
     @property
     def field(self) -> str:
         """Its field in the table: its name; of one that is being dropped, which no longer has one, its id."""
         return f"#{self.id}" if self.dropping else self.name
+
+    @property
+    def image(self) -> Copy:
+        """What it is an image of, and whose volumes it has."""
+        return self.base if self.reached is None else self.reached
+
+    def in_base(self, volume: int) -> VolumeInfo | None:
+        """The volume of that id as it is in the base; None if it is not there."""
+        return next((row for row in self.base.volumes if row.id == volume), None)

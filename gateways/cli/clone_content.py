@@ -6,13 +6,16 @@ from typing import Any, BinaryIO
 
 from tidelog.clock import iso
 from tidelog.consumers.clone_view import CloneVolume
+from tidelog.consumers.process_settings import set_for_worker
 from tidelog.errors import OutOfBounds, UsageError
 from tidelog.gateways.cli.exit_codes import Torn
 from tidelog.gateways.cli.invocation import Invocation
-from tidelog.gateways.cli.output import size_text
+from tidelog.gateways.cli.output import emit_json, size_text
 from tidelog.gateways.cli.progress import LARGE_BYTES, byte_bar
-from tidelog.gateways.cli.reading import extent, opened_clone, send
+from tidelog.gateways.cli.reading import extent, opened_clone, opened_store, send
 from tidelog.gateways.cli.volume_import import too_long
+from tidelog.gateways.exports.clones import CloneSource
+from tidelog.gateways.exports.writing import write_export
 from tidelog.gateways.files import new_file, write_sparse
 from tidelog.stores.store import Clone
 
@@ -21,14 +24,48 @@ _STDIN = "-"
 
 
 def clone_json(clone: Clone) -> dict[str, Any]:
-    """A clone for programs."""
+    """A clone for programs. ``pitc`` is the copy that it is of, or was begun from: null where that is the log's
+    beginning; ``sequence``, ``seal`` and ``time`` are of what it is an image of, or has come to."""
     return {
         "name": clone.name,
-        "pitc": clone.base.name,
-        "sequence": clone.base.sequence,
-        "seal": clone.base.seal.hex(),
+        "state": state_of(clone),
+        "materialised": clone.reached is not None,
+        "pitc": clone.base.name if clone.base.generation else None,
+        "sequence": clone.image.sequence,
+        "seal": clone.image.seal.hex(),
+        "time": iso(clone.image.timestamp_us),
         "made": iso(clone.created_us),
     }
+
+
+def state_of(clone: Clone) -> str:
+    """``ready``, or ``forming`` while it is materialised or that was cut short."""
+    return "forming" if clone.forming else "ready"
+
+
+def origin_of(clone: Clone) -> str:
+    """What it is of, for people."""
+    if clone.moment is None:
+        return clone.base.name
+    return f"the log at {clone.moment}"
+
+
+def export_whole(invocation: Invocation, name: str, place: str, group: str, site: str | None, *, json: bool) -> None:
+    """Writes a clone that was materialised as Avro files, as `tidelog pitc export` does a copy. Raises `UsageError` for
+    one that was written to."""
+    set_for_worker()  # its threads read, write and prove at once
+    with opened_store(invocation, group, site) as store:
+        image = store.clones.image(store.clones.find(name))
+        try:
+            with byte_bar(invocation, f"exporting {name}", None) as advance:
+                manifest = write_export(CloneSource(image), image.clone.image, place, None, advance)
+        finally:
+            image.close()
+    if json:
+        emit_json(invocation, {"place": place, "manifest": manifest.model_dump(mode="json")})
+        return
+    files = "1 file" if len(manifest.files) == 1 else f"{len(manifest.files)} files"
+    invocation.say(f"exported clone {name} of group {group} to {place}: {files}, {size_text(manifest.size)}, verified")
 
 
 def read_clone(

@@ -1,4 +1,4 @@
-"""`tidelog clone`: writable clones of copies, at one site. `tidelog pitc clone` makes them."""
+"""`tidelog clone`: writable clones, at one site. `tidelog pitc clone` and `group materialise` make them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,9 +6,18 @@ from typing import Annotated
 import typer
 
 from tidelog.clock import iso
-from tidelog.errors import NotFound
-from tidelog.gateways.cli.clone_content import clone_json, export_clone, read_clone, write_clone
+from tidelog.errors import NotFound, UsageError
+from tidelog.gateways.cli.clone_content import (
+    clone_json,
+    export_clone,
+    export_whole,
+    origin_of,
+    read_clone,
+    state_of,
+    write_clone,
+)
 from tidelog.gateways.cli.copy_archive import not_held
+from tidelog.gateways.cli.copy_diff import diff_clone
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Group, Json, Length, Offset
 from tidelog.gateways.cli.output import emit_facts, emit_json, emit_table, size_text
@@ -16,7 +25,10 @@ from tidelog.gateways.cli.progress import progress_bar
 from tidelog.gateways.cli.reading import opened_clone, opened_store
 from tidelog.units import parse_size
 
-app = typer.Typer(help="Writable clones of copies, for drills; made by `pitc clone`.", no_args_is_help=True)
+app = typer.Typer(
+    help="Writable clones of copies, for drills, and of any moment; made by `pitc clone` and `group materialise`.",
+    no_args_is_help=True,
+)
 
 CloneName = Annotated[str, typer.Argument(help="The clone.")]
 VolumeName = Annotated[str, typer.Argument(help="The volume.")]
@@ -43,7 +55,7 @@ def make_clone(invocation: Invocation, name: str, clone: str, group: str, site: 
 
 @app.command("list")
 def list_clones(context: typer.Context, group: Group, site: CloneSite = None, json: Json = False) -> None:
-    """The clones at a site, and the copies that they are of."""
+    """The clones at a site, and what they are of; those that are still being materialised as `forming`."""
     invocation = of(context)
     with opened_store(invocation, group, site) as store:
         clones, at = store.clones.all(), store.identity.site
@@ -51,18 +63,33 @@ def list_clones(context: typer.Context, group: Group, site: CloneSite = None, js
         emit_json(invocation, {"group": group, "site": at, "clones": [clone_json(clone) for clone in clones]})
         return
     rows = [
-        (clone.name, clone.base.name, str(clone.base.sequence), iso(clone.created_us), str(len(clone.base.volumes)))
+        (
+            clone.name,
+            origin_of(clone),
+            str(clone.image.sequence),
+            state_of(clone),
+            iso(clone.created_us),
+            str(len(clone.image.volumes)),
+        )
         for clone in clones
     ]
-    emit_table(invocation, ("clone", "pitc", "sequence", "made", "volumes"), rows, ("sequence", "volumes"))
+    emit_table(invocation, ("clone", "of", "sequence", "state", "made", "volumes"), rows, ("sequence", "volumes"))
 
 
 @app.command()
-def show(context: typer.Context, name: CloneName, group: Group, site: CloneSite = None, json: Json = False) -> None:
-    """One clone: its copy, its volumes, and how much of each was changed in it."""
+def show(
+    context: typer.Context,
+    name: CloneName,
+    group: Group,
+    site: CloneSite = None,
+    digest: Annotated[bool, typer.Option("--digest", help="Its digest too: all of it is read.")] = False,
+    json: Json = False,
+) -> None:
+    """One clone: what it is of, its volumes, and how much of each was changed in it, or by the log since its copy."""
     invocation = of(context)
     with opened_clone(invocation, name, group, site) as clone:
         info, at = clone.info, site or invocation.config.primary
+        computed = clone.digest().hex() if digest else None
         changed = [(volume.info, volume.diff()) for volume in clone.volumes()]
     if json:
         volumes = [
@@ -77,7 +104,9 @@ def show(context: typer.Context, name: CloneName, group: Group, site: CloneSite 
             }
             for volume, diff in changed
         ]
-        emit_json(invocation, {"group": group, "site": at} | clone_json(info) | {"volumes": volumes})
+        emit_json(
+            invocation, {"group": group, "site": at} | clone_json(info) | {"digest": computed, "volumes": volumes}
+        )
         return
     emit_facts(
         invocation,
@@ -85,8 +114,9 @@ def show(context: typer.Context, name: CloneName, group: Group, site: CloneSite 
             ("clone", info.name),
             ("group", group),
             ("site", str(at)),
-            ("of copy", f"{info.base.name}, sequence {info.base.sequence}, {iso(info.base.timestamp_us)}"),
+            ("of", f"{origin_of(info)}, sequence {info.image.sequence}, {iso(info.image.timestamp_us)}"),
             ("made", iso(info.created_us)),
+            *([("digest", computed)] if computed else []),
         ],
     )
     rows = [
@@ -129,13 +159,34 @@ def write(
 def export(
     context: typer.Context,
     name: CloneName,
-    volume: VolumeName,
-    file: Annotated[Path, typer.Argument(help="The file to make; must not exist.")],
+    group: Group,
+    volume: Annotated[str | None, typer.Argument(help="The volume.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="The file to make; must not exist.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="All of it as Avro files, to a folder or URL.")] = None,
+    site: CloneSite = None,
+    json: Json = False,
+) -> None:
+    """Writes a clone's volume to a raw, sparse file; or with --to one that was materialised, and not written to, as
+    Avro files with a manifest. A clone that is written to meanwhile is refused (exit code 3)."""
+    if to is not None and volume is None:
+        export_whole(of(context), name, to, group, site, json=json)
+    elif to is None and volume is not None and file is not None:
+        export_clone(of(context), name, volume, file, group, site)
+    else:
+        raise UsageError("say what to export: VOLUME FILE for a raw image, or --to PLACE for all of it")
+
+
+@app.command()
+def diff(
+    context: typer.Context,
+    name: CloneName,
+    other: Annotated[str, typer.Argument(help="Another clone, or else a copy, at the same site.")],
     group: Group,
     site: CloneSite = None,
+    json: Json = False,
 ) -> None:
-    """Writes a clone's volume to a raw, sparse file. A clone that is written to meanwhile is refused (exit code 3)."""
-    export_clone(of(context), name, volume, file, group, site)
+    """Which extents differ between two clones, or a clone and a copy, by their contents."""
+    diff_clone(of(context), name, other, group, site, json=json)
 
 
 @app.command()

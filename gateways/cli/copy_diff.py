@@ -1,5 +1,8 @@
 """`tidelog pitc diff`: which extents of which volumes changed between two copies."""
 
+from contextlib import ExitStack
+from dataclasses import replace
+
 from rich.text import Text
 
 from tidelog.gateways.cli.copy_archive import stored_copy
@@ -7,8 +10,9 @@ from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_json, emit_table, size_text
 from tidelog.gateways.cli.reading import opened_store
 from tidelog.schemas.volumes import VolumeInfo
-from tidelog.stores.diff import Change, VolumeDiff, diff
-from tidelog.stores.store import Copy
+from tidelog.stores.contents import CopyContents
+from tidelog.stores.diff import Change, VolumeDiff, diff, diff_contents
+from tidelog.stores.store import Copy, HoldKind
 
 _STYLES = {Change.CREATED: "green", Change.DELETED: "red", Change.RESIZED: "yellow"}
 
@@ -23,19 +27,48 @@ def diff_copies(
         )
         found = diff(store.contents(elder), store.contents(newer), exact=exact)
         at = store.identity.site
-    if json:
-        document = {
-            "group": group,
-            "site": at,
-            "from": _copy_json(elder),
-            "to": _copy_json(newer),
-            "exact": exact,
-            "volumes": [_volume_json(one) for one in found],
-        }
-        emit_json(invocation, document)
-        return
     how = "blocks whose content differs" if exact else "blocks that were written to"
-    invocation.say(f"copy {elder.name} (sequence {elder.sequence}) to {newer.name} (sequence {newer.sequence}): {how}")
+    show_diff(invocation, {"group": group, "site": at}, elder, newer, found, how, exact=exact, json=json)
+
+
+def diff_clone(invocation: Invocation, name: str, other: str, group: str, site: str | None, *, json: bool) -> None:
+    """By contents, from the elder moment to the newer. ``other`` is a clone, or else a copy. Raises `NotFound`."""
+    with opened_store(invocation, group, site) as store, ExitStack() as opened:
+
+        def contents(of: str) -> CopyContents:
+            image = store.clones.image(store.clones.find(of))
+            opened.callback(image.close)
+            return image.contents()
+
+        first = contents(name)
+        if any(clone.name == other for clone in store.clones.all()):
+            second = contents(other)
+        else:
+            second = store.contents(opened.enter_context(store.hold(store.copy(other), HoldKind.VOLUME)).copy)
+        elder, newer = sorted(((other, second), (name, first)), key=lambda one: one[1].copy.sequence)
+        found, at = diff_contents(elder[1], newer[1]), store.identity.site
+    of = {"group": group, "site": at}
+    before, after = (replace(contents.copy, name=label) for label, contents in (elder, newer))
+    show_diff(invocation, of, before, after, found, "blocks whose content differs", exact=True, json=json)
+
+
+def show_diff(
+    invocation: Invocation,
+    where: dict[str, str],
+    elder: Copy,
+    newer: Copy,
+    found: list[VolumeDiff],
+    how: str,
+    *,
+    exact: bool,
+    json: bool,
+) -> None:
+    """What changed, as a table or for programs."""
+    if json:
+        between = {"from": _copy_json(elder), "to": _copy_json(newer), "exact": exact}
+        emit_json(invocation, {**where, **between, "volumes": [_volume_json(one) for one in found]})
+        return
+    invocation.say(f"{elder.name} (sequence {elder.sequence}) to {newer.name} (sequence {newer.sequence}): {how}")
     if not found:
         invocation.say("no volume changed")
         return

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from tidelog.clock import iso
+from tidelog.gateways.cli.group_materialise import materialise_group
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Json
 from tidelog.gateways.cli.output import emit_facts, emit_json, emit_table
@@ -46,6 +47,28 @@ def show(context: typer.Context, name: Annotated[str, typer.Argument(help="The g
     """One group."""
     invocation = of(context)
     _show(invocation, invocation.deployment.cluster.find_group(check_name("group", name)), json=json)
+
+
+@app.command()
+def materialise(
+    context: typer.Context,
+    group: Annotated[str, typer.Argument(help="The group.")],
+    name: Annotated[str, typer.Argument(help="The clone to make.")],
+    site: Annotated[str | None, typer.Option("--site", "-s", help="Where. Default: the primary.")] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", help="After all up to this time, such as 2026-11-22T18:00:00Z.")
+    ] = None,
+    sequence: Annotated[int | None, typer.Option("--sequence", help="After this sequence.")] = None,
+    before_event: Annotated[
+        int | None, typer.Option("--before-event", help="Before the event of this sequence.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """The group as it was at any moment of the past, as a clone at one site, from a copy there and the log.
+
+    Cut short, the same command goes on; until it is whole, nobody reads it.
+    """
+    materialise_group(of(context), group, name, site, at, sequence, before_event, json=json)
 
 
 def as_json(record: GroupCreated) -> dict[str, object]:

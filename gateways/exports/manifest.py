@@ -19,9 +19,8 @@ from tidelog.gateways.exports.place import Place
 from tidelog.names import check_name
 from tidelog.schemas.volumes import VolumeInfo, valid_block_size, valid_size
 from tidelog.stores.bitmap import ChangeBitmap
-from tidelog.stores.image import Store
 from tidelog.stores.pairs import Pair
-from tidelog.stores.store import Copy, CopyOrigin
+from tidelog.stores.store import Copy, CopyOrigin, Identity
 
 MANIFEST = "manifest.json"
 VERSION = 1
@@ -171,10 +170,15 @@ class Manifest(_Record):
 
 
 def describe(
-    store: Store, copy: Copy, digest: bytes, since: Copy | None, codec: str, volumes: list[ExportedVolume]
+    who: Identity,
+    copy: Copy,
+    digest: bytes,
+    since: Copy | None,
+    codec: str,
+    volumes: list[ExportedVolume],
+    pairs: dict[Pair, ChangeBitmap],
 ) -> Manifest:
     """The manifest of a copy whose files are written."""
-    who = store.identity
     return Manifest(
         format=FORMAT,
         version=VERSION,
@@ -199,7 +203,7 @@ def describe(
         since=None if since is None else CopyIdentity(name=since.name, sequence=since.sequence, seal=since.seal.hex()),
         codec=codec,
         volumes=tuple(volumes),
-        pairs=tuple(ExportedPair.of(*found) for found in sorted(store.pairs(copy).items())),
+        pairs=tuple(ExportedPair.of(*found) for found in sorted(pairs.items())),
     )
 
 

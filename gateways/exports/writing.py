@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
+from typing import Protocol
 
 from tidelog.errors import CopiesDiffer, UsageError
 from tidelog.gateways.exports.ahead import ahead
@@ -13,14 +14,44 @@ from tidelog.gateways.exports.place import Place, new_place
 from tidelog.gateways.files import Advance
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import ChangeBitmap
-from tidelog.stores.contents import Block
+from tidelog.stores.contents import Block, CopyContents
 from tidelog.stores.diff import changed_blocks
 from tidelog.stores.digest import copy_digest, digest_bytes
-from tidelog.stores.image import Store
-from tidelog.stores.store import Copy, HoldKind
+from tidelog.stores.pairs import Pair
+from tidelog.stores.store import Copy, HoldKind, Identity
 
 
-def write_export(store: Store, copy: Copy, url: str, since: Copy | None, advance: Advance) -> Manifest:
+class Held(Protocol):
+    """What is held while it is exported: the copy as it is read."""
+
+    @property
+    def copy(self) -> Copy: ...
+
+
+class ExportSource(Protocol):
+    """What an export is made from: a site's store, or what stands in for one (`tidelog.gateways.exports.clones`)."""
+
+    @property
+    def identity(self) -> Identity:
+        """Whose copies these are."""
+
+    def hold(self, copy: Copy, kind: HoldKind) -> AbstractContextManager[Held]:
+        """Keeps the copy."""
+
+    def digest(self, copy: Copy) -> bytes:
+        """The copy's digest."""
+
+    def volume_digest(self, volume: VolumeInfo, copy: Copy) -> bytes:
+        """One volume's."""
+
+    def contents(self, copy: Copy) -> CopyContents:
+        """The copy's blocks."""
+
+    def pairs(self, copy: Copy) -> dict[Pair, ChangeBitmap]:
+        """See `Store.pairs`."""
+
+
+def write_export(store: ExportSource, copy: Copy, url: str, since: Copy | None, advance: Advance) -> Manifest:
     """Exports ``copy`` to ``url``, or with ``since``, an elder copy at the same site, what was named between the two.
 
     Memory is bounded whatever the size. What was written is read again, and must have the digest that the site's copy
@@ -42,14 +73,14 @@ def write_export(store: Store, copy: Copy, url: str, since: Copy | None, advance
         return _write_held(store, held, url, elder, advance)
 
 
-def _write_held(store: Store, copy: Copy, url: str, since: Copy | None, advance: Advance) -> Manifest:
+def _write_held(store: ExportSource, copy: Copy, url: str, since: Copy | None, advance: Advance) -> Manifest:
     with new_place(url) as place:
         digest = store.digest(copy)
         volumes = [_export_volume(place, store, copy, since, volume, advance) for volume in copy.volumes]
         written = copy_digest([(volume.info, bytes.fromhex(volume.digest)) for volume in volumes])
         if written != digest:
             raise _differs(store, copy, f"digest {written.hex()}, and the site's copy {digest.hex()}")
-        manifest = describe(store, copy, digest, since, CODEC, volumes)
+        manifest = describe(store.identity, copy, digest, since, CODEC, volumes, store.pairs(copy))
         with place.create(MANIFEST) as file:
             file.write(manifest.encode())
         place.sync(MANIFEST)
@@ -58,7 +89,7 @@ def _write_held(store: Store, copy: Copy, url: str, since: Copy | None, advance:
 
 
 def _export_volume(
-    place: Place, store: Store, copy: Copy, since: Copy | None, volume: VolumeInfo, advance: Advance
+    place: Place, store: ExportSource, copy: Copy, since: Copy | None, volume: VolumeInfo, advance: Advance
 ) -> ExportedVolume:
     contents = store.contents(copy)
     if since is None:
@@ -117,7 +148,7 @@ def _proved(place: Place, volume: VolumeInfo, files: Iterable[Written]) -> list[
     return found
 
 
-def _expected(store: Store, since: Copy | None, volume: VolumeInfo, named: ChangeBitmap, digest: bytes) -> bytes:
+def _expected(store: ExportSource, since: Copy | None, volume: VolumeInfo, named: ChangeBitmap, digest: bytes) -> bytes:
     """What the blocks must add up to: the volume's digest; of a part, by how much that differs from the elder's, and
     what the same blocks added up to there."""
     before = None if since is None else next((row for row in since.volumes if row.id == volume.id), None)
@@ -135,7 +166,7 @@ def _with_content(parts: Iterable[list[Block]], block_size: int) -> Iterator[lis
             yield kept
 
 
-def _differs(store: Store, copy: Copy, what: str) -> CopiesDiffer:
+def _differs(store: ExportSource, copy: Copy, what: str) -> CopiesDiffer:
     return CopiesDiffer(
         f"what was written of copy {copy.name} is not what site {store.identity.site} says it is: {what}",
         group=store.identity.group,

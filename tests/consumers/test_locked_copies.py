@@ -90,7 +90,7 @@ def test_a_clock_set_forward_opens_nothing(lab: Lab, monkeypatch: pytest.MonkeyP
     for site in SITES:
         status = until(lambda site=site: _halted(lab, site))
         assert status.reason.startswith("LockInDoubt: ") and "clocks" in status.hint
-        view = SiteGroup(lab.store(site)).copy(name)
+        view = SiteGroup(lab.store(site), lab.deployment).copy(name)
         content = lab.reference(status.sequence).copies[view.sequence].volumes[2][2]
         assert view.volumes()[0].read(0, len(content)) == content and view.locked_until_us == end
     assert isinstance(_replica_error(lab), LockInDoubt)

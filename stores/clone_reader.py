@@ -1,0 +1,96 @@
+"""What state a clone is in, by its own key, and its blocks: those of its own, and those of its copy under them."""
+
+import os
+from typing import cast
+
+from tidelog.errors import NotFound
+from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.bitmap import ChangeBitmap, byte_range
+from tidelog.stores.keys import Keys
+from tidelog.stores.keyspace import Keyspace, Reply
+from tidelog.stores.reading import CopyReader
+from tidelog.stores.store import Clone
+
+_LIVE, _DROPPING, _FORMING = b"live:", b"dropping:", b"forming:"
+# Of a clone that was materialised from the log, until something is written in it.
+UNTOUCHED = _LIVE + b"untouched"
+
+
+def forming_token() -> bytes:
+    """A new value of the key of a clone that is being filled from the log, by whoever put it there last."""
+    return _FORMING + os.urandom(8).hex().encode()
+
+
+def is_forming(state: Reply) -> bool:
+    """Whether a clone's key says that it is being filled."""
+    return isinstance(state, bytes) and state.startswith(_FORMING)
+
+
+def live_token() -> bytes:
+    """A new value of the key of a clone that can be used."""
+    return _LIVE + os.urandom(8).hex().encode()
+
+
+def dropping_token() -> bytes:
+    """A new value of the key of one that was dropped."""
+    return _DROPPING + os.urandom(8).hex().encode()
+
+
+def is_dropping(state: Reply) -> bool:
+    """Whether a clone's key says that it was dropped, and that something of it is left."""
+    return isinstance(state, bytes) and state.startswith(_DROPPING)
+
+
+def check_live(clone: Clone, state: Reply) -> bytes:
+    """The value of a clone's key. Raises `NotFound` unless it can be used."""
+    if isinstance(state, bytes) and state.startswith(_LIVE):
+        return state
+    if is_forming(state):
+        raise still_forming(clone)
+    raise NotFound(
+        f"clone {clone.name} is not here any more",
+        hint="it was dropped, or the site was rebuilt: tidelog clone list",
+    )
+
+
+def still_forming(clone: Clone) -> NotFound:
+    """The error for a clone that is not whole yet."""
+    return NotFound(
+        f"clone {clone.name} is still being materialised, or that was cut short",
+        hint="wait for it, or give the command again, which goes on: tidelog group materialise; or drop it: tidelog"
+        f" clone drop {clone.name} --group GROUP --site SITE",
+    )
+
+
+class CloneReader:
+    """Reads of one volume of a clone."""
+
+    def __init__(self, keyspace: Keyspace, keys: Keys, clone: Clone, volume: VolumeInfo) -> None:
+        self._keyspace, self._keys, self._clone, self._volume = keyspace, keys, clone, volume.id
+        info = clone.in_base(volume.id)
+        self._base = None if info is None else CopyReader(keyspace, keys, info, clone.base)
+
+    def blocks(self, base: int, wanted: ChangeBitmap) -> dict[int, bytes]:
+        """The contents of the blocks ``base`` + n for all n in ``wanted``; absent ones are all zeros. ``base`` is a
+        multiple of 8. The clone's own are of one state. Raises `NotFound`, `SiteBehind`."""
+        keys, number = self._keys, self._clone.id
+        low, high = byte_range(base, base + len(wanted.bits) * 8)
+        key_of = keys.clone_format(number, self._volume)
+        blocks = [base + index for index in wanted.blocks()]
+        if not blocks:
+            return {}
+        state, bits, contents = self._keyspace.transact(
+            [
+                (b"GET", keys.clone(number)),
+                (b"GETRANGE", keys.clone_bitmap(number, self._volume), b"%d" % low, b"%d" % (high - 1)),
+                (b"MGET", *(key_of % block for block in blocks)),
+            ]
+        )
+        check_live(self._clone, state)
+        written = ChangeBitmap(cast("bytes", bits))
+        rest = wanted - written
+        found = self._base.blocks(base, rest) if self._base is not None and rest.count else {}
+        for block, content in zip(blocks, cast("list[bytes | None]", contents), strict=True):
+            if content is not None and block - base in written:
+                found[block] = content
+        return found
