@@ -10,7 +10,7 @@ from tidelog.consumers.catalogue import copies_of
 from tidelog.consumers.deployment import Deployment, find_site, open_store
 from tidelog.consumers.late_events import LogEvents
 from tidelog.errors import CopiesDiffer, NotFound, TidelogError, Unavailable, UsageError
-from tidelog.gateways.cli.exit_codes import OK
+from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_json, emit_table, size_text
 from tidelog.gateways.cli.progress import byte_bar
@@ -29,7 +29,7 @@ ROWS_MAX = 20
 
 def verify_site(invocation: Invocation, site: str, groups: list[str], against: str | None, *, json: bool) -> int:
     """Compares every copy of a site's groups (default: all) with the same copies at another site, by default the first
-    one that can be had. Changes nothing.
+    one that can be had. Changes nothing. 3 if a part could not be compared.
 
     Raises `CopiesDiffer` if anything differs; `NotFound`, `StoreUnavailable`, `LogUnavailable`, `SiteBehind`.
     """
@@ -45,7 +45,7 @@ def verify_site(invocation: Invocation, site: str, groups: list[str], against: s
     wrong = [plan for plan in plans if not plan.clean]
     if wrong:
         raise _differs(wrong[0])
-    return OK
+    return DEGRADED if any(plan.unfollowed for plan in plans) else OK
 
 
 def resync_site(invocation: Invocation, site: str, other: str, groups: list[str], *, dry_run: bool, json: bool) -> int:
@@ -54,7 +54,7 @@ def resync_site(invocation: Invocation, site: str, other: str, groups: list[str]
     Raises `CopiesDiffer` if the other site is not what the receipts say, or something is left that cannot be mended;
     and what `verify_site` raises.
     """
-    documents, left = [], list[ResyncPlan]()
+    documents, plans = [], list[ResyncPlan]()
     for group in groups or _all_groups(invocation):
         with _between(invocation, site, other, group) as between:
             plan = _survey(invocation, between)
@@ -67,12 +67,13 @@ def resync_site(invocation: Invocation, site: str, other: str, groups: list[str]
                     _say_report(invocation, plan, report)
         _say_limits(invocation, plan)
         documents.append({"plan": plan_json(plan), "report": None if report is None else report_json(report)})
-        left += [plan] if plan.broken else []
+        plans.append(plan)
     if json:
         emit_json(invocation, {"site": site, "from": other, "groups": documents})
+    left = [plan for plan in plans if plan.broken]
     if left:
         raise _unmended(left[0])
-    return OK
+    return DEGRADED if any(plan.unfollowed for plan in plans) else OK
 
 
 def plan_json(plan: ResyncPlan) -> dict[str, Any]:

@@ -198,7 +198,7 @@ def test_too_much_since_the_newest_copy_asks_for_a_newer_one(monkeypatch: pytest
     sites.mark()
     sites.author.write((volume, 0, b"new" * 1000))
     sites.happen(0)
-    assert sites.damage([b"b:"])
+    assert sites.damage([b"g:"])
     monkeypatch.setattr(live_fold, "BLOCKS_MAX", 1)
     touched = changed(sites)
     with pytest.raises(OutOfWindow, match="more was written"):
