@@ -34,6 +34,11 @@ class ResyncReport:
     digests: int = 0
     bytes_compared: int = 0
 
+    def add(self, other: "ResyncReport") -> None:
+        """Counts what another round has done, too."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
 
 class Resync:
     """One resync, from what a survey has found. `report` grows while it is driven."""
@@ -49,7 +54,7 @@ class Resync:
         the log cannot be asked what was written since the newest copy, before anything is changed; `SiteBehind` while
         bits are wrong and a late copy is being made; `NotFound`, `StoreUnavailable`, `StoreDamaged`."""
         plan = self._plan
-        if plan.clean:
+        if not plan.mendable:
             return self.report
         if plan.unfollowed:
             raise OutOfWindow(

@@ -98,8 +98,13 @@ class ResyncPlan:
 
     @property
     def clean(self) -> bool:
-        """Whether there is nothing to do."""
-        return not (self.blocks_differing or self.bits_differing or self.digests_wrong or self.broken)
+        """Whether all that was compared is right."""
+        return not (self.mendable or self.broken)
+
+    @property
+    def mendable(self) -> bool:
+        """Whether there is something that a resync mends."""
+        return bool(self.blocks_differing or self.bits_differing or self.digests_wrong)
 
     def damaged(self, most: int) -> list[DamagedBlock]:
         """The first blocks that differ, by volume and number."""

@@ -1,26 +1,19 @@
 """`tidelog site verify` and `tidelog site resync`: where a site's store is wrong, and what mends it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from rich.text import Text
 
-from tidelog.consumers.catalogue import copies_of
-from tidelog.consumers.deployment import Deployment, find_site, open_store
-from tidelog.consumers.late_events import LogEvents
-from tidelog.errors import CopiesDiffer, NotFound, TidelogError, Unavailable, UsageError
+from tidelog.consumers.deployment import find_site
+from tidelog.errors import CopiesDiffer, NotFound, TidelogError, Unavailable
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_json, emit_table, size_text
 from tidelog.gateways.cli.progress import byte_bar
-from tidelog.recovery.live_check import OpenEvents
-from tidelog.recovery.resync import Resync, ResyncReport
+from tidelog.recovery.resync import ResyncReport
 from tidelog.recovery.resync_plan import ResyncPlan, extents
-from tidelog.recovery.resync_survey import Resyncing
+from tidelog.recovery.resync_rounds import comparing, resync
 from tidelog.schemas.control import GroupCreated
-from tidelog.stores.image import Store
-from tidelog.stores.store import Copy
 
 # Of the blocks that differ, so many are listed.
 LISTED_MAX = 1000
@@ -56,15 +49,7 @@ def resync_site(invocation: Invocation, site: str, other: str, groups: list[str]
     """
     documents, plans = [], list[ResyncPlan]()
     for group in groups or _all_groups(invocation):
-        with _between(invocation, site, other, group) as between:
-            plan = _survey(invocation, between)
-            report = None
-            if not json:
-                _show(invocation, plan)
-            if not dry_run:
-                report = _driven(invocation, between)
-                if not json:
-                    _say_report(invocation, plan, report)
+        plan, report = _resynced(invocation, site, other, group, dry_run=dry_run, json=json)
         _say_limits(invocation, plan)
         documents.append({"plan": plan_json(plan), "report": None if report is None else report_json(report)})
         plans.append(plan)
@@ -118,23 +103,6 @@ def report_json(report: ResyncReport) -> dict[str, int]:
     }
 
 
-def events_of(deployment: Deployment, group: str) -> OpenEvents:
-    """The log of a group, from the end of a copy on."""
-    record, settings = deployment.cluster.find_group(group), deployment.config.worker
-
-    def opened(copy: Copy) -> LogEvents:
-        return LogEvents(
-            lambda: deployment.cluster.log(record),
-            deployment.cluster.codec(record),
-            record.group_id,
-            copy,
-            settings.queue_bytes,
-            settings.poll_timeout,
-        )
-
-    return opened
-
-
 def _all_groups(invocation: Invocation) -> list[str]:
     view = invocation.deployment.cluster.control.snapshot()
     found = sorted(record.group for record in view.values() if isinstance(record, GroupCreated))
@@ -143,54 +111,44 @@ def _all_groups(invocation: Invocation) -> list[str]:
     return found
 
 
-@contextmanager
-def _between(invocation: Invocation, site: str, other: str, group: str) -> Iterator[Resyncing]:
-    for one in (site, other):
-        find_site(invocation.config, one)
-    if site == other:
-        raise UsageError(f"site {site} cannot be mended by itself", hint="name another site")
-    with _opened(invocation, site, group) as mine, _opened(invocation, other, group) as theirs:
-        told = copies_of(invocation.deployment.cluster.control.snapshot(), group, invocation.config.sites)
-        between = Resyncing(mine, theirs, told, events_of(invocation.deployment, group))
-        try:
-            yield between
-        finally:
-            between.close()
-
-
-@contextmanager
-def _opened(invocation: Invocation, site: str, group: str) -> Iterator[Store]:
-    store = open_store(invocation.deployment, site, group)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-def _survey(invocation: Invocation, between: Resyncing) -> ResyncPlan:
-    what = f"comparing group {between.plan.group} at {between.plan.site} and {between.plan.other}"
-    with byte_bar(invocation, what, None) as advance:
+def _survey(invocation: Invocation, site: str, other: str, group: str) -> ResyncPlan:
+    with (
+        comparing(invocation.deployment, site, other, group) as between,
+        byte_bar(invocation, f"comparing group {group} at {site} and {other}", None) as advance,
+    ):
         return between.survey(advance)
 
 
-def _driven(invocation: Invocation, between: Resyncing) -> ResyncReport:
-    plan = between.plan
-    with byte_bar(invocation, f"mending group {plan.group} at {plan.site}", plan.bytes_differing) as advance:
-        return Resync(between, advance).drive()
+def _resynced(
+    invocation: Invocation, site: str, other: str, group: str, *, dry_run: bool, json: bool
+) -> tuple[ResyncPlan, ResyncReport | None]:
+    """The first round's plan, and what all rounds have done; shows each plan."""
+
+    def show(plan: ResyncPlan) -> None:
+        if not json:
+            _show(invocation, plan)
+
+    if dry_run:
+        plan = _survey(invocation, site, other, group)
+        show(plan)
+        return plan, None
+    with byte_bar(invocation, f"comparing and mending group {group} at {site}", None) as advance:
+        plan, report = resync(invocation.deployment, site, other, group, show, advance)
+    if not json:
+        _say_report(invocation, plan, report)
+    return plan, report
 
 
 def _verified(invocation: Invocation, site: str, group: str, against: str | None) -> ResyncPlan:
     find_site(invocation.config, site)
     if against is not None:
-        with _between(invocation, site, against, group) as between:
-            return _survey(invocation, between)
+        return _survey(invocation, site, against, group)
     failed: TidelogError | None = None
     for other in invocation.config.sites:
         if other == site:
             continue
         try:
-            with _between(invocation, site, other, group) as between:
-                return _survey(invocation, between)
+            return _survey(invocation, site, other, group)
         except (NotFound, Unavailable, CopiesDiffer) as error:
             invocation.say(f"not compared with {other}: {error}")
             failed = error

@@ -129,11 +129,11 @@ def test_damage_under_a_running_worker_is_mended_while_writers_go_on(
         time.sleep(0.5)
         code, document, _ = tidelog("site", "resync", "osaka", "--from", "london")
         (done,) = document["groups"]
-        assert code == 0 and done["report"]["bits_mended"] == 1
-        # The bit mended, block 1234 is what it was: nothing of it moves. Traffic may have written over others.
-        assert done["report"]["blocks_mended"] <= 3 * 2
+        assert code == 0 and done["report"]["bits_mended"] >= 1
+        # Where traffic has written over a wrong block, a copy that was cut before has it, too.
+        assert 3 <= done["report"]["blocks_mended"] <= 20
         assert done["report"]["bytes_moved"] <= done["report"]["blocks_mended"] * BLOCK * 1.05
-        assert wait_until(lambda: tidelog("site", "verify", "osaka", "--against", "london")[0] == 0, timeout_s=60)
+        assert tidelog("site", "verify", "osaka", "--against", "london")[0] == 0
     group.mark("end").wait(timeout=60)
     london, tokyo = (running.site(site).group(name) for site in ("london", "tokyo"))
     assert wait_until(lambda: equal(osaka, london) and equal(london, tokyo), timeout_s=60)
