@@ -154,14 +154,16 @@ class Resyncing:
         return found
 
     def _prove(self, pair: Pair) -> None:
-        """The other site's blocks against every receipt but this site's, which may be the wrong one."""
+        """The other site's blocks against the receipts: its own must say so, and of the rest more than say otherwise;
+        this site's counts where it agrees, since a digest of damage agrees with nobody."""
         plan, told = self.plan, self.told[_key(pair.theirs)]
         digest = copy_digest(pair.digests)
         said = {site: receipt.digest for site, receipt in told.receipts.items()}
         said.update((f"the archive of {site}", archive.digest) for site, archive in told.archives.items())
         own = said.pop(plan.site, None)
         against = [name for name, other in said.items() if other != digest]
-        if against:
+        agreeing = len(said) - len(against) + (own == digest)
+        if plan.other in against or agreeing <= len(against):
             raise CopiesDiffer(
                 f"copy {pair.theirs.name} at site {plan.other} is not what the receipts of {', '.join(against)} say, so"
                 f" nothing is taken from there",

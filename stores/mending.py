@@ -89,7 +89,10 @@ class Mending:
         def plan(value: bytes | None) -> list[Command] | None:
             present(value)
             wrong.clear()
-            (values,) = self._keyspace.transact([(b"MGET", *(block_of % block for block, _, _ in blocks))])
+            get = (b"MGET", *(block_of % block for block, _, _ in blocks))
+            row, values = self._keyspace.transact([(b"HGET", self._keys.volumes, b"%d" % volume.id), get])
+            if row is None:  # deleted meanwhile
+                return None
             commands: list[Command] = []
             for (block, seen, content), there in zip(blocks, cast("list[bytes | None]", values), strict=True):
                 if there == seen:
@@ -204,15 +207,13 @@ class Mending:
 
     def live(self, volume: VolumeInfo, blocks: Sequence[int]) -> tuple[Position, list[bytes | None]]:
         """Live blocks as they are stored, and the position then."""
-        block_of = self._keys.block_format(volume.id)
-        get: Command = (b"MGET", *(block_of % block for block in blocks))
+        get: Command = (b"MGET", *(self._keys.block_format(volume.id) % block for block in blocks))
         position, values = self._keyspace.transact([(b"GET", self._keys.position), get])
         return decode_position(present(position)), cast("list[bytes | None]", values)
 
     def _raised(self, position: Position) -> Command:
         """Has appliers read anew what they keep in mind."""
-        moved = replace(position, layout=position.layout + 1)
-        return b"SET", self._keys.position, encode_position(moved)
+        return b"SET", self._keys.position, encode_position(replace(position, layout=position.layout + 1))
 
     def _stored(
         self, copy: Copy, volume: VolumeInfo, right: Sequence[Block]
@@ -264,11 +265,9 @@ class Mending:
         for block in out:
             bitmap.discard_range(block, block + 1)
         touched = sorted((*into, *out))
-        if not touched:
-            return []
         before_of = self._keys.before_format(generation, volume)
         key = self._keys.bitmap(generation, volume)
-        commands = [write_bits(key, bitmap, touched[0], touched[-1] + 1)]
+        commands = [write_bits(key, bitmap, touched[0], touched[-1] + 1)] if touched else []
         if out:
             commands.append((b"DEL", *(before_of % block for block in out)))
         return commands

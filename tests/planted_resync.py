@@ -15,8 +15,8 @@ RESYNC_MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "resync-from-a-source-that-is-not-proved",
         "recovery/resync_survey.py",
-        "        if against:\n",
-        "        if against and not digest:\n",
+        "        if plan.other in against or agreeing <= len(against):\n",
+        "        if agreeing < 0:\n",
         RESYNC,
     ),
     Mutant(

@@ -213,8 +213,11 @@ def _differs(plan: ResyncPlan) -> CopiesDiffer:
         return _unmended(plan)
     first = next(iter(plan.damaged(1)), None)
     where = "" if first is None else f", the first block {first.block} of volume {first.volume.name}"
+    what = f"holds something else than {plan.other} in {plan.blocks_differing} blocks{where}"
+    if not plan.blocks_differing:
+        what = f"has {plan.bits_differing} wrong bits in change bitmaps, and {len(plan.digests_wrong)} wrong digests"
     return CopiesDiffer(
-        f"site {plan.site} holds something else than {plan.other} in {plan.blocks_differing} blocks{where}",
+        f"site {plan.site} {what}",
         group=plan.group,
         hint=f"tidelog site resync {plan.site} --from {plan.other} --group {plan.group}",
     )

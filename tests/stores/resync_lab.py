@@ -23,6 +23,7 @@ KEYS = Keys(IDENTITY.group)
 BLOCK = 512
 BLOCKS = 24
 OTHER = Identity(IDENTITY.group, IDENTITY.group_id, "osaka")
+THIRD = Identity(IDENTITY.group, IDENTITY.group_id, "london")
 
 
 def ignore(_: int) -> None:
@@ -104,7 +105,7 @@ class Sites:
             store = self.stores["twin"] if copy in self.stores["twin"].copies() else self.stores["other"]
             digest = store.digest(copy)
             receipts: dict[str, CopyFormed] = {}
-            for identity in (IDENTITY, OTHER):
+            for identity in (IDENTITY, OTHER, THIRD):
                 told = bytes(16) if (identity.site, copy.name) in set(wrong) else digest
                 receipts[identity.site] = receipt_for(identity, copy, told, 0)
             answers = dict.fromkeys(receipts, Answer.FORMED)
@@ -147,6 +148,15 @@ class Sites:
         try:
             plan = between.survey(ignore)
             return plan, Resync(between, ignore).drive()
+        finally:
+            between.close()
+
+    def survey(self) -> ResyncPlan:
+        """Looks, and mends nothing."""
+        events = lambda copy: AuthorEvents(self.author, copy)  # noqa: E731
+        between = Resyncing(self.site, self.stores["other"], self.told(), events)
+        try:
+            return between.survey(ignore)
         finally:
             between.close()
 

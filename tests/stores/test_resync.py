@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from resync_lab import BLOCK, KEYS, Sites
+from resync_lab import BLOCK, BLOCKS, KEYS, Sites
 from store_lab import check_copy
 from store_model import Model
 
@@ -161,6 +161,36 @@ def test_a_source_that_is_wrong_itself_is_refused() -> None:
     with pytest.raises(CopiesDiffer, match=r"is not what the receipts of osaka say"):
         sites.resync()
     assert touched() <= {KEYS.holds}
+
+
+def test_more_receipts_must_agree_than_say_otherwise() -> None:
+    """A third site that is wrong does not stand in the way; where two contradict one another nobody can tell."""
+    sites = Sites(3)
+    sites.happen(20)
+    sites.mark()
+    sites.damage([b"b:"])
+    name = sites.site.copies()[-1].name
+    with pytest.raises(CopiesDiffer, match=r"the receipts of london"):
+        sites.resync(sites.told(wrong=[("london", name), ("tokyo", name)]))
+    sites.resync(sites.told(wrong=[("london", name)]))
+    assert not sites.wrong()
+
+
+def test_a_copy_onto_a_volume_since_the_newest_copy_asks_for_a_newer_one() -> None:
+    """What it made of the target is not followed; with a copy behind it all is compared again."""
+    sites = Sites(9)
+    one, two = sorted(sites.sizes)
+    sites.author.write((one, 0, b"data" * 500))
+    sites.mark()
+    sites.author.copy(one, two, range(BLOCKS))
+    sites.happen(0)
+    plan = sites.survey()
+    assert plan.clean and "copied onto another" in plan.unfollowed
+    sites.mark()
+    sites.damage([b"b:"])
+    assert sites.wrong()
+    sites.resync()
+    assert not sites.wrong() and not sites.survey().unfollowed
 
 
 def test_a_site_that_told_a_wrong_digest_is_mended_all_the_same() -> None:
