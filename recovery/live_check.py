@@ -65,12 +65,12 @@ class LiveCheck:
 
     def bits(self) -> tuple[dict[int, ChangeBitmap], dict[int, ChangeBitmap]]:
         """The blocks named since the copy that the site's bitmaps leave out, and those that they name too many, of live
-        volumes, by volume id."""
+        volumes and the copy's own, by volume id."""
         position, found = self._whole(lambda: self._mending.named_since(self._copy))
         self._reach(position)
-        named, none = self._fold.named, ChangeBitmap()
-        missing = {volume: blocks - found.get(volume, none) for volume, blocks in named.items()}
-        spurious = {volume: blocks - named.get(volume, none) for volume, blocks in found.items()}
+        named = {volume: self._fold.named.get(volume, ChangeBitmap()) for volume in found}
+        missing = {volume: named[volume] - blocks for volume, blocks in found.items()}
+        spurious = {volume: blocks - named[volume] for volume, blocks in found.items()}
         return _some(missing), _some(spurious)
 
     def unname(self, volume: int) -> int:

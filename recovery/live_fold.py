@@ -51,7 +51,6 @@ class LiveFold:
         elif isinstance(event, VolumeDeleted):
             gone = self._blocks.pop(event.volume, {})
             self._bytes -= len(gone) * self._known(event.volume).block_size
-            self.named.pop(event.volume, None)
         self.table.fold(event)
         self.sequence = event.last_sequence
         if self._bytes > BYTES_MAX or sum(found.count for found in self.named.values()) > BLOCKS_MAX:

@@ -189,11 +189,11 @@ class Mending:
         return changed[0]
 
     def named_since(self, copy: Copy) -> tuple[Position, dict[int, ChangeBitmap]]:
-        """The blocks of live volumes that events have named since a copy, by volume id, and the position then."""
+        """The blocks that events have named since a copy, of live volumes and its own, by id, and the position then."""
         for _ in range(READ_TRIES):
             tables = read_tables(self._keyspace, self._keys)
             generations = [one for one in tables.generations if one >= copy.generation]
-            ids = [volume.id for volume in tables.volumes]
+            ids = sorted({volume.id for volume in (*tables.volumes, *copy.volumes)})
             of = [(b"GET", self._keys.bitmap(one, volume)) for volume in ids for one in generations]
             position, *bitmaps = self._keyspace.transact([(b"GET", self._keys.position), *of])
             if decode_position(present(position)) != tables.position:

@@ -12,11 +12,12 @@ from tidelog.recovery.resync import Resync, ResyncReport
 from tidelog.recovery.resync_plan import ResyncPlan
 from tidelog.recovery.resync_survey import Resyncing
 from tidelog.schemas.control import CopyFormed
-from tidelog.schemas.events import Discard, Marker, VolumeResized
+from tidelog.schemas.events import Discard, Marker, VolumeDeleted, VolumeResized
 from tidelog.stores.image import Store
 from tidelog.stores.keys import Keys
 from tidelog.stores.memory import MemoryKeyspace
 from tidelog.stores.records import decode_copy
+from tidelog.stores.state import read_tables
 from tidelog.stores.store import Copy, Identity
 
 KEYS = Keys(IDENTITY.group)
@@ -83,6 +84,12 @@ class Sites:
             self.sizes[volume] = chance.randrange(8, BLOCKS + 8)
             if self.sizes[volume] != size:
                 author.add(VolumeResized, volume=volume, size=self.sizes[volume] * BLOCK)
+        elif kind == 9 and not chance.randrange(3):
+            if len(self.sizes) > 2:
+                author.add(VolumeDeleted, volume=volume)
+                del self.sizes[volume]
+            else:
+                self.sizes[author.create(f"v{author.head.sequence}", BLOCKS * BLOCK)] = BLOCKS
         elif kind == 9 and len(self.markers) > 2:
             author.drop(self.markers.pop(chance.randrange(len(self.markers) - 1)))
         else:
@@ -162,13 +169,17 @@ class Sites:
 
     def wrong(self) -> set[bytes]:
         """The keys of blocks and bitmaps that are not what the twin's are, as they are read; not those of generations
-        that are no more, nor the bits before the first copy, of which a store may have more or fewer."""
+        and volumes that are no more, nor the bits before the first copy, of which a store may have more or fewer."""
         twin = self.keyspaces["twin"].data
         known = {b"%d" % decode_copy(row).generation for row in dict(twin[KEYS.copies]).values()}  # type: ignore[call-overload]
+        tables = read_tables(self.keyspaces["twin"], KEYS)
+        listed = {volume.id for copy in tables.copies.values() for volume in copy.volumes}
+        volumes = {b"%d" % number for number in listed | {volume.id for volume in tables.volumes}}
         found = set()
         for key in twin.keys() | self.data.keys():
             part = key.removeprefix(KEYS.prefix).split(b":")
-            if part[0] == b"b" or (part[0] in (b"g", b"m") and part[1] in known):
+            ours = part[0] == b"b" or (part[0] in (b"g", b"m") and part[1] in known)
+            if ours and part[1 if part[0] == b"b" else 2] in volumes:
                 mine, right = (_plain(data.get(key)) for data in (self.data, twin))
                 if mine != right:
                     found.add(key)

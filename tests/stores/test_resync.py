@@ -11,6 +11,8 @@ from store_model import Model
 
 from tidelog.errors import CopiesDiffer, NotFound, OutOfWindow
 from tidelog.recovery import live_fold
+from tidelog.recovery.live_check import same
+from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.mending import Mending
 from tidelog.stores.store import HoldKind
 from tidelog.stores.watched import change_beside
@@ -43,11 +45,12 @@ def wrong_blocks(sites: Sites) -> set[tuple[int, int, int]]:
     found = set()
     for copy in sites.stores["twin"].copies():
         for volume in copy.volumes:
-            for block in range(volume.blocks):
-                place = block * BLOCK, min(BLOCK, volume.size - block * BLOCK)
-                mine, right = (sites.stores[name].read(volume, *place, copy) for name in ("site", "twin"))
-                if mine != right:
-                    found.add((copy.sequence, volume.id, block))
+            every = ChangeBitmap()
+            every.add_range(0, volume.blocks)
+            both = (sites.stores[name].contents(copy).blocks(volume, every) for name in ("site", "twin"))
+            for mine, right in zip(*both, strict=True):
+                wrong = (one[0] for one, other in zip(mine, right, strict=True) if not same(one[1], other[1]))
+                found |= {(copy.sequence, volume.id, block) for block in wrong}
     return found
 
 
