@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import apply, copies, drill, exports, latency, materialise, publish, sizes, upkeep, volume_copies
+from benchmarks import apply, copies, drill, exports, latency, materialise, publish, resyncs, sizes, upkeep, volume_copies
 from benchmarks.arithmetic import Row
 from benchmarks.report import print_rows, write_json
 from benchmarks.servers import Bench, started
@@ -35,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[Bench], list[Row]]] = {
     "log-bytes": sizes.log_bytes,
     "materialise": materialise.rates,
     "volume-copy": volume_copies.wire,
+    "resync": resyncs.moved,
     "worker-memory": sizes.worker_memory,
 }
 RESULTS = Path(__file__).with_name("results.json")

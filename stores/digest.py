@@ -28,8 +28,8 @@ _BATCH_BYTES = 4 << 20
 _NUMBERS = struct.Struct("<QQ")
 _ROW = struct.Struct("<QQQ16s")
 # A field of the ``digests`` key beside the digests: a random name of what lies between two erases. An erase deletes it.
-_ERA = b"era"
-_ERA_SIZE = 8
+ERA = b"era"
+ERA_SIZE = 8
 
 
 class DigestEnded(Exception):
@@ -116,11 +116,11 @@ class Digests:
 
     def known(self, volume: VolumeInfo, copy: Copy) -> bytes | None:
         """The digest if it was computed before, in this era."""
-        fields = (_ERA, self._keys.digest_field(copy, volume))
+        fields = (ERA, self._keys.digest_field(copy, volume))
         era, row = self._keyspace.transact([(b"HGET", self._keys.digests, field) for field in fields])
-        if not isinstance(era, bytes) or not isinstance(row, bytes) or row[:_ERA_SIZE] != era:
+        if not isinstance(era, bytes) or not isinstance(row, bytes) or row[:ERA_SIZE] != era:
             return None
-        return row[_ERA_SIZE:]
+        return row[ERA_SIZE:]
 
     def _difference(self, volume: VolumeInfo, copy: Copy, elder: Copy) -> int:
         named = named_between(self._keyspace, self._keys, volume.id, elder, copy, while_rebuilding=True)
@@ -131,10 +131,10 @@ class Digests:
     def _era(self) -> bytes:
         """The era now, to be asked for before the first block is read. Two who begin one at once: the later one's
         counts, and what the other computes is computed again."""
-        (era,) = self._keyspace.transact([(b"HGET", self._keys.digests, _ERA)])
+        (era,) = self._keyspace.transact([(b"HGET", self._keys.digests, ERA)])
         if not isinstance(era, bytes):
-            era = os.urandom(_ERA_SIZE)
-            self._keyspace.transact([(b"HSET", self._keys.digests, _ERA, era)])
+            era = os.urandom(ERA_SIZE)
+            self._keyspace.transact([(b"HSET", self._keys.digests, ERA, era)])
         return era
 
     def _keep(self, volume: VolumeInfo, copy: Copy, total: int, era: bytes) -> bytes:

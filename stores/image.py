@@ -21,6 +21,7 @@ from tidelog.stores.holds import Lease, Leases, read_holds
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace, PositionMoved
 from tidelog.stores.local_drop import mark_dropping, protect
+from tidelog.stores.mending import Mending
 from tidelog.stores.pairs import Pair
 from tidelog.stores.placing import placing
 from tidelog.stores.reading import CopyReader, LiveReader
@@ -221,6 +222,10 @@ class Store:
     def contents(self, copy: Copy) -> CopyContents:
         """The copy's blocks, for whoever reads many of them."""
         return CopyContents(self._keyspace, self.identity, copy)
+
+    def mending(self) -> Mending:
+        """Repairs of this store's blocks, bitmaps and kept digests, by what is known to be right."""
+        return Mending(self._keyspace, self.identity)
 
     def hold(self, copy: Copy, kind: HoldKind, holder: str = "") -> Lease:
         """A lease on a formed copy: through ``lease.copy`` it is read right until the lease is closed, dropped or not.

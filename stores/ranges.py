@@ -58,14 +58,23 @@ def differing_blocks(mine: CopyContents, theirs: CopyContents, volume: VolumeInf
     Looked at is what reading gives, of every block that events before the cut have named by either store's bitmaps.
     ``advance`` is told of twice `looked_at` bytes, and of more where ranges differ. Raises as `CopyContents.blocks`.
     """
-    wanted = _named(mine, theirs, volume)
+    return compared(mine, theirs, volume, _named(mine, theirs, volume), advance)[0]
+
+
+def compared(
+    mine: CopyContents, theirs: CopyContents, volume: VolumeInfo, wanted: ChangeBitmap, advance: Advance
+) -> tuple[ChangeBitmap, int]:
+    """Those of the ``wanted`` blocks of a volume that hold something else at two stores, and what all of ``wanted`` add
+    to the volume's digest at the second one. Raises as `CopyContents.blocks`."""
     size = RANGE_BLOCKS
     while len(wanted.bits) * 8 > size * RANGES_MAX:
         size *= RANGES_MAX
+    comparison, span = Comparison((mine, theirs), volume, wanted, advance), (0, len(wanted.bits) * 8)
+    sums = comparison.sums(span, size)
     found = ChangeBitmap()
-    for block in Comparison((mine, theirs), volume, wanted, advance).narrowed((0, len(wanted.bits) * 8), size):
+    for block in comparison.within(sums, span, size):
         found.add(block)
-    return found
+    return found, sum(sums[1].values())
 
 
 def looked_at(mine: CopyContents, theirs: CopyContents, volume: VolumeInfo) -> int:
@@ -91,7 +100,11 @@ class Comparison:
 
     def narrowed(self, span: tuple[int, int], size: int) -> Iterator[int]:
         """The blocks of a span that differ, in order, by the sums of ranges of ``size`` blocks."""
-        mine, theirs = self.sums(span, size)
+        yield from self.within(self.sums(span, size), span, size)
+
+    def within(self, sums: tuple[dict[int, int], dict[int, int]], span: tuple[int, int], size: int) -> Iterator[int]:
+        """Likewise, where the sums of both are there already."""
+        mine, theirs = sums
         for index in sorted(mine.keys() | theirs.keys()):
             if mine.get(index) == theirs.get(index):
                 continue

@@ -17,9 +17,10 @@ from tests import planted
 from tests.planted import Mutant
 from tests.planted_copies import COPY_MUTANTS
 from tests.planted_moments import MOMENT_MUTANTS
+from tests.planted_resync import RESYNC_MUTANTS
 
 ROOT = Path(__file__).parent.parent
-MUTANTS = planted.MUTANTS + COPY_MUTANTS + MOMENT_MUTANTS
+MUTANTS = planted.MUTANTS + COPY_MUTANTS + MOMENT_MUTANTS + RESYNC_MUTANTS
 COPIED = ("schemas", "stores", "producers", "consumers", "recovery", "gateways", "testing", "src", "tests", "examples")
 TIMEOUT = 420
 

@@ -147,7 +147,7 @@ def _differs(group: str, mine: Side, theirs: Side, wrong: list[Compared]) -> Cop
         f" bytes at offset {offset}",
         group=group,
         hint=f"tidelog pitc verify {mine.copy.name} -g {group} --full tells which of them is not what its receipt says;"
-        f" rebuild that one: tidelog site rebuild NAME --group {group}",
+        f" mend that one by the other: tidelog site resync NAME --from OTHER --group {group}",
     )
 
 

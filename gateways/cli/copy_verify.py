@@ -68,7 +68,8 @@ def verify_copy(
 def _way_out(broken: list[str], group: str) -> str:
     if not broken:
         return f"a site applied the log differently; rebuild the wrong one: tidelog site rebuild NAME --group {group}"
-    return "rebuild from the log: " + "; ".join(f"tidelog site rebuild {site} --group {group}" for site in broken)
+    mended = (f"tidelog site resync {site} --from OTHER --group {group}" for site in broken)
+    return "mend it by a site that is right: " + "; ".join(mended)
 
 
 def _verify_at(invocation: Invocation, name: str, group: str, site: str, *, full: bool) -> Verified:

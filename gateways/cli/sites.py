@@ -10,11 +10,16 @@ from tidelog.gateways.cli.invocation import of
 from tidelog.gateways.cli.options import Group, Json
 from tidelog.gateways.cli.output import emit_json, emit_table
 from tidelog.gateways.cli.site_rebuild import rebuild_site
+from tidelog.gateways.cli.site_resync import resync_site, verify_site
 from tidelog.gateways.cli.site_run import run_worker
 from tidelog.gateways.cli.standing import COLUMNS, NUMBERS, Observer, exit_code, site_json, site_row
 
 app = typer.Typer(help="Sites: each applies the groups' logs to a Redis of its own.", no_args_is_help=True)
 
+Groups = Annotated[
+    list[str] | None,
+    typer.Option("--group", "-g", help="Only this group; may be given more than once. Default: all."),
+]
 SiteName = Annotated[str, typer.Argument(help="A configured site.")]
 
 
@@ -81,3 +86,37 @@ def rebuild(
     """
     options = {"yes": yes, "dry_run": dry_run, "from_scratch": from_scratch, "drop_clones": drop_clones, "json": json}
     return rebuild_site(of(context), site, group, **options)
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    site: SiteName,
+    group: Groups = None,
+    against: Annotated[
+        str | None, typer.Option("--against", help="Compare with this site. Default: the first that can be had.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Compares all copies of a site, block by block, with another site's, and names the blocks that differ.
+
+    Changes nothing; workers and writers go on. Exit code 3 if anything differs.
+    """
+    return verify_site(of(context), site, group or [], against, json=json)
+
+
+@app.command()
+def resync(
+    context: typer.Context,
+    site: SiteName,
+    other: Annotated[str, typer.Option("--from", help="The site that holds the right blocks.")],
+    group: Groups = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what differs and change nothing.")] = False,
+    json: Json = False,
+) -> int:
+    """Mends a site whose store was damaged, by another site: only the blocks that differ move.
+
+    Workers and writers go on, copies stay. Refused if the other site is not what the receipts say. Exit code 3 if
+    something is left that only a rebuild mends.
+    """
+    return resync_site(of(context), site, other, group or [], dry_run=dry_run, json=json)

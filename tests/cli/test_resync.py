@@ -1,0 +1,103 @@
+"""`tidelog site verify` and `site resync`: what is damaged is named to the block and mended, and nothing else."""
+
+import json
+import os
+
+import pytest
+
+from tests.cli.test_verify import flip
+from tidelog.consumers.deployment import open_store
+from tidelog.schemas.control import CopyFormed
+from tidelog.testing.readiness import wait_until
+
+BLOCK = 4096
+
+
+@pytest.fixture
+def copied(bank):
+    """With a copy ``one`` of 40 blocks of data at every site, told by all, and more data behind it."""
+    data = os.urandom(40 * BLOCK)
+    assert bank("volume", "write", "ledger", "-g", "bank", "--offset", "0", stdin=data).code == 0
+    assert bank("pitc", "create", "one", "-g", "bank", "--wait").code == 0
+    assert bank("volume", "write", "ledger", "-g", "bank", "--offset", "8KiB", stdin=b"later").code == 0
+    return bank
+
+
+def reading(deployment, site: str) -> bytes:
+    """Copy and live volume."""
+    store = open_store(deployment, site, "bank")
+    volume = store.volume("ledger")
+    found = store.read(volume, 0, volume.size, store.copy("one")) + store.read(volume, 0, volume.size)
+    store.close()
+    return found
+
+
+def test_equal_sites_are_equal(copied):
+    done = copied("site", "verify", "osaka", "-g", "bank")
+    assert done.code == 0 and "are equal" in done.text
+    document = json.loads(copied("site", "verify", "osaka", "--against", "london", "--json").out)
+    (group,) = document["groups"]
+    assert group["equal"] and group["against"] == "london" and group["copies_compared"] == ["one"]
+    assert group["blocks"] == [] and group["bytes_compared"] >= 2 * 40 * BLOCK
+
+
+def test_flipped_bits_are_named_and_mended(copied, deployment):
+    """Block 2 as the copy keeps it, 7, 8 and 30 as they stand, live too."""
+    right = reading(deployment, "tokyo")
+    assert wait_until(lambda: reading(deployment, "osaka") == right, timeout_s=30)
+    flip(deployment, "osaka", 7, 8, 30, 2)
+    bad = copied("site", "verify", "osaka", "-g", "bank")
+    assert bad.code == 3 and "tidelog site resync osaka --from tokyo --group bank" in " ".join(bad.err.split())
+    assert "7 to 8" in bad.text and "one, the live volume" in bad.text
+    dry = json.loads(copied("site", "resync", "osaka", "--from", "london", "--dry-run", "--json").out)
+    (found,) = dry["groups"]
+    assert found["report"] is None and found["plan"]["blocks_differing"] == 4
+    named = [(one["block"], one["offset"], one["copies"], one["live"]) for one in found["plan"]["blocks"]]
+    assert named == [(block, block * BLOCK, ["one"], block != 2) for block in (2, 7, 8, 30)]
+    assert reading(deployment, "osaka") != right
+    done = copied("site", "resync", "osaka", "--from", "london", "-g", "bank", "--json")
+    (group,) = json.loads(done.out)["groups"]
+    assert done.code == 0 and group["report"]["blocks_mended"] == 4
+    assert group["report"]["bytes_moved"] == group["report"]["bytes_written"] == 4 * BLOCK
+    assert reading(deployment, "osaka") == right
+    assert copied("site", "verify", "osaka", "-g", "bank").code == 0
+    again = copied("site", "resync", "osaka", "--from", "london", "-g", "bank")
+    assert again.code == 0 and "are equal" in again.text
+
+
+def test_a_receipt_that_told_the_damage_is_told_anew(copied, deployment):
+    """The alarm of `pitc list` goes, since the running worker looks again."""
+    flip(deployment, "osaka", 5, also_digests=True)
+    assert copied("pitc", "list", "-g", "bank").code == 3
+    assert copied("site", "resync", "osaka", "--from", "tokyo", "-g", "bank").code == 0
+    assert wait_until(lambda: copied("pitc", "list", "-g", "bank").code == 0, timeout_s=30)
+
+
+def test_a_source_that_is_wrong_is_refused(copied, deployment):
+    """Of the sites it is the wrong one, by its own receipt; and a third site's word is enough, too."""
+    right = reading(deployment, "osaka")
+    flip(deployment, "tokyo", 5)
+    refused = copied("site", "resync", "osaka", "--from", "tokyo", "-g", "bank")
+    assert refused.code == 3 and "tidelog site verify tokyo" in refused.err
+    assert reading(deployment, "osaka") == right
+    # `site verify` goes on to a site that is right, and says why.
+    done = copied("site", "verify", "osaka", "-g", "bank")
+    assert done.code == 0 and "not compared with tokyo" in done.err
+
+
+def test_a_source_that_tells_the_damage_is_refused_by_a_third_site(copied, deployment):
+    flip(deployment, "tokyo", 5, also_digests=True)
+    refused = copied("site", "resync", "osaka", "--from", "tokyo", "-g", "bank")
+    assert refused.code == 3 and "london" in refused.err
+
+
+def test_what_cannot_be_asked(copied, deployment):
+    assert copied("site", "resync", "osaka", "--from", "osaka", "-g", "bank").code == 2
+    assert copied("site", "resync", "osaka", "--from", "nowhere", "-g", "bank").code == 2
+    assert copied("site", "verify", "nowhere").code == 2
+    control = deployment.cluster.control
+    for key, record in control.snapshot().items():
+        if isinstance(record, CopyFormed) and record.site == "tokyo":
+            control.retract(key)
+    none = copied("site", "resync", "osaka", "--from", "tokyo", "-g", "bank")
+    assert none.code == 2 and "tidelog pitc create NAME --group bank --wait" in " ".join(none.err.split())
