@@ -252,7 +252,9 @@ class Replica:
             late[applier.forming] = ("FORMING", "")
         if late == receipts.late and applier.formed == self._formed:
             return False
-        self._copies_changed |= applier.formed != self._formed
+        if applier.formed != self._formed and self.uncopied is not None:
+            self._copies_changed = True
+            self.uncopied.took((), copies_changed=True)
         receipts.late, self._formed = late, applier.formed
         receipts.wake()
         return True
