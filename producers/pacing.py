@@ -18,6 +18,8 @@ from tidelog.schemas.chain import Head
 from tidelog.schemas.control import SiteStatus, status_key
 
 FIRST_DELAY = 0.0001
+# So long a site has for a fresh report before a limit that its last one passes counts as passed (seconds).
+ANSWER_WITHIN = 0.25
 # A write that waits looks so often whether it still must, and whether the session has ended (seconds).
 LOOK_EVERY = 0.005
 
@@ -40,7 +42,7 @@ class Pacing:
     def __init__(self, group: str, config: PacingConfig, sites: tuple[str, ...], opened: Head, timeout: float) -> None:
         self.config, self.timeout = config, timeout
         self._group, self._sites, self._opened_us = group, config.sites or sites, opened.timestamp_us
-        self._asked = False  # a limit is passed by the last reports, and fresh ones were asked for
+        self._asked: float | None = None  # when fresh reports were asked for, since the last ones pass a limit
         self.since_us = 0  # a limit is passed since; 0: none is
         self.count = 0
         self.worst = ""  # of the last time
@@ -56,13 +58,16 @@ class Pacing:
         """Takes the sites' reports into account; whether fresh ones should be asked for."""
         worst = max((self._lag(view, site, confirmed) for site in self._sites), key=self._excess)
         if self._excess(worst) <= 1:
-            self._asked = False
+            self._asked = None
             self._ease()
             return False
-        if not self._asked and not self.since_us:
-            self._asked = True
-            return True
         if not self.since_us:
+            now = time.monotonic()
+            if self._asked is None:
+                self._asked = now
+                return True
+            if now - self._asked < ANSWER_WITHIN:
+                return False
             self.since_us, self.count = wall_us(), self.count + 1
         self.worst = str(worst)
         if self.config.policy == "pace":

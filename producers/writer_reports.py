@@ -18,7 +18,7 @@ from tidelog.schemas.reports import CLOSED, ENDED, OPEN, PositionAsked, WriterSt
 
 PUBLISH_TIMEOUT = 2.0
 # Sites' reports are looked at so often where pacing is configured; and so often while a limit is passed (seconds).
-LOOK_EVERY, LOOK_CLOSELY = 0.25, 0.1
+LOOK_EVERY, LOOK_CLOSELY = 0.3, 0.1
 
 
 class WriterReports:
