@@ -63,9 +63,8 @@ def pacing_text(writer: WriterStanding) -> Text | None:
     if report is None or not report.paced_count:
         return None
     if not report.paced_since_us or writer.state is not WriterState.ALIVE:
-        return Text(
-            f"pacing ({report.policy}) has fired {report.paced_count} times in this session: {report.paced_for}"
-        )
+        times = "once" if report.paced_count == 1 else f"{report.paced_count} times"
+        return Text(f"pacing ({report.policy}) has fired {times} in this session; the last time, {report.paced_for}")
     doing = {
         "warn": "writes go on",
         "pace": f"each write is delayed by {report.delay_us / 1000:.1f} ms",
