@@ -254,7 +254,7 @@ class Replica:
             return False
         if applier.formed != self._formed and self.uncopied is not None:
             self._copies_changed = True
-            self.uncopied.took((), copies_changed=True)
+            self.uncopied.made_late(applier.newest_copy)
         receipts.late, self._formed = late, applier.formed
         receipts.wake()
         return True
@@ -290,9 +290,10 @@ class Replica:
                 error.offset = next((offset for event, offset in run.events if event.sequence == error.sequence), None)
             raise
         self._events_applied += len(run.events)
-        if changed := applier.position.layout != layout:  # a copy was cut, or is to be dropped
+        changed = applier.position.layout != layout  # a copy was cut, or is to be dropped
+        if changed:
             applier.settle()
             self._copies_changed = True
             receipts.wake()
         if self.uncopied is not None:
-            self.uncopied.took(run.events, copies_changed=changed)
+            self.uncopied.took(run.events, applier.newest_copy if changed else self.uncopied.newest)

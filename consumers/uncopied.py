@@ -29,40 +29,43 @@ class Uncopied:
     one. Where that time is not known any more it is that of a moment before: the newest copy's, or of the log's
     beginning.
 
-    Made with the store as it is when a replica connects; told of each run of events that was submitted. `took` belongs
-    to the applying thread, ``since_us`` is for all.
+    Made with the store as it is when a replica connects; told of each run of events that was submitted, and of each
+    late copy, by the applying thread. ``since_us`` is for all; ``newest`` is the newest copy that it knows.
     """
 
     def __init__(self, store: Store, log: Log, codec: Codec) -> None:
-        self._store = store
-        self._newest = _newest(store)
-        self.since_us = _first_change_us(store, log, codec, self._newest)
+        self._store, self._log, self._codec = store, log, codec
+        self.newest = max(store.copies(), key=lambda copy: copy.sequence, default=None)
+        self.since_us = _first_change_us(store, log, codec, self.newest)
 
-    def took(self, events: Iterable[tuple[Event, int]], *, copies_changed: bool) -> None:
-        """A run was applied. With ``copies_changed`` it is confirmed, and the store is asked for its newest copy."""
-        if copies_changed:
-            newest = _newest(self._store)
-            if newest != self._newest:
-                self._cut(self._newest, newest, events)
-                self._newest = newest
-                return
+    def took(self, events: Iterable[tuple[Event, int]], newest: Copy | None) -> None:
+        """A run was submitted, and ``newest`` is the newest copy since."""
+        before, self.newest = self.newest, newest
+        if _sequence(newest) > _sequence(before):
+            self.since_us = _oldest_us(events, _sequence(newest))
+            return
+        if _sequence(newest) < _sequence(before):
+            self._took_back(newest)
         if not self.since_us:
             self.since_us = _oldest_us(events, 0)
 
-    def _cut(self, before: Copy | None, newest: Copy | None, events: Iterable[tuple[Event, int]]) -> None:
-        if newest is None or (before is not None and newest.sequence < before.sequence):
-            # The newest copy was dropped: what only it held is in none now.
-            oldest_us = newest.timestamp_us if newest is not None else before.timestamp_us if before is not None else 0
-            self.since_us = min(oldest_us, self.since_us or oldest_us)
-            return
-        later = _oldest_us(events, newest.sequence)
-        # Of a copy that was made late, what is behind it came in earlier runs.
-        late = self.since_us and not later and self._store.named_since(newest)
-        self.since_us = newest.timestamp_us if late else later
+    def made_late(self, newest: Copy | None) -> None:
+        """A late copy was made. If it is the newest, what is behind it came in earlier runs: then its own time stands
+        for the oldest of that. Reads the store."""
+        before, self.newest = self.newest, newest
+        if self.since_us and newest is not None and newest.sequence > _sequence(before):
+            self.since_us = newest.timestamp_us if self._store.named_since(newest) else 0
+
+    def _took_back(self, newest: Copy | None) -> None:
+        """The newest copy was dropped: what only it held is in none now. With no copy left the log is looked at."""
+        if newest is None:
+            self.since_us = _first_change_us(self._store, self._log, self._codec, None)
+        else:
+            self.since_us = min(newest.timestamp_us, self.since_us or newest.timestamp_us)
 
 
-def _newest(store: Store) -> Copy | None:
-    return max(store.copies(), key=lambda copy: copy.sequence, default=None)
+def _sequence(copy: Copy | None) -> int:
+    return 0 if copy is None else copy.sequence
 
 
 def _first_change_us(store: Store, log: Log, codec: Codec, copy: Copy | None) -> int:

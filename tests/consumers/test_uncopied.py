@@ -120,6 +120,8 @@ def test_a_dropped_copy_takes_its_word_back(lab: Lab) -> None:
     group.drop_copy("two")
     one_us = lab.store().copy("one").timestamp_us
     assert one_us <= settled(lab, replica) <= exact
+    group.drop_copy("one")
+    assert settled(lab, replica) == oldest_change(lab, 0)
     group.mark("three")
     assert settled(lab, replica) == 0
 
