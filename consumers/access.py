@@ -16,8 +16,10 @@ from tidelog.producers.group import Group
 from tidelog.producers.group_state import GroupState, Vouched
 from tidelog.producers.lock_time import lock_time_us
 from tidelog.producers.opening import open_session, read_state
+from tidelog.producers.pacing import Pacing
 from tidelog.producers.schedule import Schedule
 from tidelog.producers.session import WriterSession
+from tidelog.producers.writer_reports import WriterReports
 from tidelog.schemas.chain import Head
 from tidelog.stores.image import Store
 from tidelog.stores.store import CopyOrigin
@@ -117,9 +119,18 @@ def _open(
         read_side.close()
         log.close()
         raise
-    closing = [read_side.close, log.close] + ([deployment.close] if owns else [])
     control, sites = deployment.cluster.control, tuple(config.sites)
-    return Group(name, session, read_side, control, config.writer.batch_bytes, sites, closing)
+    pacing = _pacing(config, name, session)
+    reports = WriterReports(name, session, control, config.writer.heartbeat, pacing)
+    closing = [reports.close, read_side.close, log.close] + ([deployment.close] if owns else [])
+    return Group(name, session, read_side, control, config.writer.batch_bytes, sites, closing, pacing)
+
+
+def _pacing(config: Config, group: str, session: WriterSession) -> Pacing | None:
+    table = config.groups.get(group)
+    if table is None or table.pacing is None:
+        return None
+    return Pacing(group, table.pacing, tuple(config.sites), session.confirmed, config.writer.write_timeout)
 
 
 def _schedule(deployment: Deployment, group: str) -> Callable[[WriterSession], float]:

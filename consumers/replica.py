@@ -15,11 +15,13 @@ from typing import Protocol
 from tidelog.config_tables import KeepRules
 from tidelog.consumers.fetcher import Fetcher, Run
 from tidelog.consumers.history import check_history
+from tidelog.consumers.housekeeping import maintain
 from tidelog.consumers.late_events import LogEvents
 from tidelog.consumers.local_copies import obey, protect
 from tidelog.consumers.local_retention import apply_local
 from tidelog.consumers.orders import Order
 from tidelog.consumers.receipts import Receipts
+from tidelog.consumers.uncopied import Uncopied
 from tidelog.errors import Halted, NeedsRebuild, TidelogError, Unavailable
 from tidelog.producers.control import Control
 from tidelog.producers.follower import Follower, Skipped
@@ -35,8 +37,7 @@ from tidelog.stores.late import OpenLateEvents
 MAINTAIN_EVERY = 0.1
 RETRY_FIRST, RETRY_MOST = 0.2, 5.0
 IDLE = 0.5
-# A late copy gets so long each time, since drops wait for it; and so long is waited for the log that it reads.
-LATE_SLICE = 0.025
+# So long is waited for the log that a late copy reads.
 LATE_IDLE = 0.01
 
 
@@ -107,6 +108,7 @@ class Replica:
         self._events_applied = 0
         self._follower: Follower | None = None
         self._receipts: Receipts | None = None
+        self.uncopied: Uncopied | None = None
         self._reached = 0  # all records below this offset were judged, and what counts of them is in the store
         self._rebuilding: int | None = None
         self._formed = 0  # late copies, that the receipts have been told of
@@ -185,6 +187,7 @@ class Replica:
             follower = Follower(log, self._codec, applier.position.head)
             check_history(log, follower, applier.position.cluster_id)
             self._follower = follower
+            self.uncopied = Uncopied(store, log, self._codec)
             reader, settings = log.reader(follower.head.next_offset), self._settings
             receipts = self._receipts = Receipts(store, self._control)
             closing.callback(receipts.close)
@@ -217,7 +220,7 @@ class Replica:
             if run is not None:
                 self._apply(run, applier, receipts)
             if run is None or time.monotonic() - maintained > MAINTAIN_EVERY:
-                unfinished = _maintain(applier)
+                unfinished = maintain(applier)
                 maintained = time.monotonic()
                 self._retain(store, applier)
                 # Else an emptied or rewound Redis would show at the next event only, and there may be none for long.
@@ -249,7 +252,9 @@ class Replica:
             late[applier.forming] = ("FORMING", "")
         if late == receipts.late and applier.formed == self._formed:
             return False
-        self._copies_changed |= applier.formed != self._formed
+        if applier.formed != self._formed and self.uncopied is not None:
+            self._copies_changed = True
+            self.uncopied.made_late(applier.newest_copy)
         receipts.late, self._formed = late, applier.formed
         receipts.wake()
         return True
@@ -280,16 +285,10 @@ class Replica:
                 error.offset = next((offset for event, offset in run.events if event.sequence == error.sequence), None)
             raise
         self._events_applied += len(run.events)
-        if applier.position.layout != layout:  # a copy was cut, or is to be dropped
+        changed = applier.position.layout != layout  # a copy was cut, or is to be dropped
+        if changed:
             applier.settle()
             self._copies_changed = True
             receipts.wake()
-
-
-def _maintain(applier: Applier) -> bool:
-    """A step of housekeeping, or of a late copy as many as there is time for; whether there may be more to do."""
-    until = time.monotonic() + LATE_SLICE
-    while unfinished := applier.maintain():
-        if applier.forming is None or time.monotonic() > until:
-            break
-    return unfinished
+        if self.uncopied is not None:
+            self.uncopied.took(run.events, applier.newest_copy if changed else self.uncopied.newest)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from tidelog.clock import wall_us
 from tidelog.config_tables import KeepRules
 from tidelog.consumers.archive_policy import Archive, ArchivePolicy, archive_place
+from tidelog.consumers.asked import Asked
 from tidelog.consumers.deployment import Deployment, find_site, open_store
 from tidelog.consumers.membership import Membership
 from tidelog.consumers.orders import Order, orders_of
@@ -17,6 +18,7 @@ from tidelog.errors import NeedsRebuild, NotFound, TidelogError, Unavailable
 from tidelog.producers.log import Log
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.control import GroupCreated, SiteStatus, status_key
+from tidelog.schemas.reports import UncopiedSince
 from tidelog.stores.image import Store
 from tidelog.stores.store import CopyOrigin, Position
 
@@ -55,6 +57,8 @@ class SiteWorker:
         self.statuses: dict[str, SiteStatus] = {}  # what was last said of each group
         self.unreachable: TidelogError | None = None  # why the last round could not be completed
         self._policy = None if archive is None else ArchivePolicy(deployment, site, self._served, archive)
+        self._asked = Asked(deployment.cluster.control)
+        self._told_uncopied: dict[str, int] = {}
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
     @property
@@ -88,7 +92,7 @@ class SiteWorker:
                     self.unreachable = None
                 except Unavailable as error:
                     self.unreachable = error
-                self._stopping.wait(interval)
+                self._rest(interval)
         finally:
             self._leave(membership)
 
@@ -109,8 +113,33 @@ class SiteWorker:
                 return
             status = self.statuses[name] = self._status(name, replica, self._end_offset(name))
             self._deployment.cluster.control.publish(status, ASK_TIMEOUT)
+            self._tell_uncopied(name, replica)
             offsets[record.topic] = status.offset + 1
         membership.commit(offsets)
+
+    def _rest(self, interval: float) -> None:
+        """Waits for the next round, and reports at once where a writer waits for it."""
+        until = time.monotonic() + interval
+        try:
+            self._asked.answer(until, self.replicas, self._report, self._stopping.is_set)
+        except Unavailable as error:
+            self.unreachable = error
+            self._stopping.wait(max(0.0, until - time.monotonic()))
+
+    def _report(self, name: str) -> None:
+        replica, _ = self._replicas[name]
+        end = max(self._ends.get(name, 0), replica.progress(0).head.next_offset)
+        status = self.statuses[name] = self._status(name, replica, end)
+        self._deployment.cluster.control.publish(status, ASK_TIMEOUT)
+
+    def _tell_uncopied(self, name: str, replica: Replica) -> None:
+        """Published when it has changed, and at first: a copy, or the first change after one."""
+        if replica.uncopied is None or self._told_uncopied.get(name) == replica.uncopied.since_us:
+            return
+        since_us = replica.uncopied.since_us
+        told = UncopiedSince(site=self.site, group=name, since_us=since_us, reported_us=wall_us())
+        self._deployment.cluster.control.publish(told, ASK_TIMEOUT)
+        self._told_uncopied[name] = since_us
 
     def _start_replica(self, record: GroupCreated, orders: Sequence[Order]) -> None:
         cluster = self._deployment.cluster
@@ -204,6 +233,7 @@ class SiteWorker:
 
     def _forget(self, name: str) -> None:
         self._halted_at.pop(name, None)
+        self._told_uncopied.pop(name, None)
         del self._replicas[name]
         log = self._logs.pop(name, None)
         if log is not None:

@@ -15,14 +15,17 @@ from tidelog.producers.follower import Follower, follow
 from tidelog.producers.log import UNKNOWN_OFFSET, Log
 from tidelog.schemas.chain import Head
 from tidelog.schemas.codec import Codec
+from tidelog.schemas.events import Event, Heartbeat
 
 
 @dataclass(slots=True)
 class Sent:
-    """An event handed to the log. ``offset`` is what the log acknowledged, None before it did."""
+    """An event handed to the log. ``offset`` is what the log acknowledged, None before it did; ``since_us`` the time of
+    the first change in it, 0 for a heartbeat."""
 
     head: Head  # with the offset unknown
     size: int
+    since_us: int
     offset: int | None = None
 
 
@@ -44,9 +47,15 @@ class Confirmations:
         """Whether anything that was sent is not confirmed."""
         return bool(self._sent)
 
-    def sending(self, head: Head, size: int) -> Sent:
+    @property
+    def oldest_us(self) -> int:
+        """The time of the oldest change that was sent and is not confirmed; 0 if there is none."""
+        with self._changed:
+            return next((sent.since_us for sent in self._sent if sent.since_us), 0)
+
+    def sending(self, head: Head, size: int, event: Event) -> Sent:
         """Notes an event of ``size`` bytes, before it is handed to the log; those before it were noted before."""
-        sent = Sent(head, size)
+        sent = Sent(head, size, 0 if isinstance(event, Heartbeat) else event.first_timestamp_us)
         with self._changed:
             self._sent.append(sent)
             self.unconfirmed_bytes += size

@@ -5,7 +5,8 @@ from types import MappingProxyType
 from typing import Protocol
 
 from tidelog.errors import CorruptEvent, UnsupportedEvent
-from tidelog.schemas.control import ControlRecord, decode_control
+from tidelog.schemas.control import decode_control
+from tidelog.schemas.control_record import ControlRecord
 
 ControlView = Mapping[str, ControlRecord]
 PUBLISH_TIMEOUT = 10.0

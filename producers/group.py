@@ -10,9 +10,11 @@ from tidelog.clock import iso, utc
 from tidelog.config_tables import KeepConfig
 from tidelog.errors import CopiesDiffer, LogUnavailable, SiteBehind, TidelogError, UsageError
 from tidelog.names import check_name
+from tidelog.producers.applied import await_applied, check_sites
 from tidelog.producers.archived import archived_copies, require_free_name
 from tidelog.producers.control import Control, ControlView
 from tidelog.producers.lock_time import lock_end_us, lock_time_us
+from tidelog.producers.pacing import PacedVolume, Pacing
 from tidelog.producers.retention import Decision, archived_first, plan_retention
 from tidelog.producers.rules import (
     copy_named,
@@ -94,12 +96,15 @@ class Group:
         batch_bytes: int,
         sites: Sequence[str],
         closing: Sequence[Callable[[], None]],
+        pacing: Pacing | None = None,
     ) -> None:
         self.name = name
         self.session = session
         self.read_side = read_side
         self.batch_bytes = batch_bytes
         self._control, self._sites = control, sites
+        self.pacing = pacing
+        self._volume_type = Volume if pacing is None else PacedVolume
         self._closing = closing  # what ends with the group, in this order
 
     def __enter__(self) -> Self:
@@ -138,18 +143,18 @@ class Group:
         with self.session.order:
             there = volume_to_create(self.session.state, name, size, block_size, self.name)
             if there is not None:
-                return Volume(self, there.id)
+                return self._volume_type(self, there.id)
             event = self.session.emit(VolumeCreated, name=name, size=size, block_size=block_size)
         self.flush()
-        return Volume(self, event.sequence)
+        return self._volume_type(self, event.sequence)
 
     def volume(self, name: str) -> Volume:
         """The volume of that name. Raises `NotFound`."""
-        return Volume(self, volume_named(self.session.state, name, self.name).id)
+        return self._volume_type(self, volume_named(self.session.state, name, self.name).id)
 
     def volumes(self) -> Iterator[Volume]:
         """Every volume, in the order in which they were created."""
-        return (Volume(self, info.id) for info in tuple(self.session.state.volumes))
+        return (self._volume_type(self, info.id) for info in tuple(self.session.state.volumes))
 
     def delete_volume(self, name: str) -> None:
         """Takes a volume out of the group; copies that hold it keep it. Raises `NotFound`."""
@@ -173,12 +178,21 @@ class Group:
         """Makes a volume what it was in a copy, at every site: `copy_volume` from its own past. Raises as that does."""
         return copy_volume(self, name, name, copy)
 
-    def flush(self) -> None:
-        """Returns when every earlier write is confirmed in the log: that is the acknowledgement.
+    def flush(self, *, applied_at: int = 0, sites: Sequence[str] | None = None, timeout: float = 30.0) -> None:
+        """Returns when every earlier write is confirmed in the log: that is the acknowledgement. With ``applied_at``,
+        when so many of ``sites`` (default: all configured) have reported besides that they have applied all of it.
 
-        Raises `Fenced` or `LogUnavailable`: what was not confirmed may or may not be in the log.
+        Raises `Fenced` or `LogUnavailable`: what was not confirmed may or may not be in the log; `SiteBehind` after
+        ``timeout`` seconds, with where each site is: all of it is in the log, and sites will apply it. A Redis that
+        loses its tail afterwards takes the site's word back: it applies that again from the log. Raises `UsageError`
+        for a number of sites that there are not; then nothing was flushed.
         """
-        self.session.flush()
+        if not applied_at and sites is None:
+            self.session.flush()
+            return
+        asked = check_sites(applied_at, sites, self._sites)
+        target, session = self.session.flush(), self.session
+        await_applied(self.name, session.log, self._control, target, applied_at, asked, timeout)
 
     def mark(self, name: str) -> MarkedCopy:
         """Puts a consistency marker behind every earlier write, durable when this returns: each site cuts a

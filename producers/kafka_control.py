@@ -14,7 +14,7 @@ from tidelog.producers.kafka_clients import as_tidelog_error, close_quietly, ope
 from tidelog.producers.kafka_consumer import PartitionConsumer
 from tidelog.producers.kafka_topics import COMPACTED_RULES, check_topic, count_brokers, describe_topic, make_topic
 from tidelog.producers.reading import POLL_SLICE
-from tidelog.schemas.control import ControlRecord
+from tidelog.schemas.control_record import ControlRecord
 from tidelog.schemas.registry import schemas
 
 # How long a waiter holds the reader before another caller gets its turn.

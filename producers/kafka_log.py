@@ -4,10 +4,12 @@ import threading
 import time
 from typing import Any
 
+from kafka import TopicPartition
+
 from tidelog.config import Config
 from tidelog.errors import LogDiverged, LogUnavailable, NeedsRebuild
 from tidelog.producers.kafka_appender import KafkaAppender
-from tidelog.producers.kafka_clients import close_quietly, open_admin
+from tidelog.producers.kafka_clients import close_quietly, open_admin, retried, translated
 from tidelog.producers.kafka_consumer import PartitionConsumer
 from tidelog.producers.kafka_topics import LOG_RULES, check_topic, count_brokers, describe_topic
 from tidelog.producers.log import Bounds, Record
@@ -81,6 +83,15 @@ class KafkaLog:
             size = {"fetch_max_bytes": LOOKUP_FETCH, "max_partition_fetch_bytes": LOOKUP_FETCH}
             self._lookup = PartitionConsumer(self._config, self.name, **size)
         return self._lookup
+
+    def trim(self, offset: int) -> None:
+        """See `Log`. By Kafka's own DeleteRecords."""
+        admin = open_admin(self._config)
+        try:
+            with translated("trim", self._config, self.name):
+                retried(lambda: admin.delete_records({TopicPartition(self.name, 0): offset}), self._timeout)
+        finally:
+            close_quietly(admin)
 
     def appender(self) -> KafkaAppender:
         """See `Log`."""

@@ -101,6 +101,9 @@ class Log(Protocol):
     def record_at(self, offset: int) -> Record | None:
         """The record at exactly this offset; None if there is none. Raises `LogUnavailable`."""
 
+    def trim(self, offset: int) -> None:
+        """Deletes every record below ``offset``, for ever. Raises `LogUnavailable`; then it may have happened."""
+
     def appender(self) -> Appender:
         """A new way in, with an idempotent producer of its own."""
 

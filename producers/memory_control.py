@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from tidelog.errors import LogUnavailable
 from tidelog.producers.control import PUBLISH_TIMEOUT, ControlView, Fold
-from tidelog.schemas.control import ControlRecord
+from tidelog.schemas.control_record import ControlRecord
 
 
 class MemoryControl:

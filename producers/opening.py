@@ -12,7 +12,8 @@ from tidelog.errors import ClockSkew, Fenced, LogDiverged, LogUnavailable
 from tidelog.producers.follower import Follower, carries_head, follow
 from tidelog.producers.group_state import GroupState, Vouched
 from tidelog.producers.log import UNKNOWN_OFFSET, Appender, Log, Reader
-from tidelog.producers.session import WriterSession, WriterSettings
+from tidelog.producers.session import WriterSession
+from tidelog.producers.writer_settings import WriterSettings
 from tidelog.schemas.chain import Head, origin
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.events import WriterOpened

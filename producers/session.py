@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Container
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from tidelog.clock import HybridClock
 from tidelog.errors import SessionClosed, TidelogError
@@ -20,31 +20,13 @@ from tidelog.producers.extents import out_of_bounds
 from tidelog.producers.group_state import GroupState
 from tidelog.producers.log import UNKNOWN_OFFSET, Appender, Log
 from tidelog.producers.overlay import Named, Overlay
+from tidelog.producers.writer_settings import WriterSettings
 from tidelog.schemas.chain import Head
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.events import Event, Heartbeat
 
 # A long linger keeps neither the fence nor the end of a session waiting for longer than this (seconds).
 _LINGER_SLICE = 0.005
-
-
-class WriterSettings(Protocol):
-    """The part of the configuration that a session reads: bytes and seconds."""
-
-    @property
-    def batch_bytes(self) -> int: ...
-    @property
-    def linger(self) -> float: ...
-    @property
-    def buffer_bytes(self) -> int: ...
-    @property
-    def write_timeout(self) -> float: ...
-    @property
-    def heartbeat(self) -> float: ...
-    @property
-    def max_clock_skew(self) -> float: ...
-    @property
-    def overlay_bytes(self) -> int: ...
 
 
 class WriterSession:
@@ -65,7 +47,7 @@ class WriterSession:
         settings: WriterSettings,
         on_turn: "Callable[[WriterSession], float]" = lambda _: math.inf,
     ) -> None:
-        self._log, self._appender, self._codec = log, appender, codec
+        self.log, self._appender, self._codec = log, appender, codec
         self._clock, self._settings = clock, settings
         self._on_turn = on_turn  # what else the session's own thread does
         self.epoch, self.writer, self.state = opened.epoch, opened.writer, state
@@ -85,6 +67,23 @@ class WriterSession:
     def confirmed(self) -> Head:
         """The last event that certainly stands in the log and counts."""
         return self._confirmations.confirmed
+
+    @property
+    def error(self) -> TidelogError | None:
+        """What has ended the session, other than its owner."""
+        return self._confirmations.error
+
+    @property
+    def ended(self) -> bool:
+        """Whether each further call raises."""
+        return self._closed or self._confirmations.error is not None
+
+    @property
+    def unlogged_us(self) -> int:
+        """The time of the oldest change that was accepted and is not confirmed in the log: UTC microseconds; 0 if there
+        is none. Of about now: no lock is taken."""
+        batch = tuple(self._batch.writes[:1])
+        return self._confirmations.oldest_us or (batch[0][3] if batch else 0)
 
     @property
     def time_us(self) -> int:
@@ -217,7 +216,7 @@ class WriterSession:
             self._promised = event.last_sequence
         self._last_send = time.monotonic()
         confirmations = self._confirmations
-        sent = confirmations.sending(self._planned, len(message))
+        sent = confirmations.sending(self._planned, len(message), event)
         self._appender.send(message, partial(confirmations.acknowledged, sent))
         self.state.fold(event)
 

@@ -56,6 +56,19 @@ def newest_event(log: Log, codec: Codec, epoch: int = 0) -> Event | None:
     return None
 
 
+def event_after(log: Log, codec: Codec, status: SiteStatus) -> Event | None:
+    """The first event behind a reported position that counts there, as far as its epoch and sequence tell, among the
+    next few offsets; None if there is none, or too much that is void in front of it."""
+    bounds = log.bounds()
+    first = max(bounds.start, status.offset + 1)
+    for offset in range(first, min(bounds.end, first + TAIL_RECORDS)):
+        record = log.record_at(offset)
+        event = _decoded(codec, record) if record is not None else None
+        if event is not None and event.epoch >= status.epoch and event.last_sequence > status.sequence:
+            return event
+    return None
+
+
 def _reported_head(log: Log, codec: Codec, record: GroupCreated, view: ControlView) -> Head | None:
     """The newest position that a site has reported, if its record is in the log with the same seal."""
     reports = [

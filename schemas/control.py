@@ -4,33 +4,16 @@ The fields are those of the ``.avsc`` file of the same name, which documents the
 replaces the one with the same key.
 """
 
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from tidelog.errors import CorruptEvent
-from tidelog.schemas.codec import read_record, write_record
-from tidelog.schemas.registry import schemas
+from tidelog.schemas.codec import read_record
+from tidelog.schemas.control_record import ControlRecord, Fixed16
+from tidelog.schemas.reports import REPORTS
 
-Fixed16 = Annotated[bytes, Field(min_length=16, max_length=16)]
 MAX_RECORD_SIZE = 64 * 1024
-
-
-class ControlRecord(BaseModel):
-    """What all records of the control topic have: a kind and a key."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-    kind: ClassVar[str]
-
-    @property
-    def key(self) -> str:
-        """What this record replaces in the compacted topic."""
-        raise NotImplementedError
-
-    def encode(self) -> bytes:
-        """The record in Avro single-object encoding; control records carry no seal."""
-        return write_record(schemas()[self.kind], self.model_dump()).getvalue()
 
 
 class GroupCreated(ControlRecord):
@@ -188,6 +171,7 @@ _ALL: tuple[type[ControlRecord], ...] = (
     CopyFormed,
     CopyArchived,
     SiteStatus,
+    *REPORTS,
 )
 CONTROL_TYPES = {cls.kind: cls for cls in _ALL}
 

@@ -14,7 +14,7 @@ from tidelog.stores.late import OpenLateEvents
 from tidelog.stores.plan import Planner
 from tidelog.stores.records import encode_position
 from tidelog.stores.state import READ_TRIES, present, read_image
-from tidelog.stores.store import Position
+from tidelog.stores.store import Copy, CopyState, Position
 from tidelog.stores.timed import DueCopy
 from tidelog.stores.transaction import Limits, Transaction
 
@@ -65,6 +65,12 @@ class Applier:
     def confirmed(self) -> Position:
         """The position that Redis has confirmed; what counts for reports."""
         return self._confirmed
+
+    @property
+    def newest_copy(self) -> Copy | None:
+        """The formed copy that holds most of the log, after everything submitted."""
+        formed = (copy for copy in self._planner.image.copies.values() if copy.state is CopyState.FORMED)
+        return max(formed, key=lambda copy: copy.sequence, default=None)
 
     def order(self, copies: Sequence[DueCopy], forgotten: Collection[DueCopy] = ()) -> None:
         """The copies by time that are asked for from now on, in place of those before: each is cut where its time falls

@@ -22,6 +22,7 @@ from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace, PositionMoved
 from tidelog.stores.local_drop import mark_dropping, protect
 from tidelog.stores.mending import Mending
+from tidelog.stores.named import named_since
 from tidelog.stores.pairs import Pair
 from tidelog.stores.placing import placing
 from tidelog.stores.reading import CopyReader, LiveReader
@@ -236,6 +237,10 @@ class Store:
         """Who holds copies now, clones included."""
         holds, now_us = read_holds(self._keyspace, self._keys)
         return [hold for hold in holds if hold.live(now_us)]
+
+    def named_since(self, copy: Copy | None) -> bool:
+        """See `tidelog.stores.named.named_since`."""
+        return named_since(self._keyspace, self._keys, copy)
 
     def load_base(self) -> BaseLoad:
         """Makes this empty store ready to take a copy from elsewhere as its base; see `BaseLoad` for what is raised."""

@@ -8,7 +8,7 @@ from tidelog.stores.bitmap import ChangeBitmap, byte_range
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command, Keyspace
 from tidelog.stores.reading import check_good, check_readable, standing
-from tidelog.stores.state import READ_TRIES, present
+from tidelog.stores.state import READ_TRIES, present, read_tables
 from tidelog.stores.store import Copy
 
 # The longest span of `windows`, in units of ``blocks_max``: some KiB of each generation's bitmap, read at once.
@@ -68,3 +68,16 @@ def windows(named: ChangeBitmap, blocks_max: int) -> Iterator[tuple[int, ChangeB
         end, count = high, count + more
     if count:
         yield begun, ChangeBitmap(named.bits[begun >> 3 : end])
+
+
+def named_since(keyspace: Keyspace, keys: Keys, copy: Copy | None) -> bool:
+    """Whether an event after ``copy`` (None: after the beginning) has named a block of any volume, or changed the
+    volume table. As it is about now; raises `StoreUnavailable`."""
+    tables = read_tables(keyspace, keys)
+    if tuple(tables.volumes) != (copy.volumes if copy else ()):
+        return True
+    first = copy.generation if copy else 0
+    generations = [generation for generation in tables.generations if generation >= first]
+    places = [(generation, volume.id) for volume in tables.volumes for generation in generations]
+    bitmaps = keyspace.transact([(b"GET", keys.bitmap(*place)) for place in places]) if places else []
+    return any(ChangeBitmap(cast("bytes | None", bitmap)).count for bitmap in bitmaps)

@@ -7,6 +7,7 @@ FAILURE = 1
 USAGE = 2
 DEGRADED = 3
 HALTED = 4
+MISSED = 5
 FENCED = 13
 INTERRUPTED = 130
 
@@ -16,6 +17,7 @@ EXIT_CODES = {
     USAGE: "usage: the command line, or what it names, is wrong",
     DEGRADED: "degraded or partial: copies differ, a site has not answered in time or is silent",
     HALTED: "halted: a site or a log stops on doubt",
+    MISSED: "objective missed: a site's RPO is more than the configured one",
     10: "configuration",
     11: "Kafka unreachable",
     12: "Redis unreachable, or the wrong store",

@@ -11,8 +11,11 @@ from tidelog.errors import UsageError
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.log_reading import Judged, judged_records
 from tidelog.gateways.cli.log_text import as_json, as_text, counts_as_heartbeat, heartbeats_text
+from tidelog.gateways.cli.log_trim import trim_log
 from tidelog.gateways.cli.options import Json
 from tidelog.gateways.cli.output import emit_json_line
+from tidelog.recovery.trim import DURABILITY_MARGIN
+from tidelog.units import parse_duration
 
 app = typer.Typer(help="A group's log, event by event.", no_args_is_help=True)
 
@@ -48,6 +51,28 @@ def show(
     lines = each if heartbeats else _folded(wanted, data=data)
     for line in islice(lines, limit):
         invocation.out.print(line, soft_wrap=True)
+
+
+@app.command()
+def trim(
+    context: typer.Context,
+    group: Annotated[str, typer.Argument(help="The group.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go and who holds it back.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    margin: Annotated[
+        str, typer.Option("--margin", help="For so long each site must have had the copy that is trimmed to.")
+    ] = f"{DURABILITY_MARGIN:g}s",
+    without: Annotated[
+        list[str] | None, typer.Option("--without", help="A site that does not count; may be given more than once.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Deletes the records of a log that nobody needs: those before a marker's copy that every site has had for a while.
+
+    A site whose Redis is lost then begins from an export, no longer from the log's beginning.
+    """
+    seconds = parse_duration(margin)
+    return trim_log(of(context), group, seconds, without or [], dry_run=dry_run, yes=yes, json=json)
 
 
 def _selected(

@@ -13,6 +13,7 @@ from tidelog.gateways.cli.site_rebuild import rebuild_site
 from tidelog.gateways.cli.site_resync import resync_site, verify_site
 from tidelog.gateways.cli.site_run import run_worker
 from tidelog.gateways.cli.standing import COLUMNS, NUMBERS, Observer, exit_code, site_json, site_row
+from tidelog.recovery.rpo import missed
 
 app = typer.Typer(help="Sites: each applies the groups' logs to a Redis of its own.", no_args_is_help=True)
 
@@ -44,24 +45,41 @@ def status(
     site: Annotated[str | None, typer.Argument(help="Only this site.")] = None,
     json: Json = False,
 ) -> int:
-    """Where sites stand with each group. Exit code 3 if one is degraded, 4 if one has halted."""
+    """Where sites stand with each group. Exit code 3 if one is degraded, 4 if one has halted, 5 for a missed RPO."""
     invocation = of(context)
     if site is not None:
         find_site(invocation.config, site)
     with Observer(invocation) as observer:
         observed = observer.observe()
-    standings = [standing for group in observed for standing in group.standing.sites if site in (None, standing.site)]
+    found = [
+        (standing, group.exposures[standing.site])
+        for group in observed
+        for standing in group.standing.sites
+        if site in (None, standing.site)
+    ]
+    standings = [standing for standing, _ in found]
     if json:
-        emit_json(invocation, {"sites": [site_json(standing) for standing in standings]})
+        emit_json(invocation, {"sites": [site_json(standing, exposed) for standing, exposed in found]})
     else:
-        rows = [(standing.group, *site_row(standing)) for standing in standings]
+        rows = [(standing.group, *site_row(standing, exposed)) for standing, exposed in found]
         emit_table(invocation, ("group", *COLUMNS), rows, NUMBERS)
         for standing in standings:
             if standing.status is not None and standing.status.reason:
                 where = f"{standing.group} at {standing.site}"
                 invocation.out.print(Text(f"{where}: {standing.status.reason}", style="red"))
                 invocation.out.print(Text(f"  hint: {standing.status.hint}"))
-    return exit_code(standings)
+    alarms = [
+        alarm
+        for group in observed
+        for alarm in missed(
+            group.standing.record.group,
+            [exposed for exposed in group.exposures.values() if site in (None, exposed.site)],
+            group.writer,
+        )
+    ]
+    for alarm in () if json else alarms:
+        invocation.out.print(Text(f"ALARM: {alarm}", style="red"))
+    return exit_code(standings, missed=alarms)
 
 
 @app.command()

@@ -9,18 +9,19 @@ from rich.text import Text
 
 from tidelog.clock import iso, wall_us
 from tidelog.consumers.catalogue import CatalogueCopy, GroupStanding, Newest, SiteStanding, catalogue
-from tidelog.gateways.cli.exit_codes import DEGRADED, HALTED, OK
+from tidelog.gateways.cli.exit_codes import DEGRADED, HALTED, MISSED, OK
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import make_table, seconds_text, state_text, time_or_none
-from tidelog.gateways.cli.writers import ALIVE_HEARTBEATS
+from tidelog.gateways.cli.rpo_text import RPO_COLUMNS, rpo_cells, rpo_json, writer_json
 from tidelog.producers.control import ControlView
 from tidelog.producers.log import Log
-from tidelog.recovery.head import newest_event
+from tidelog.recovery.head import event_after, newest_event
+from tidelog.recovery.rpo import Exposure, WriterStanding, WriterState, exposure, missed, writer_standing
 from tidelog.schemas.control import GroupCreated, SiteStatus
 from tidelog.schemas.events import Event
 
-COLUMNS = ("site", "state", "applied", "behind", "lag", "RPO now", "reported", "worker")
-NUMBERS = ("applied", "behind", "lag", "RPO now")
+COLUMNS = ("site", "state", "applied", "behind", *RPO_COLUMNS, "reported", "worker")
+NUMBERS = ("applied", "behind", *RPO_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,14 @@ class Observed:
 
     standing: GroupStanding
     newest: Event | None  # of the log
-    writer_alive: bool
+    writer: WriterStanding
+    exposures: dict[str, Exposure]  # by site
     observed_us: int
+
+    @property
+    def missed(self) -> list[str]:
+        """Objectives that are missed, a sentence each."""
+        return missed(self.standing.record.group, self.exposures.values(), self.writer)
 
 
 class Observer:
@@ -64,8 +71,22 @@ class Observer:
             groups=events,
             newest=newest,
         )
-        alive_us = ALIVE_HEARTBEATS * config.writer.heartbeat * 1_000_000
-        return [_observed(standing, events[standing.record.group], now_us, alive_us) for standing in standings]
+        return [self._observed(view, standing, events[standing.record.group], now_us) for standing in standings]
+
+    def _observed(self, view: ControlView, standing: GroupStanding, event: Event | None, now_us: int) -> Observed:
+        config, group = self._config, standing.record.group
+        writer = writer_standing(view, group, event, now_us, config.writer.heartbeat)
+        found = {}
+        for site in standing.sites:
+            oldest_us = self._oldest_unapplied_us(standing.record, site, event)
+            found[site.site] = exposure(view, config, site, writer, oldest_us, now_us)
+        return Observed(standing, event, writer, found, now_us)
+
+    def _oldest_unapplied_us(self, record: GroupCreated, site: SiteStanding, newest: Event | None) -> int | None:
+        if site.status is None or newest is None or site.status.sequence >= newest.last_sequence:
+            return 0
+        event = event_after(self._logs[record.group], self._cluster.codec(record), site.status)
+        return None if event is None else event.first_timestamp_us
 
     def _newest(self, record: GroupCreated, view: ControlView) -> Event | None:
         if record.group not in self._logs:
@@ -75,54 +96,40 @@ class Observer:
         return newest_event(self._logs[record.group], self._cluster.codec(record), epoch)
 
 
-def _observed(standing: GroupStanding, event: Event | None, now_us: int, alive_us: float) -> Observed:
-    alive = event is not None and now_us - event.timestamp_us < alive_us
-    return Observed(standing, event, alive, now_us)
-
-
-def exit_code(sites: Iterable[SiteStanding], alarms: Iterable[str] = ()) -> int:
-    """3 for an alarm, else 4 for a site that has halted, else 3 for one that is silent, unknown or stopped, or whose
-    worker reports what is in its way."""
+def exit_code(sites: Iterable[SiteStanding], alarms: Iterable[str] = (), missed: Iterable[str] = ()) -> int:
+    """3 for an alarm, else 4 for a site that has halted, else 5 for an objective that is missed, else 3 for a site that
+    is silent, unknown or stopped, or whose worker reports what is in its way."""
     if any(True for _ in alarms):
         return DEGRADED
     sites = tuple(sites)
     if any(site.stuck for site in sites):
         return HALTED
+    if any(True for _ in missed):
+        return MISSED
     return OK if all(site.well for site in sites) else DEGRADED
 
 
-def site_row(site: SiteStanding) -> tuple[str | Text, ...]:
+def site_row(site: SiteStanding, exposed: Exposure) -> tuple[str | Text, ...]:
     """A row under `COLUMNS`."""
     status = site.status
     name = site.site if site.configured else f"{site.site} (not configured)"
     if status is None:
-        return (name, state_text(site.state), "-", "-", "-", "-", "never", "-")
+        return (name, state_text(site.state), "-", "-", *rpo_cells(exposed), "never", "-")
     return (
         name,
         state_text(site.state),
         str(status.sequence),
         str(site.lag_events),
-        seconds_text(site.lag_seconds),
-        seconds_text(site.rpo_seconds),
+        *rpo_cells(exposed),
         f"{seconds_text(site.age_seconds)} ago",
         status.worker,
     )
 
 
-def site_table(sites: tuple[SiteStanding, ...]) -> Table:
+def site_table(group: Observed) -> Table:
     """Every site of a group."""
-    return make_table(COLUMNS, [site_row(site) for site in sites], NUMBERS)
-
-
-def writer_text(group: Observed) -> Text:
-    """Whether somebody writes, idle or busy, or has ended."""
-    event = group.newest
-    if event is None:
-        return Text("no writer yet", style="yellow")
-    age = seconds_text(max(0.0, (group.observed_us - event.timestamp_us) / 1_000_000))
-    if group.writer_alive:
-        return Text(f"writer alive (epoch {event.epoch}), newest event {age} old", style="green")
-    return Text(f"no writer: the newest event is {age} old (epoch {event.epoch})", style="yellow")
+    rows = [site_row(site, group.exposures[site.site]) for site in group.standing.sites]
+    return make_table(COLUMNS, rows, NUMBERS)
 
 
 def group_json(group: Observed) -> dict[str, Any]:
@@ -134,15 +141,17 @@ def group_json(group: Observed) -> dict[str, Any]:
         "newest": None
         if event is None
         else {"sequence": event.last_sequence, "time": iso(event.timestamp_us), "epoch": event.epoch},
-        "writer_alive": group.writer_alive,
-        "sites": [site_json(site) for site in standing.sites],
+        "writer_alive": group.writer.state is WriterState.ALIVE,
+        "writer": writer_json(group.writer),
+        "sites": [site_json(site, group.exposures[site.site]) for site in standing.sites],
         "copies": len(standing.copies),
         "newest_copy": copy_json(standing.copies[-1]) if standing.copies else None,
         "alarms": list(standing.alarms),
+        "objectives_missed": group.missed,
     }
 
 
-def site_json(site: SiteStanding) -> dict[str, Any]:
+def site_json(site: SiteStanding, exposed: Exposure) -> dict[str, Any]:
     """A site for programs; numbers are null where nothing is known."""
     status = site.status
     found: dict[str, Any] = {
@@ -154,7 +163,8 @@ def site_json(site: SiteStanding) -> dict[str, Any]:
         "age_seconds": site.age_seconds,
         "lag_events": site.lag_events,
         "lag_seconds": site.lag_seconds,
-        "rpo_seconds": site.rpo_seconds,
+        "applied_age_seconds": site.rpo_seconds,
+        **rpo_json(exposed),
     }
     if status is None:
         return found | {"reported": None}

@@ -12,7 +12,8 @@ from tidelog.clock import iso, wall_us
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Json
 from tidelog.gateways.cli.output import emit_json, emit_json_line, equal_text, short
-from tidelog.gateways.cli.standing import Observed, Observer, exit_code, group_json, site_table, writer_text
+from tidelog.gateways.cli.rpo_text import pacing_text, writer_text
+from tidelog.gateways.cli.standing import Observed, Observer, exit_code, group_json, site_table
 from tidelog.units import parse_duration
 
 ALARM_STYLE = "bold white on red"
@@ -25,7 +26,8 @@ def show(
     interval: Annotated[str, typer.Option("--interval", help="How often, with --watch.")] = "1s",
     json: Json = False,
 ) -> int:
-    """Every group at every site: state, lag, RPO, newest copy, alarms. Exit code 3 if degraded, 4 if a site halted."""
+    """Every group at every site: state, RPO, newest copy, alarms. Exit code 3 if degraded, 4 if a site halted, 5 if an
+    objective is missed."""
     invocation = of(context)
     pause = parse_duration(interval)
     with Observer(invocation, group) as observer:
@@ -37,7 +39,8 @@ def show(
     else:
         invocation.out.print(_screen(observed))
     sites = [site for found in observed for site in found.standing.sites]
-    return exit_code(sites, [alarm for found in observed for alarm in found.standing.alarms])
+    alarms = [alarm for found in observed for alarm in found.standing.alarms]
+    return exit_code(sites, alarms, [missed for found in observed for missed in found.missed])
 
 
 def _watch(invocation: Invocation, observer: Observer, pause: float, *, json: bool) -> NoReturn:
@@ -56,20 +59,27 @@ def _watch(invocation: Invocation, observer: Observer, pause: float, *, json: bo
 
 
 def _document(observed: list[Observed]) -> dict[str, object]:
-    alarms = [alarm for group in observed for alarm in group.standing.alarms]
-    return {"time": iso(wall_us()), "groups": [group_json(group) for group in observed], "alarms": alarms}
+    return {
+        "time": iso(wall_us()),
+        "groups": [group_json(group) for group in observed],
+        "alarms": [alarm for group in observed for alarm in group.standing.alarms],
+        "objectives_missed": [missed for group in observed for missed in group.missed],
+    }
 
 
 def _screen(observed: list[Observed]) -> RenderableType:
     parts: list[RenderableType] = []
     for group in observed:
-        parts += [Text(f"ALARM: {alarm}", style=ALARM_STYLE) for alarm in group.standing.alarms]
+        alarms = [*group.standing.alarms, *group.missed]
+        parts += [Text(f"ALARM: {alarm}", style=ALARM_STYLE) for alarm in alarms]
     if not observed:
         parts.append(Text("no group yet; make one with: tidelog group create NAME"))
     for group in observed:
         standing = group.standing
-        heading = Text.assemble(("group ", "dim"), (standing.record.group, "bold"), "  ", writer_text(group))
-        parts += [heading, site_table(standing.sites)]
+        writer = writer_text(group.writer, group.newest, group.observed_us)
+        parts.append(Text.assemble(("group ", "dim"), (standing.record.group, "bold"), "  ", writer))
+        parts += [pacing] if (pacing := pacing_text(group.writer)) is not None else []
+        parts.append(site_table(group))
         for site in standing.sites:
             if site.status is not None and site.status.reason:
                 parts.append(Text(f"{site.site}: {site.status.reason}", style="red"))

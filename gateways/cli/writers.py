@@ -15,14 +15,13 @@ from tidelog.producers.group import Group
 from tidelog.producers.group_state import GroupState
 from tidelog.producers.log import Log
 from tidelog.recovery.head import tail
+from tidelog.recovery.rpo import ALIVE_HEARTBEATS
 from tidelog.schemas.chain import Head
 from tidelog.schemas.events import Event, WriterOpened
 
 # Raises `UsageError` for what a group, as its log has it at that head, does not let the command do.
 Check = Callable[[GroupState, Head], object]
 
-# A writer that is alive puts an event into the log at least this often, in heartbeats.
-ALIVE_HEARTBEATS = 3.0
 _ASK_AGAIN = 0.05
 
 

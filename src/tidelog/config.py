@@ -132,9 +132,13 @@ class Config(BaseSettings):
         return data
 
     @model_validator(mode="after")
-    def _check_primary(self) -> Self:
+    def _check_sites(self) -> Self:
         if self.primary is not None and self.primary not in self.sites:
             raise ValueError(f"primary names the site {self.primary}, which is not under sites")
+        for name, group in self.groups.items():
+            unknown = set(group.pacing.sites) - self.sites.keys() if group.pacing is not None else ()
+            if unknown:
+                raise ValueError(f"groups.{name}.pacing names the site {min(unknown)}, which is not under sites")
         return self
 
     def group_key(self, name: str) -> bytes | None:

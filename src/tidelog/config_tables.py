@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +19,7 @@ from pydantic import (
 from tidelog.kafka_options import Client, checked
 from tidelog.names import NAME_PATTERN
 from tidelog.units import Duration, Size
+from tidelog.urls import split_credentials
 
 KIB, MIB = 1024, 1024 * 1024
 KEY_SIZE_MIN, KEY_SIZE_MAX = 16, 64
@@ -171,26 +172,6 @@ class RedisConfig(Table):
         return {name: value for name, value in options.items() if value is not None}
 
 
-def split_credentials(url: str) -> tuple[str, dict[str, str]]:
-    """The URL without user and password, and those found in it (as userinfo, or redis-py's query parameters)."""
-    parts = urlsplit(url)
-    userinfo, at, host = parts.netloc.rpartition("@")
-    user, colon, password = userinfo.partition(":")
-    found = {"username": unquote(user), "password": unquote(password)} if at else {}
-    if parts.scheme == "unix" and at and not colon:
-        found = {"username": unquote(user)}
-    query = []
-    for name, value in parse_qsl(parts.query, keep_blank_values=True):
-        if name in ("username", "password"):
-            found[name] = value
-        else:
-            query.append((name, value))
-    bare = urlunsplit(parts._replace(netloc=host, query=urlencode(query)))
-    if parts.scheme == "unix" and not host:
-        bare = f"unix://{parts.path}" + (f"?{urlencode(query)}" if query else "")
-    return bare, {name: value for name, value in found.items() if value}
-
-
 class KeepRules(Table):
     """Which copies retention keeps: the newest ones, and the newest one of each of the newest hours, days, ISO weeks
     and months (UTC) that have any."""
@@ -214,7 +195,33 @@ class KeepConfig(KeepRules):
     named: bool = False
 
 
-class SiteConfig(Table):
+class PacingConfig(Table):
+    """What a group's writer does while a site is further behind than ``max_lag`` (seconds) or ``max_lag_events``: it
+    says so (``warn``), delays each write by at most ``max_delay`` seconds (``pace``), or holds writes (``block``).
+    ``sites`` are those that count; empty: all that are configured."""
+
+    policy: Literal["warn", "pace", "block"]
+    sites: Annotated[tuple[Name, ...], BeforeValidator(_addresses)] = ()
+    max_lag: Positive | None = None
+    max_lag_events: Annotated[int, Field(ge=1)] | None = None
+    max_delay: Annotated[Duration, Field(gt=0, le=10)] = 0.02
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> Self:
+        if self.max_lag is None and self.max_lag_events is None:
+            raise ValueError("pacing needs max_lag, max_lag_events, or both")
+        return self
+
+
+class Objectives(Table):
+    """What is promised of data at a site: that nothing older than ``rpo`` seconds is outside its image, and nothing
+    older than ``copy_rpo`` seconds outside its copies. None: nothing."""
+
+    rpo: Positive | None = None
+    copy_rpo: Positive | None = None
+
+
+class SiteConfig(Objectives):
     """One site: its Redis, which of its own copies, those by time, it keeps (None: all), and where those that it does
     not keep are archived first (None: nowhere)."""
 
@@ -223,9 +230,10 @@ class SiteConfig(Table):
     archive: ArchivePlace | None = None
 
 
-class GroupConfig(Table):
+class GroupConfig(Objectives):
     """One consistency group: the key of its seals, hexadecimal, 16 to 64 bytes (``openssl rand -hex 32``); how often
-    its writer makes a copy (seconds), which of those stay, and where copies are archived before they are dropped."""
+    its writer makes a copy (seconds), which of those stay, where copies are archived before they are dropped, and what
+    its writer does about sites that are too far behind (None: nothing)."""
 
     secrets = ("key",)
 
@@ -234,6 +242,7 @@ class GroupConfig(Table):
     every: Annotated[Duration, Field(ge=1)] | None = None
     keep: KeepConfig | None = None
     archive: ArchivePlace | None = None
+    pacing: PacingConfig | None = None
 
     @model_validator(mode="after")
     def _check_schedule(self) -> Self:

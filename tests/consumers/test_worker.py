@@ -8,7 +8,8 @@ import pytest
 from tests.consumers.conftest import Lab, configuration, until, written
 from tidelog.consumers.worker import SiteWorker
 from tidelog.errors import LogUnavailable, NotFound, TidelogError
-from tidelog.schemas.control import ControlRecord, SiteStatus
+from tidelog.schemas.control import SiteStatus
+from tidelog.schemas.control_record import ControlRecord
 
 
 class Shared:

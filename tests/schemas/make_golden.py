@@ -20,6 +20,7 @@ from tidelog.schemas.control import (
     SiteStatus,
 )
 from tidelog.schemas.registry import NAMESPACE, schemas
+from tidelog.schemas.reports import PositionAsked, UncopiedSince, WriterStatus
 
 GOLDEN = Path(__file__).parent / "golden"
 KEY = b"golden key of release 0.1"
@@ -93,6 +94,26 @@ CONTROL = (
         reported_us=1_790_000_000_000_321,
         worker="osaka-1:4711",
     ),
+    WriterStatus(
+        group="bank",
+        epoch=3,
+        writer=bytes(range(16)),
+        state="OPEN",
+        reason="",
+        sequence=40,
+        timestamp_us=1_790_000_000_000_000,
+        unlogged_us=1_790_000_000_000_123,
+        policy="pace",
+        paced_since_us=1_789_999_999_000_000,
+        paced_for="osaka is 7.0 s behind",
+        paced_count=2,
+        delay_us=3_200,
+        delayed_us=64_000,
+        reported_us=1_790_000_000_000_321,
+        process="app-1:4711",
+    ),
+    PositionAsked(group="bank", sequence=40, asked_us=1_790_000_000_000_000),
+    UncopiedSince(site="osaka", group="bank", since_us=1_790_000_000_000_000, reported_us=1_790_000_000_000_321),
 )
 
 

@@ -35,13 +35,16 @@ FINGERPRINTS = {
     "Marker": "55422ae7d0a946b4",
     "OrderAnswered": "6255de7d1ebc373a",
     "OrderProtected": "283673035207a2f0",
+    "PositionAsked": "f9f564b59fd789fe",
     "SiteStatus": "5a176c55a34aa95e",
+    "UncopiedSince": "0d37580a3e9341e3",
     "VolumeCopied": "d0f41ab7f8087758",
     "VolumeCreated": "e443717a36fb0fb3",
     "VolumeDeleted": "1feed29e5fb67ed2",
     "VolumeResized": "2a3003e9685db7a1",
     "WriteBatch": "3fe3f4bd9a5e6fb2",
     "WriterOpened": "dfea3e2509fd5515",
+    "WriterStatus": "49f49a610bae2dac",
 }
 
 

@@ -1,0 +1,104 @@
+"""A group's writer and what each site would lose, for people and for programs."""
+
+from typing import Any
+
+from rich.text import Text
+
+from tidelog.clock import iso
+from tidelog.gateways.cli.output import seconds_text, time_or_none
+from tidelog.recovery.rpo import Exposure, WriterStanding, WriterState
+from tidelog.schemas.events import Event
+
+RPO_COLUMNS = ("not in log", "not applied", "in no copy", "RPO")
+
+
+def rpo_cells(site: Exposure) -> tuple[str | Text, ...]:
+    """Under `RPO_COLUMNS`. An objective that is missed is red."""
+    missed = site.objective is not None and (site.rpo is None or site.rpo > site.objective)
+    copy_missed = site.copy_objective is not None and (site.copy_rpo is None or site.copy_rpo > site.copy_objective)
+    return (
+        seconds_text(site.not_logged),
+        seconds_text(site.not_applied),
+        Text(seconds_text(site.not_copied), style="bold red" if copy_missed else ""),
+        Text(seconds_text(site.rpo), style="bold red" if missed else ""),
+    )
+
+
+def rpo_json(site: Exposure) -> dict[str, Any]:
+    """Seconds; null where nothing is known, or no objective is configured."""
+    return {
+        "not_logged_seconds": site.not_logged,
+        "not_applied_seconds": site.not_applied,
+        "not_copied_seconds": site.not_copied,
+        "rpo_seconds": site.rpo,
+        "copy_rpo_seconds": site.copy_rpo,
+        "rpo_objective_seconds": site.objective,
+        "copy_rpo_objective_seconds": site.copy_objective,
+    }
+
+
+def writer_text(writer: WriterStanding, newest: Event | None, observed_us: int) -> Text:
+    """Whether somebody writes, idle or busy, has ended, or is silent."""
+    if newest is None:
+        return Text("no writer yet", style="yellow")
+    age = seconds_text(max(0.0, (observed_us - newest.timestamp_us) / 1_000_000))
+    what = f"(epoch {newest.epoch}), newest event {age} old"
+    if writer.state is WriterState.ALIVE:
+        waiting = f", {seconds_text(writer.not_logged_seconds)} not yet in the log" if writer.not_logged_seconds else ""
+        return Text(f"writer alive {what}{waiting}", style="green" if not waiting else "yellow")
+    if writer.state is WriterState.CLOSED:
+        return Text(f"no writer: closed in good order {what}", style="yellow")
+    if writer.state is WriterState.ENDED and writer.report is not None:
+        return Text(f"no writer: ended {what}: {writer.report.reason}", style="red")
+    return Text(
+        f"NO WORD FROM THE WRITER for {seconds_text(writer.silent_seconds)} {what}: killed, or cut off;"
+        " what it had accepted since is unknown",
+        style="bold red",
+    )
+
+
+def pacing_text(writer: WriterStanding) -> Text | None:
+    """What the session does about sites that are too far behind, or has done; None if that is nothing."""
+    report = writer.report
+    if report is None or not report.paced_count:
+        return None
+    if not report.paced_since_us or writer.state is not WriterState.ALIVE:
+        times = "once" if report.paced_count == 1 else f"{report.paced_count} times"
+        return Text(f"pacing ({report.policy}) has fired {times} in this session; the last time, {report.paced_for}")
+    doing = {
+        "warn": "writes go on",
+        "pace": f"each write is delayed by {report.delay_us / 1000:.1f} ms",
+        "block": "writes are held",
+    }.get(report.policy, report.policy)
+    return Text(f"PACING since {iso(report.paced_since_us)}: {report.paced_for}; {doing}", style="bold yellow")
+
+
+def writer_json(writer: WriterStanding) -> dict[str, Any]:
+    """What is known of a group's writer; ``report`` is null where the session has not reported."""
+    report = writer.report
+    return {
+        "state": writer.state.value,
+        "silent_seconds": writer.silent_seconds,
+        "not_logged_seconds": writer.not_logged_seconds,
+        "report": None
+        if report is None
+        else {
+            "epoch": report.epoch,
+            "state": report.state,
+            "reason": report.reason,
+            "sequence": report.sequence,
+            "oldest_not_logged": time_or_none(report.unlogged_us),
+            "reported": iso(report.reported_us),
+            "process": report.process,
+        },
+        "pacing": None
+        if report is None or not report.policy
+        else {
+            "policy": report.policy,
+            "since": time_or_none(report.paced_since_us),
+            "reason": report.paced_for,
+            "count": report.paced_count,
+            "delay_seconds": report.delay_us / 1_000_000,
+            "delayed_seconds": report.delayed_us / 1_000_000,
+        },
+    }

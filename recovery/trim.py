@@ -1,0 +1,104 @@
+"""Trimming a log: looked at, planned (`tidelog.recovery.trim_plan`), and then done by Kafka's DeleteRecords."""
+
+from collections.abc import Collection, Sequence
+
+from tidelog.clock import wall_us
+from tidelog.consumers.access import read_group
+from tidelog.consumers.deployment import Deployment, open_store
+from tidelog.errors import NotFound, TidelogError, UsageError
+from tidelog.producers.control import ControlView
+from tidelog.producers.follower import carries_head
+from tidelog.producers.group_state import KnownCopy
+from tidelog.producers.log import Log
+from tidelog.recovery.trim_plan import Base, TrimPlan, TrimSurvey, plan_trim
+from tidelog.schemas.control import CopyFormed, SiteStatus
+from tidelog.stores.store import Copy, CopyOrigin
+
+# What a Redis may lose of what it had: more than its AOF's everysec, or a replica's lag, as a rule.
+DURABILITY_MARGIN = 60.0
+
+
+def plan(
+    deployment: Deployment, group: str, margin: float = DURABILITY_MARGIN, without: Collection[str] = ()
+) -> TrimPlan:
+    """What a trim would delete now. ``margin`` is in seconds; the sites in ``without`` do not count.
+
+    Raises `NotFound`, `UsageError` for an unknown site, `LogUnavailable`, `ConfigError` for a topic whose own retention
+    would delete records, and what folding the log's end raises.
+    """
+    cluster = deployment.cluster
+    record = cluster.find_group(group)
+    log = cluster.log(record)
+    try:
+        state, head = read_group(group, deployment)
+        view = cluster.control.snapshot()
+        sites = _sites(deployment, view, group, without)
+        copies = state.copies()
+        survey = TrimSurvey(
+            group,
+            sites,
+            view,
+            copies,
+            _bases(deployment, log, group, sites, copies),
+            log.bounds(),
+            head.epoch,
+            wall_us(),
+            round(margin * 1_000_000),
+        )
+        return plan_trim(survey)
+    finally:
+        log.close()
+
+
+def trim(deployment: Deployment, planned: TrimPlan) -> None:
+    """Deletes what was planned, if the log still begins where it did. Raises `UsageError`, `LogUnavailable`."""
+    cluster = deployment.cluster
+    log = cluster.log(cluster.find_group(planned.group))
+    try:
+        if log.bounds().start != planned.bounds.start:
+            raise UsageError(f"the log was trimmed meanwhile, to offset {log.bounds().start}", hint="look again")
+        if planned.records > 0:
+            log.trim(planned.offset)
+    finally:
+        log.close()
+
+
+def _sites(deployment: Deployment, view: ControlView, group: str, without: Collection[str]) -> tuple[str, ...]:
+    """The configured ones and those that were heard of: somebody else's configuration may have them."""
+    reports = (record for record in view.values() if isinstance(record, SiteStatus | CopyFormed))
+    heard = {record.site for record in reports if record.group == group}
+    every = [*deployment.config.sites, *sorted(heard - deployment.config.sites.keys())]
+    unknown = sorted(set(without) - set(every))
+    if unknown:
+        raise NotFound(f"no site {unknown[0]!r} is known (there are: {', '.join(every)})")
+    left = tuple(site for site in every if site not in without)
+    if not left:
+        raise UsageError("no site is left that counts: then all of the log would go")
+    return left
+
+
+def _bases(
+    deployment: Deployment, log: Log, group: str, sites: Sequence[str], copies: Sequence[KnownCopy]
+) -> list[Base]:
+    """Each copy's record, by a store that holds it; the log must have it with that seal."""
+    found: dict[tuple[int, bytes], Copy] = {}
+    for site in sites:
+        if site not in deployment.config.sites:
+            continue
+        try:
+            store = open_store(deployment, site, group)
+        except TidelogError:
+            continue  # another site's store may tell as well
+        try:
+            marked = [copy for copy in store.copies() if copy.origin is CopyOrigin.MARKER]
+            found |= {(copy.sequence, copy.seal): copy for copy in marked if copy.cluster_id == log.cluster_id}
+        except TidelogError:
+            continue
+        finally:
+            store.close()
+    known = (found.get((copy.sequence, copy.seal)) for copy in copies)
+    return [
+        Base(copy.sequence, copy.seal, copy.name, copy.timestamp_us, copy.epoch, copy.offset)
+        for copy in known
+        if copy is not None and carries_head(log, copy.head)
+    ]
