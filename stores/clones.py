@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
-from tidelog.errors import AlreadyExists, NotFound, StoreUnavailable
+from tidelog.errors import AlreadyExists, NotFound, StoreUnavailable, UsageError
 from tidelog.names import check_name
 from tidelog.schemas.chain import origin
 from tidelog.stores.clone_drop import CloneDrop, drop_commands, dropping_clones, stop_filling
@@ -68,6 +68,17 @@ class Clones:
         if found.forming and not forming:
             raise still_forming(found)
         return found
+
+    def refuse_clone_of(self, name: str) -> None:
+        """Raises `UsageError` if that is a clone's name: a clone is made of a copy alone."""
+        clone = next((clone for clone in self.all() if clone.name == name), None)
+        if clone is not None:
+            raise UsageError(
+                f"{name} is a clone, and a clone is made of a copy alone",
+                hint=f"clone the copy that it is of: {clone.base.name}, #{clone.base.sequence}"
+                if clone.reached is None
+                else "materialise the same moment again, under another name: tidelog group materialise",
+            )
 
     def create(self, copy: Copy, name: str) -> Clone:
         """A clone of a formed copy: nothing is copied, and the copy's blocks stay for as long as the clone does.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import cast
 
-from tidelog.errors import NotFound, StoreDamaged, UsageError, WrongStore
+from tidelog.errors import NotFound, StoreDamaged, WrongStore
 from tidelog.schemas.chain import Head, origin
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.applier import Applier
@@ -151,15 +151,8 @@ class Store:
         try:
             return self.copy(name)
         except NotFound:
-            clone = next((clone for clone in self.clones.all() if clone.name == name), None)
-            if clone is None:
-                raise
-            raise UsageError(
-                f"{name} is a clone, and a clone is made of a copy alone",
-                hint=f"clone the copy that it is of: {clone.base.name}, #{clone.base.sequence}"
-                if clone.reached is None
-                else "materialise the same moment again, under another name: tidelog group materialise",
-            ) from None
+            self.clones.refuse_clone_of(name)
+            raise
 
     def applier(self, cluster_id: str, limits: Limits | None = None) -> Applier:
         """A new applier at the store's position; offsets that it is given are of ``cluster_id``'s log. ``limits`` bound
@@ -170,10 +163,9 @@ class Store:
         """Makes a copy unreadable and due for dropping, from any process; appliers see `PositionMoved`.
 
         False if it is no longer there or was marked already. ``forget`` a copy by time, and the command that made it is
-        one of `forgotten_orders` from then on. Raises `Locked` unless its lock has ended by the time of
-        the store's position and by this machine's clock, `StoreUnavailable` after bounded tries. A drop in the log does
-        not come this way (the applier marks it); this is a drop at one site alone, beside its worker, which the
-        applier's watched position must withstand: machine, schedules and simulation do it at every point.
+        one of `forgotten_orders` from then on. Raises `Locked` unless its lock has ended by the time of the store's
+        position and by this machine's clock, `StoreUnavailable` after bounded tries. A drop in the log does not come
+        this way (the applier marks it).
         """
         return mark_dropping(self._keyspace, self._keys, self.identity.group, copy, forget=forget)
 
@@ -203,12 +195,10 @@ class Store:
         """Live bytes and the sequence at which they stood so, all at one position."""
         return self._live.read(volume, offset, length)
 
-    def changes(
-        self, source: int, target: int, source_copy: tuple[int, bytes] | None = None
-    ) -> tuple[ChangeBitmap, Head]:
+    def changes(self, source: int, target: int, copy: tuple[int, bytes] | None = None) -> tuple[ChangeBitmap, Head]:
         """The blocks in which a volume, live or in a copy (sequence, seal), may differ from another, and the head at
         which that is true: see `tidelog.stores.changes.read_changes`."""
-        return read_changes(self._keyspace, self._keys, (source, target), source_copy)
+        return read_changes(self._keyspace, self._keys, (source, target), copy)
 
     def pairs(self, copy: Copy) -> dict[Pair, ChangeBitmap]:
         """The pairs of volumes, by id, that copies had gone between at the cut, and in which blocks each may have
@@ -291,9 +281,8 @@ class Store:
         """Declares the store good. Raises `StoreDamaged` if it has not come as far as the rebuild must."""
         until, position = self.rebuilding(), self.position()
         if until is not None and position.head.sequence < until:
-            raise StoreDamaged(
-                f"the rebuild stands at {position.head.sequence}, before {until}", group=self.identity.group
-            )
+            what = f"the rebuild stands at {position.head.sequence}, before {until}"
+            raise StoreDamaged(what, group=self.identity.group)
         self._keyspace.transact([(b"DEL", self._keys.rebuild)])
 
     def erase(self) -> Iterator[int]:
