@@ -58,8 +58,12 @@ def _copied(bench: Bench, size: int, seed: int) -> Copied:
     topic = bench.topic_of(group)
     random = Random(seed)
     with RunningDeployment(RealDeployment(bench.servers.config())) as running:
-        sites = {name: running.site(name).group(group) for name in _SITES}
+        for name in _SITES:
+            running.site(name)
         opened = running.group(group)
+        for name in _SITES:
+            running.wait_for_store(name, group)
+        sites = {name: running.site(name).group(group) for name in _SITES}
         source = opened.create_volume("source", size, _BLOCK)
         opened.create_volume("target", size, _BLOCK)
         opened.copy_volume("source", "target")

@@ -67,7 +67,7 @@ def _materialise(deployment: Deployment, store: Store, name: str, moment: Moment
     who, cluster = store.identity, deployment.cluster
     record = cluster.find_group(who.group)
     codec = cluster.codec(record)
-    clone = _begun(store, check_name("clone", name), moment)
+    clone = forming_clone(store, check_name("clone", name), moment)
     with closing(cluster.log(record)) as log:
         cluster_id = log.cluster_id
         if clone is None:
@@ -87,7 +87,7 @@ def _materialise(deployment: Deployment, store: Store, name: str, moment: Moment
         raise _explained(error, moment) from error
 
 
-def _begun(store: Store, name: str, moment: Moment) -> Clone | None:
+def forming_clone(store: Store, name: str, moment: Moment) -> Clone | None:
     """A clone of that name that is being filled up to that moment; None if there is none of that name."""
     there = next((clone for clone in store.clones.all() if clone.name == name), None)
     if there is None or (there.forming and there.moment == moment):

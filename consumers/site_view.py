@@ -9,13 +9,14 @@ from types import TracebackType
 from typing import Self
 
 from tidelog.clock import iso, wall_us
+from tidelog.consumers.archived_clone import clone_archived
 from tidelog.consumers.archives import CopySource
 from tidelog.consumers.clone_view import CloneView
+from tidelog.consumers.site_volume import CopyVolume, SiteVolume
 from tidelog.consumers.deployment import Deployment, find_site, open_store, open_store_alone
 from tidelog.consumers.materialise import materialise
 from tidelog.consumers.moments import moment_of
 from tidelog.errors import LogUnavailable, NotFound, UsageError
-from tidelog.producers.volume_file import VolumeFile
 from tidelog.schemas.volumes import VolumeInfo, find_volume
 from tidelog.stores.clone_image import CloneImage
 from tidelog.stores.diff import VolumeDiff, diff
@@ -25,56 +26,6 @@ from tidelog.stores.store import Clone, Copy, Hold, HoldKind, Position
 
 # Finds a copy in an archive, by deployment, group, site and the copy's name; None if there is none.
 ArchiveFinder = Callable[[Deployment, str, str, str], "tuple[CopySource, Copy] | None"]
-
-
-class SiteVolume:
-    """A volume as a site holds it, live or in a copy; read-only. Offsets and lengths are bytes."""
-
-    def __init__(self, store: CopySource, info: VolumeInfo, copy: Copy | None = None) -> None:
-        self._store, self.info, self._copy = store, info, copy
-
-    @property
-    def name(self) -> str:
-        """Its name at that position."""
-        return self.info.name
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.info.size
-
-    def read(self, offset: int, length: int) -> bytes:
-        """``length`` bytes at ``offset``; of a live volume all at one position.
-
-        Raises `OutOfBounds`, `NotFound` (deleted or dropped meanwhile), `StoreUnavailable`.
-        """
-        return self._store.read(self.info, offset, length, self._copy)
-
-    def open(self) -> VolumeFile:
-        """The volume as a raw binary file, seekable and read-only; wrap it in `io.BufferedReader`."""
-        return VolumeFile(self)
-
-
-class CopyVolume(SiteVolume):
-    """A volume of a copy: the work volume of US6212531, to back up from while writes go on."""
-
-    def __init__(self, store: CopySource, info: VolumeInfo, copy: Copy) -> None:
-        super().__init__(store, info, copy)
-        self._of = copy
-
-    def open(self) -> VolumeFile:
-        """The work volume as a raw binary file, seekable and read-only. Until it is closed it holds the copy: dropped
-        meanwhile, it reads on. Raises `NotFound` if the copy is dropped already. Of a copy that is `CopyView.held`,
-        that is what holds it; an archived one needs no hold."""
-        store = self._store
-        if self._of.hold or not isinstance(store, Store):
-            return super().open()
-        lease = store.hold(self._of, HoldKind.VOLUME)
-        return VolumeFile(SiteVolume(store, self.info, lease.copy), on_close=lease.close)
-
-    def digest(self) -> bytes:
-        """16 bytes; equal wherever the volume's content is equal (DESIGN section 5)."""
-        return self._store.volume_digest(self.info, self._of)
 
 
 class CopyView:
@@ -174,18 +125,23 @@ class SiteGroup:
         try:
             return CopyView(self._store, self._store.copy(name))
         except NotFound:
-            found = self._archive(name) if self._archive is not None else None
-            if found is None:
+            if (found := self._archived(name)) is None:
                 raise
             return CopyView(*found)
 
     def create_clone(self, copy: str, name: str) -> CloneView:
         """A writable clone of the newest copy of that name, at this site: nothing is copied. It holds its copy, whose
-        digest stays what it is.
+        digest stays what it is. All blocks of an archived copy are copied into the site's store.
 
-        Raises `NotFound`; `AlreadyExists` for a clone's name; `InvalidName`; `UsageError` for a clone of a clone.
+        Raises `NotFound`; `AlreadyExists` for a clone's name; `InvalidName`; `UsageError` for a clone of a clone; and,
+        of an archived copy, as `clone_archived`.
         """
-        return self._view(self._store.clones.create(self._store.clonable(copy), name))
+        try:
+            return self._view(self._store.clones.create(self._store.clonable(copy), name))
+        except NotFound:
+            if (found := self._archived(copy)) is None:
+                raise
+            return self._view(clone_archived(self._store, *found, name))
 
     def materialise(
         self,
@@ -237,6 +193,9 @@ class SiteGroup:
         for image in self._images.values():
             image.close()
         self._store.close()
+
+    def _archived(self, name: str) -> "tuple[CopySource, Copy] | None":
+        return None if self._archive is None else self._archive(name)
 
     def _view(self, clone: Clone) -> CloneView:
         """One connection for changes a clone, however often it is asked for."""

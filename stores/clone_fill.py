@@ -8,7 +8,7 @@ What was never named since the copy is the copy's, which the clone holds. Writes
 puts them (`BlockChanges`); a block that is changed in part for the first time is read from the copy before.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Self, cast
@@ -100,6 +100,23 @@ class CloneFill:
         self._reach(head, cluster_id)
         if gone or self._size > self._limits.bytes_max or self._writes > self._limits.writes_max:
             self._flush(gone)
+
+    def load(self, copy: Copy, stream: Callable[[VolumeInfo], Iterable[bytes]]) -> Clone:
+        """Makes the clone what ``copy`` is, which the store has not got, and declares it whole: ``stream`` gives a
+        volume's bytes from elsewhere, in order. Blocks of zeros are left out. Cut short it is done again."""
+        self._table = VolumeTable(copy.volumes)
+        for volume in copy.volumes:
+            offset = 0
+            for part in stream(volume):
+                changes = self._changes_of(volume)
+                for at in range(0, len(part), volume.block_size):
+                    data = memoryview(part)[at : at + volume.block_size]
+                    if part.count(0, at, at + len(data)) < len(data):
+                        changes.write(offset + at, data)
+                offset += len(part)
+                self._flush()
+        self._reach(copy.head, copy.cluster_id)
+        return self.finish()
 
     def finish(self) -> Clone:
         """Writes what is left, and declares the clone whole; nothing is applied any more."""

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from tidelog.clock import iso
+from tidelog.consumers.archived_clone import clone_archived
+from tidelog.consumers.archives import find_archive
 from tidelog.errors import NotFound, UsageError
 from tidelog.gateways.cli.clone_content import (
     clone_json,
@@ -16,13 +18,13 @@ from tidelog.gateways.cli.clone_content import (
     state_of,
     write_clone,
 )
-from tidelog.gateways.cli.copy_archive import not_held
 from tidelog.gateways.cli.copy_diff import diff_clone
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Group, Json, Length, Offset
 from tidelog.gateways.cli.output import emit_facts, emit_json, emit_table, size_text
 from tidelog.gateways.cli.progress import progress_bar
 from tidelog.gateways.cli.reading import opened_clone, opened_store
+from tidelog.gateways.exports.archived import open_archive
 from tidelog.units import parse_size
 
 app = typer.Typer(
@@ -36,20 +38,26 @@ CloneSite = Annotated[str | None, typer.Option("--site", "-s", help="The clone's
 
 
 def make_clone(invocation: Invocation, name: str, clone: str, group: str, site: str | None, *, json: bool) -> None:
-    """Makes a clone of a copy at a site. Raises `NotFound`, `AlreadyExists`, `InvalidName`, `UsageError`."""
+    """Makes a clone of a copy at a site, or of an archived one. Raises `NotFound`, `AlreadyExists`, `InvalidName`,
+    `UsageError`, and what `clone_archived` does."""
     with opened_store(invocation, group, site) as store:
-        try:
-            base = store.clonable(name)
-        except NotFound as error:
-            raise not_held(invocation, store, name, error) from error
-        made = store.clones.create(base, clone)
         at = store.identity.site
+        try:
+            made = store.clones.create(store.clonable(name), clone)
+            of_copy, kept = made.base.name, "its copy stays for as long as it does"
+        except NotFound:
+            archive = find_archive(invocation.deployment.cluster.control.snapshot(), group, name, at)
+            if archive is None:
+                raise
+            invocation.say(f"copy {archive.name} is read from its archive, {archive.place}")
+            source = open_archive(archive)
+            made = clone_archived(store, source, source.copy, clone)
+            of_copy, kept = archive.name, f"all its blocks were brought from {archive.place}"
     if json:
         emit_json(invocation, {"group": group, "site": at} | clone_json(made))
         return
     invocation.say(
-        f"clone {clone} of copy {made.base.name} (sequence {made.base.sequence}) of group {group} at {at};"
-        " its copy stays for as long as it does"
+        f"clone {clone} of copy {of_copy} (sequence {made.image.sequence}) of group {group} at {at}; {kept}"
     )
 
 

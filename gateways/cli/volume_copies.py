@@ -1,7 +1,7 @@
 """`tidelog volume copy` and `restore`: a volume made the same as another, or as it was, at every site."""
 
 from tidelog.clock import iso
-from tidelog.consumers.site_view import CopyVolume
+from tidelog.consumers.site_volume import CopyVolume
 from tidelog.errors import NotFound, TidelogError
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_json, size_text

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from tidelog.consumers.access import open_group
     from tidelog.consumers.clone_view import CloneView, CloneVolume
     from tidelog.consumers.deployment import MemoryDeployment
-    from tidelog.consumers.site_view import CopyView, CopyVolume, Site, SiteGroup, SiteVolume
+    from tidelog.consumers.site_view import CopyView, Site, SiteGroup
+    from tidelog.consumers.site_volume import CopyVolume, SiteVolume
     from tidelog.errors import TidelogError
     from tidelog.gateways.library import open_site
     from tidelog.producers.group import Group, MarkedCopy
@@ -59,13 +60,13 @@ _HOMES = {
     "CloneVolume": "tidelog.consumers.clone_view",
     "Config": "tidelog.config",
     "CopyView": "tidelog.consumers.site_view",
-    "CopyVolume": "tidelog.consumers.site_view",
+    "CopyVolume": "tidelog.consumers.site_volume",
     "Group": "tidelog.producers.group",
     "MarkedCopy": "tidelog.producers.group",
     "MemoryDeployment": "tidelog.consumers.deployment",
     "Site": "tidelog.consumers.site_view",
     "SiteGroup": "tidelog.consumers.site_view",
-    "SiteVolume": "tidelog.consumers.site_view",
+    "SiteVolume": "tidelog.consumers.site_volume",
     "TidelogError": "tidelog.errors",
     "Volume": "tidelog.producers.volume",
     "VolumeCopy": "tidelog.producers.volume_copy",

@@ -124,8 +124,6 @@ def test_what_an_archived_copy_cannot_do(copied, deployment, folder, tmp_path):
     ):
         refused = copied(*command)
         assert refused.code == 2 and document["place"] in refused.err
-    clone = copied("pitc", "clone", "one", "drill", "-g", "bank", "--site", "osaka")
-    assert clone.code == 2 and f"tidelog pitc import {document['place']}" in clone.err and "archived" in clone.err
 
 
 def test_an_archive_is_an_export(copied, deployment, sites, folder):

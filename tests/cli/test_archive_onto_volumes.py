@@ -1,6 +1,8 @@
-"""`tidelog volume restore` and `copy` from an archived copy: what differs is written through the log."""
+"""What is done with an archived copy's data: a volume restored or copied from it, through the log; a clone of it."""
 
 import json
+import shutil
+from pathlib import Path
 
 from tests.cli.test_archive import SITES, archived, copied, folder
 
@@ -37,3 +39,43 @@ def test_a_volume_is_restored_from_the_archive(copied, deployment, folder, sites
     for copy in ("never", "#99"):
         assert copied("volume", "restore", "ledger", "-g", "bank", "--pitc", copy).code == 2
     assert copied("log", "show", "bank", "--json").out.count(b"\n") == end, "a refused command leaves the log alone"
+
+
+def test_a_clone_of_an_archived_copy(copied, deployment, folder, sites):
+    """At any site, byte for byte, with the copy's digest, writable; in the library too; dropping it frees all of it."""
+    before = copied("pitc", "read", "one", "ledger", "-g", "bank").out
+    document = archived(copied, deployment, folder)
+    keys = deployment.keyspace("osaka", "bank")
+    empty = len(keys.data)
+    made = copied("pitc", "clone", "one", "drill", "-g", "bank", "--site", "osaka", "--json")
+    assert made.code == 0 and document["place"] in made.err
+    told = json.loads(made.out)
+    assert (told["state"], told["sequence"], told["seal"]) == ("ready", document["sequence"], document["seal"])
+    shown = json.loads(copied("clone", "show", "drill", "-g", "bank", "--site", "osaka", "--digest", "--json").out)
+    assert shown["digest"] == document["digest"]
+    assert copied("clone", "read", "drill", "ledger", "-g", "bank", "--site", "osaka").out == before
+    assert copied("clone", "write", "drill", "ledger", "-g", "bank", "--site", "osaka", stdin=b"drilled").code == 0
+    assert copied("pitc", "read", "one", "ledger", "-g", "bank").out == before
+    again = copied("pitc", "clone", "one", "drill", "-g", "bank", "--site", "osaka")
+    assert again.code == 2 and "there already" in again.err
+    view = sites.site("london").group("bank").create_clone("one", "drill")
+    assert view.volume("ledger").read(0, len(before)) == before
+    assert copied("clone", "drop", "drill", "-g", "bank", "--site", "osaka").code == 0
+    assert len(keys.data) == empty
+
+
+def test_a_damaged_archive_leaves_no_clone(copied, deployment, folder):
+    """Neither one that has come half-way, nor its blocks."""
+    document = archived(copied, deployment, folder)
+    keys = deployment.keyspace("osaka", "bank")
+    empty = len(keys.data)
+    file = Path(document["place"]) / "ledger.0000.avro"
+    content = bytearray(file.read_bytes())
+    content[-20] ^= 1
+    file.write_bytes(content)
+    bad = copied("pitc", "clone", "one", "drill", "-g", "bank", "--site", "osaka")
+    assert bad.code == 3 and "ledger.0000.avro" in bad.err
+    assert json.loads(copied("clone", "list", "-g", "bank", "--site", "osaka", "--json").out)["clones"] == []
+    assert len(keys.data) == empty
+    shutil.rmtree(document["place"])
+    assert copied("pitc", "clone", "one", "drill", "-g", "bank").code == 3

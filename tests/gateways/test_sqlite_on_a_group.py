@@ -6,7 +6,7 @@ import random
 import apsw
 
 import tidelog
-from tidelog.consumers.site_view import CopyVolume
+from tidelog.consumers.site_volume import CopyVolume
 from tidelog.gateways.sqlite import database, open_copy
 from tidelog.gateways.sqlite_file import file_length
 from tidelog.testing.fixtures import SiteFactory
