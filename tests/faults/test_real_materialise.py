@@ -42,7 +42,7 @@ def go_on(group: Group, ended: threading.Event, failures: list[BaseException]) -
                 group.copy_volume("ledger", "copied")
             group.flush()
             turn += 1
-            ended.wait(0.02)
+            ended.wait(0.05)
     except BaseException as error:
         failures.append(error)
 
@@ -87,7 +87,7 @@ def test_while_writers_go_on(tidelog_deployment: RunningDeployment) -> None:
     log, chance = Log(running, group.name), random.Random(3)
     osaka, tokyo = (running.site(site).group(group.name) for site in ("osaka", "tokyo"))
     try:
-        for turn in range(12):
+        for turn in range(8):
             some = chance.choice(log.fold().counted[3:])
             view = osaka.materialise(f"a{turn}", sequence=some.last)
             log.check(view)
