@@ -49,6 +49,7 @@ class Traffic:
 
     def __init__(self, group: Group) -> None:
         self._group, self._ended = group, threading.Event()
+        self.written = 0
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> "Traffic":
@@ -67,6 +68,7 @@ class Traffic:
                 offset = number * 37 % BLOCKS * BLOCK + number % 2 * 100
                 volume.write(offset, number.to_bytes(8, "big") * (16 if number % 2 else BLOCK // 8))
             self._group.flush()
+            self.written = number
             if number % 400 == 0:
                 self._group.mark(f"t{number}")
             time.sleep(0.01)
@@ -79,6 +81,20 @@ def equal(one: SiteGroup, other: SiteGroup) -> bool:
         return False
     pairs = [*zip(*held, strict=True), (one, other)]
     return all(len({side.volume("ledger").read(0, BLOCKS * BLOCK) for side in pair}) == 1 for pair in pairs)
+
+
+def damage(running: RunningDeployment, group: str, generation: int, volume: int) -> None:
+    """One bit each of a before-image, of a live block that copies share, of one written since, and of a bitmap."""
+    with redis.Redis.from_url(running.deployment.config.sites["osaka"].redis.url) as server:
+        for key, bit in (
+            (f"g:{generation}:{volume}:{1235:08x}", 777),
+            (f"b:{volume}:{100:08x}", 5),
+            (f"b:{volume}:{1300:08x}", 33),
+            (f"m:{generation}:{volume}", 1234),
+        ):
+            whole = f"tidelog:{{{group}}}:{key}"
+            assert server.exists(whole)
+            server.setbit(whole, bit, 1 - server.getbit(whole, bit))
 
 
 def test_damage_under_a_running_worker_is_mended_while_writers_go_on(
@@ -99,7 +115,6 @@ def test_damage_under_a_running_worker_is_mended_while_writers_go_on(
     osaka = running.site("osaka").group(name)
     assert osaka.wait_until(group.session.confirmed.sequence, 60)
     copies = {copy.name: copy.info for copy in osaka.copies()}
-    number = volume.info.id
 
     def tidelog(*arguments: str) -> tuple[int, dict, str]:
         code = main(["-c", str(config_file), *arguments, "--group", name, "--json"])
@@ -107,16 +122,7 @@ def test_damage_under_a_running_worker_is_mended_while_writers_go_on(
         return code, json.loads(captured.out), captured.err
 
     assert tidelog("site", "verify", "osaka")[0] == 0
-    with redis.Redis.from_url(running.deployment.config.sites["osaka"].redis.url) as server:
-        for key, bit in (
-            (f"g:{copies['one'].generation}:{number}:{1235:08x}", 777),
-            (f"b:{number}:{100:08x}", 5),
-            (f"b:{number}:{1300:08x}", 33),
-            (f"m:{copies['one'].generation}:{number}", 1234),
-        ):
-            whole = f"tidelog:{{{name}}}:{key}"
-            assert server.exists(whole)
-            server.setbit(whole, bit, 1 - server.getbit(whole, bit))
+    damage(running, name, copies["one"].generation, volume.info.id)
     code, document, err = tidelog("site", "verify", "osaka", "--against", "london")
     (found,) = document["groups"]
     assert code == 3 and "site resync osaka --from london" in " ".join(err.split())
@@ -125,8 +131,8 @@ def test_damage_under_a_running_worker_is_mended_while_writers_go_on(
     assert named[100] == (["one", "two"], True) and named[1300] == ([], True)
     assert set(named) == {100, 1234, 1235, 1300} and found["bits_differing"] == 1
 
-    with Traffic(group):
-        time.sleep(0.5)
+    with Traffic(group) as traffic:
+        assert wait_until(lambda: traffic.written > 400, timeout_s=60)
         code, document, _ = tidelog("site", "resync", "osaka", "--from", "london")
         (done,) = document["groups"]
         assert code == 0 and done["report"]["bits_mended"] >= 1
