@@ -13,6 +13,7 @@ from tidelog.gateways.cli.progress import byte_bar
 from tidelog.gateways.cli.reading import opened_store
 from tidelog.gateways.cli.writers import refuse_live_writer, writing
 from tidelog.gateways.exports.archiving import archive_copy
+from tidelog.gateways.exports.writing import content_bytes
 from tidelog.producers.archived import require_equal
 from tidelog.schemas.control import CopyArchived
 from tidelog.schemas.locks import locked_error
@@ -44,7 +45,8 @@ def archive_and_drop(
         base = to or _configured(invocation, group, at, copy)
         _refuse(invocation, store, copy, take_over=take_over)
         set_for_worker()  # its threads read, write and prove at once
-        with byte_bar(invocation, f"archiving {copy.name}", None) as advance:
+        # Written, and read again: files are smaller than their content where that can be compressed.
+        with byte_bar(invocation, f"archiving {copy.name}", 2 * content_bytes(store, copy)) as advance:
             record = archive_copy(store, copy, base, control, advance, sites)
         if copy.origin is CopyOrigin.TIME:
             store.mark_dropping(copy, forget=True)

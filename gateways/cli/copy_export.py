@@ -10,7 +10,7 @@ from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_json, size_text
 from tidelog.gateways.cli.progress import byte_bar
 from tidelog.gateways.cli.reading import opened_store
-from tidelog.gateways.exports.writing import write_export
+from tidelog.gateways.exports.writing import content_bytes, write_export
 
 ALL_VOLUMES = "all"
 
@@ -46,7 +46,7 @@ def _export_avro(
     with opened_store(invocation, group, site) as store:
         copy = stored_copy(invocation, store, name)
         elder = None if since is None else stored_copy(invocation, store, since)
-        with byte_bar(invocation, f"exporting {copy.name}", None) as advance:
+        with byte_bar(invocation, f"exporting {copy.name}", content_bytes(store, copy, elder)) as advance:
             manifest = write_export(store, copy, to, elder, advance)
     if json:
         emit_json(invocation, {"place": to, "manifest": manifest.model_dump(mode="json")})

@@ -73,6 +73,17 @@ def write_export(store: ExportSource, copy: Copy, url: str, since: Copy | None, 
         return _write_held(store, held, url, elder, advance)
 
 
+def content_bytes(store: Store, copy: Copy, since: Copy | None = None) -> int:
+    """How many bytes of content `write_export` tells of at most: blocks that are zeros are left out. Raises
+    `NotFound`."""
+    contents = store.contents(copy)
+    named = [
+        (contents.named(volume) if since is None else changed_blocks(contents, volume, since), volume.block_size)
+        for volume in copy.volumes
+    ]
+    return sum(blocks.count * block_size for blocks, block_size in named)
+
+
 def _write_held(store: ExportSource, copy: Copy, url: str, since: Copy | None, advance: Advance) -> Manifest:
     with new_place(url) as place:
         digest = store.digest(copy)

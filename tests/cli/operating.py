@@ -81,12 +81,12 @@ class Command:
         assert held, f"it never came to {what}: {said}"
         assert self.popen.poll() is None, f"it ended with {self.popen.returncode} before {what}: {said}"
 
-    def interrupt(self) -> str:
-        """Ctrl-C, as a terminal sends it: to the command and what it has started in the foreground. What it said on
-        stderr; fails unless a shell would say 130, without a traceback, and leaves no process."""
+    def interrupt(self, number: signal.Signals = signal.SIGINT) -> str:
+        """Ctrl-C, as a terminal sends it, or another signal: to the command and what it has started in the foreground.
+        What it said on stderr; fails unless a shell would say 130, without a traceback, and leaves no process."""
         assert self.popen.poll() is None, "it has ended by itself: the interrupt is not inside"
         started = family(self.popen.pid)
-        os.killpg(self.popen.pid, signal.SIGINT)
+        os.killpg(self.popen.pid, number)
         try:
             code = self.popen.wait(ENDS_WITHIN_S)
         finally:
