@@ -9,7 +9,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import apply, copies, drill, exports, latency, materialise, publish, resyncs, sizes, upkeep, volume_copies
+from benchmarks import (
+    apply,
+    copies,
+    drill,
+    exports,
+    latency,
+    materialise,
+    publish,
+    resyncs,
+    sizes,
+    upkeep,
+    volume_copies,
+)
 from benchmarks.arithmetic import Row
 from benchmarks.report import print_rows, write_json
 from benchmarks.servers import Bench, started

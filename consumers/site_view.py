@@ -12,12 +12,12 @@ from tidelog.clock import iso, wall_us
 from tidelog.consumers.archived_clone import clone_archived
 from tidelog.consumers.archives import CopySource
 from tidelog.consumers.clone_view import CloneView
-from tidelog.consumers.site_volume import CopyVolume, SiteVolume
 from tidelog.consumers.deployment import Deployment, find_site, open_store, open_store_alone
 from tidelog.consumers.materialise import materialise
 from tidelog.consumers.moments import moment_of
+from tidelog.consumers.site_volume import CopyVolume, SiteVolume
 from tidelog.errors import LogUnavailable, NotFound, UsageError
-from tidelog.schemas.volumes import VolumeInfo, find_volume
+from tidelog.schemas.volumes import find_volume
 from tidelog.stores.clone_image import CloneImage
 from tidelog.stores.diff import VolumeDiff, diff
 from tidelog.stores.image import Store

@@ -18,6 +18,7 @@ from tidelog.schemas.control import (
     CopyFormed,
     CopyOrdered,
     OrderAnswered,
+    OrderProtected,
     SiteStatus,
     answer_key,
     status_key,
@@ -117,7 +118,10 @@ def _needs(found: TrimSurvey) -> Iterable[Need]:
     for site in found.sites:
         yield _of_site(found, site)
         for order in orders_of(found.view, found.group):
-            need = None if order.dropped_us else _of_order(found, site, order)
+            if isinstance(order, OrderProtected):
+                need = _of_lock(found, site, order)
+            else:
+                need = None if order.dropped_us else _of_order(found, site, order)
             if need is not None:
                 yield need
     for copy in found.copies:
@@ -139,6 +143,17 @@ def _of_site(found: TrimSurvey, site: str) -> Need:
     if not newest:
         return Need(who, 0, f"it has no copy that is older than {margin}")
     return Need(who, newest, f"the newest copy that it has had for {margin} is at sequence {newest}")
+
+
+def _of_lock(found: TrimSurvey, site: str, order: OrderProtected) -> Need | None:
+    """What a locked copy by time needs, so that a site which loses its store makes it again: the log from the newest
+    copy before that time."""
+    if order.locked_until_us <= found.now_us - found.margin_us:
+        return None
+    others = (receipt for receipt in _lasting_receipts(found, site) if receipt.name != order.name)
+    elder = max((receipt.sequence for receipt in others if receipt.timestamp_us <= order.at_us), default=0)
+    why = f"it is locked until {iso(order.locked_until_us)}, and made from the copy at sequence {elder}"
+    return Need(f"copy {order.name}", elder, why)
 
 
 def _of_order(found: TrimSurvey, site: str, order: CopyOrdered) -> Need | None:

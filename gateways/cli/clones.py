@@ -56,9 +56,7 @@ def make_clone(invocation: Invocation, name: str, clone: str, group: str, site: 
     if json:
         emit_json(invocation, {"group": group, "site": at} | clone_json(made))
         return
-    invocation.say(
-        f"clone {clone} of copy {of_copy} (sequence {made.image.sequence}) of group {group} at {at}; {kept}"
-    )
+    invocation.say(f"clone {clone} of copy {of_copy} (sequence {made.image.sequence}) of group {group} at {at}; {kept}")
 
 
 @app.command("list")

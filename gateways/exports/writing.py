@@ -73,7 +73,7 @@ def write_export(store: ExportSource, copy: Copy, url: str, since: Copy | None, 
         return _write_held(store, held, url, elder, advance)
 
 
-def content_bytes(store: Store, copy: Copy, since: Copy | None = None) -> int:
+def content_bytes(store: ExportSource, copy: Copy, since: Copy | None = None) -> int:
     """How many bytes of content `write_export` tells of at most: blocks that are zeros are left out. Raises
     `NotFound`."""
     contents = store.contents(copy)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.producers.conftest import DEADLINE, Lab, until
+from tidelog.config import Config
 from tidelog.config_tables import PacingConfig
 from tidelog.errors import ConfigError, Fenced, SessionClosed, SiteBehind
 from tidelog.producers import pacing
@@ -295,7 +296,5 @@ def test_pacing_goes_on_while_the_control_topic_is_away(paced, lab: Lab) -> None
     ],
 )
 def test_a_configuration_that_cannot_be(table, said: str) -> None:
-    from tidelog.config import Config
-
     with pytest.raises(ConfigError, match=said):
         Config(sites={"tokyo": {"redis": {"url": "redis://tokyo"}}}, groups={"bank": {"pacing": table}})

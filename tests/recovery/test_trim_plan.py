@@ -7,7 +7,7 @@ import pytest
 from tidelog.producers.group_state import KnownCopy
 from tidelog.producers.log import Bounds
 from tidelog.recovery.trim_plan import Base, TrimSurvey, plan_trim
-from tidelog.schemas.control import CopyFormed, CopyOrdered, OrderAnswered, SiteStatus
+from tidelog.schemas.control import CopyFormed, CopyOrdered, OrderAnswered, OrderProtected, SiteStatus
 
 S = 1_000_000
 NOW, MARGIN = 10_000_000 * S, 60 * S
@@ -130,6 +130,21 @@ def test_a_lock_keeps_the_log_that_brings_the_copy_back():
     assert plan.base.sequence == 20 and first(plan) == ("copy c20", 20)
     assert plan_trim(survey(well(), locks={20: NOW - 30 * S})).base.sequence == 20  # clocks differ
     assert plan_trim(survey(well(), locks={20: NOW - 61 * S})).base.sequence == 30
+
+
+def test_a_locked_copy_by_time_keeps_the_log_behind_its_elder():
+    """Though every site has had it for long: one that loses its store makes it again from there."""
+
+    def plan(until_us):
+        lock = OrderProtected(
+            name="nightly", groups="bank", at_us=25 * S, locked_until_us=until_us, kept=False, protected_us=NOW
+        )
+        there = [receipt(site, 25, name="nightly") for site in SITES]
+        return plan_trim(survey([*well(), order(25), lock, *there]))
+
+    assert plan(NOW + S).base.sequence == 20
+    assert "nightly" in " ".join(need.who for need in plan(NOW + S).needs)
+    assert plan(0).base.sequence == 30
 
 
 def test_the_opening_of_the_heads_session_stays():
