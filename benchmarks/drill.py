@@ -39,7 +39,7 @@ def _beside(bench: Bench, what: str, work: Callable[[Servers, str], float], goal
     group = bench.new_group()
     bench.empty_redis()
     size = Load(BLOCK, 0).volume_bytes
-    stages = [Load(BLOCK, 4 * RATE, size).writes(), COPY]
+    stages = [Load(BLOCK, 0, size).every_block(), COPY]
     last = in_child(ours.publish_stages, bench.servers, group, size, stages)[-1]
     in_child(ours.apply, bench.servers, group, last, 1, SECONDARY)
     load = Load(BLOCK, RATE * bench.sized(5, 2), size)
