@@ -64,13 +64,13 @@ def test_taking_away_and_bringing_back(large, terminal, tmp_path, sites, deploym
         (("pitc", "export", "two", "-g", "bank", "--raw", "all", "--to", str(tmp_path / "raw")), "exporting two"),
         (("export", "verify", str(export)), "checking "),
         (("pitc", "import", str(export), "--site", "london"), "importing two"),
-        (("pitc", "archive", "two", "-g", "bank", "--to", str(tmp_path / "archive")), "archiving two"),
+        (("pitc", "archive", "two", "-g", "bank", "--to", str(tmp_path)), "archiving two"),
     ):
         with subtests.test(" ".join(arguments[:2])):
             terminal.seek(0)
             terminal.truncate()
             done = large(*arguments)
-            assert done.code == 0, done.err
+            assert done.code == 0, terminal.getvalue()
             shown = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", terminal.getvalue())
             bars = [frame for frame in re.split(r"[\r\n]+", shown) if frame.startswith(what)]
             assert bars and "━" in bars[-1] and "%" in bars[-1], shown
