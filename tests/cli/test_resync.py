@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from tests.cli.conftest import SITES
 from tests.cli.test_verify import flip
 from tidelog.consumers.deployment import open_store
 from tidelog.schemas.control import CopyFormed
@@ -32,6 +33,17 @@ def reading(deployment, site: str) -> bytes:
     return found
 
 
+def settled(deployment) -> bytes:
+    """What every site reads once all have applied the last write."""
+
+    def same() -> bool:
+        found = {reading(deployment, site) for site in SITES}
+        return len(found) == 1 and b"later" in found.pop()
+
+    assert wait_until(same, timeout_s=30)
+    return reading(deployment, "tokyo")
+
+
 def test_equal_sites_are_equal(copied):
     done = copied("site", "verify", "osaka", "-g", "bank")
     assert done.code == 0 and "are equal" in done.text
@@ -43,8 +55,7 @@ def test_equal_sites_are_equal(copied):
 
 def test_flipped_bits_are_named_and_mended(copied, deployment):
     """Block 2 as the copy keeps it, 7, 8 and 30 as they stand, live too."""
-    right = reading(deployment, "tokyo")
-    assert wait_until(lambda: reading(deployment, "osaka") == right, timeout_s=30)
+    right = settled(deployment)
     flip(deployment, "osaka", 7, 8, 30, 2)
     bad = copied("site", "verify", "osaka", "-g", "bank")
     assert bad.code == 3 and "tidelog site resync osaka --from tokyo --group bank" in " ".join(bad.err.split())
@@ -75,7 +86,7 @@ def test_a_receipt_that_told_the_damage_is_told_anew(copied, deployment):
 
 def test_a_source_that_is_wrong_is_refused(copied, deployment):
     """Of the sites it is the wrong one, by its own receipt; and a third site's word is enough, too."""
-    right = reading(deployment, "osaka")
+    right = settled(deployment)
     flip(deployment, "tokyo", 5)
     refused = copied("site", "resync", "osaka", "--from", "tokyo", "-g", "bank")
     assert refused.code == 3 and "tidelog site verify tokyo" in refused.err

@@ -22,18 +22,14 @@ BLOCKS = 64
 POINTS = [
     ("before-bits", 1),
     ("after-bits", 1),
-    ("after-bits", 2),
     ("after-unname", 1),
     ("before-blocks", 1),
     ("after-blocks", 1),
     ("after-blocks", 2),
-    ("before-swap", 1),
     ("after-swap", 1),
-    ("before-digests", 1),
     ("after-digests", 1),
-    ("before-transaction", 9),
     ("after-transaction", 10),
-    ("after-settle", 11),
+    ("after-settle", 8),
 ]
 
 

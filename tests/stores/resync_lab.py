@@ -1,7 +1,7 @@
 """The same random log at two sites, and at a third store that nobody damages: what a site must be after a resync."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from late_lab import AuthorEvents
 from store_lab import IDENTITY, Author, apply
@@ -13,11 +13,11 @@ from tidelog.recovery.resync_plan import ResyncPlan
 from tidelog.recovery.resync_survey import Resyncing
 from tidelog.schemas.control import CopyFormed
 from tidelog.schemas.events import Discard, Marker, VolumeDeleted, VolumeResized
+from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.image import Store
 from tidelog.stores.keys import Keys
 from tidelog.stores.memory import MemoryKeyspace
-from tidelog.stores.records import decode_copy
-from tidelog.stores.state import read_tables
+from tidelog.stores.state import Tables, read_tables
 from tidelog.stores.store import Copy, Identity
 
 KEYS = Keys(IDENTITY.group)
@@ -170,20 +170,30 @@ class Sites:
     def wrong(self) -> set[bytes]:
         """The keys of blocks and bitmaps that are not what the twin's are, as they are read; not those of generations
         and volumes that are no more, nor the bits before the first copy, of which a store may have more or fewer."""
-        twin = self.keyspaces["twin"].data
-        known = {b"%d" % decode_copy(row).generation for row in dict(twin[KEYS.copies]).values()}  # type: ignore[call-overload]
-        tables = read_tables(self.keyspaces["twin"], KEYS)
-        listed = {volume.id for copy in tables.copies.values() for volume in copy.volumes}
-        volumes = {b"%d" % number for number in listed | {volume.id for volume in tables.volumes}}
+        twin, tables = self.keyspaces["twin"].data, read_tables(self.keyspaces["twin"], KEYS)
         found = set()
         for key in twin.keys() | self.data.keys():
-            part = key.removeprefix(KEYS.prefix).split(b":")
-            ours = part[0] == b"b" or (part[0] in (b"g", b"m") and part[1] in known)
-            if ours and part[1 if part[0] == b"b" else 2] in volumes:
+            if _read(tables, twin, key):
                 mine, right = (_plain(data.get(key)) for data in (self.data, twin))
                 if mine != right:
                     found.add(key)
         return found
+
+
+def _read(tables: Tables, data: Mapping[bytes, object], key: bytes) -> bool:
+    """Whether the key is a bitmap or a block that somebody can read: of a deleted volume, through a copy."""
+    part = key.removeprefix(KEYS.prefix).split(b":")
+    if part[0] in (b"g", b"m"):
+        listed = {volume.id for copy in tables.copies.values() for volume in copy.volumes}
+        listed |= {volume.id for volume in tables.volumes}
+        return int(part[1]) in tables.copies and int(part[2]) in listed
+    if part[0] != b"b" or tables.volumes.get(int(part[1])) is not None:
+        return part[0] == b"b"
+    number, block = int(part[1]), int(part[2], 16)
+    listing = [one for one, copy in tables.copies.items() if number in {volume.id for volume in copy.volumes}]
+    behind = [one for one in tables.copies if listing and one >= listing[-1]]
+    named = (ChangeBitmap(data.get(KEYS.bitmap(one, number))) for one in behind)  # type: ignore[arg-type]
+    return bool(listing) and not any(block in bitmap for bitmap in named)
 
 
 def _plain(value: object) -> bytes:
