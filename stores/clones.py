@@ -72,13 +72,12 @@ class Clones:
     def refuse_clone_of(self, name: str) -> None:
         """Raises `UsageError` if that is a clone's name: a clone is made of a copy alone."""
         clone = next((clone for clone in self.all() if clone.name == name), None)
-        if clone is not None:
-            raise UsageError(
-                f"{name} is a clone, and a clone is made of a copy alone",
-                hint=f"clone the copy that it is of: {clone.base.name}, #{clone.base.sequence}"
-                if clone.reached is None
-                else "materialise the same moment again, under another name: tidelog group materialise",
-            )
+        if clone is None:
+            return
+        hint = f"clone the copy that it is of: {clone.base.name}, #{clone.base.sequence}"
+        if clone.reached is not None:
+            hint = "materialise the same moment again, under another name: tidelog group materialise"
+        raise UsageError(f"{name} is a clone, and a clone is made of a copy alone", hint=hint)
 
     def create(self, copy: Copy, name: str) -> Clone:
         """A clone of a formed copy: nothing is copied, and the copy's blocks stay for as long as the clone does.
