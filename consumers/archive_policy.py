@@ -7,12 +7,13 @@ anywhere leaves a copy in the store that is looked at again.
 
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from tidelog.config import Config
 from tidelog.config_tables import KeepRules
 from tidelog.consumers.deployment import Deployment, find_site, open_store
 from tidelog.consumers.local_retention import explain_local, known
-from tidelog.errors import CopiesDiffer, NotFound, TidelogError, Unavailable, UsageError
+from tidelog.errors import CopiesDiffer, Locked, NotFound, TidelogError, Unavailable, UsageError
 from tidelog.producers.archived import archived_copies
 from tidelog.producers.lock_time import lock_time_us
 from tidelog.producers.retention import Decision, plan_retention
@@ -48,7 +49,8 @@ def archive_local(
     for copy, decision in decided:
         if decision.dropped:
             archive(store, copy, place, advance)
-            store.mark_dropping(copy, forget=True)
+            with suppress(Locked):  # meanwhile: then it stays, and is archived as well
+                store.mark_dropping(copy, forget=True)
     return [decision for _, decision in decided]
 
 

@@ -1,14 +1,12 @@
 """A clone of an archived copy: all its blocks, brought from the archive into the site's store, apart from the fold."""
 
-from contextlib import suppress
-
 from tidelog.consumers.archives import CopySource
-from tidelog.consumers.materialise import forming_clone
-from tidelog.errors import ExportDamaged, NotFound
+from tidelog.consumers.materialise import drop_forming, forming_clone
+from tidelog.errors import ExportDamaged
 from tidelog.names import check_name
 from tidelog.stores.image import Store
 from tidelog.stores.placing import placed
-from tidelog.stores.store import Clone, Copy, CopyOrigin, Moment
+from tidelog.stores.store import Clone, Copy, CopyOrigin, Moment, archive_base
 
 
 def clone_archived(store: Store, source: CopySource, copy: Copy, name: str) -> Clone:
@@ -20,11 +18,11 @@ def clone_archived(store: Store, source: CopySource, copy: Copy, name: str) -> C
     """
     moment = Moment(sequence=copy.sequence) if copy.origin is CopyOrigin.MARKER else Moment(at_us=copy.timestamp_us)
     with placed(store.identity):
-        clone = forming_clone(store, check_name("clone", name), moment) or store.clones.begin(None, name, moment)
+        clone = forming_clone(store, check_name("clone", name), moment, archived=copy.name)
+        clone = clone or store.clones.begin(archive_base(copy.name), name, moment)
         try:
             with store.clones.fill(clone) as fill:
                 return fill.load(copy, lambda volume: source.stream(volume, copy))
         except ExportDamaged:
-            with suppress(NotFound):
-                store.clones.drop(name)
+            drop_forming(store, clone)
             raise

@@ -31,7 +31,7 @@ from tidelog.stores.clone_fill import CloneFill
 from tidelog.stores.image import Store
 from tidelog.stores.placing import placed
 from tidelog.stores.state import Image
-from tidelog.stores.store import Clone, Copy, CopyOrigin, HoldKind, Moment, Position
+from tidelog.stores.store import NOTHING, Clone, Copy, CopyOrigin, HoldKind, Moment, Position
 from tidelog.stores.timed import part
 from tidelog.stores.validation import validate
 
@@ -67,7 +67,7 @@ def _materialise(deployment: Deployment, store: Store, name: str, moment: Moment
     who, cluster = store.identity, deployment.cluster
     record = cluster.find_group(who.group)
     codec = cluster.codec(record)
-    clone = forming_clone(store, check_name("clone", name), moment)
+    clone = forming_clone(store, check_name("clone", name), moment, archived=None)
     with closing(cluster.log(record)) as log:
         cluster_id = log.cluster_id
         if clone is None:
@@ -82,15 +82,18 @@ def _materialise(deployment: Deployment, store: Store, name: str, moment: Moment
             with closing(events):
                 return _Filling(store, fill, moment, cluster_id, advance).run(events)
     except IMPOSSIBLE as error:
-        with suppress(NotFound):
-            store.clones.drop(name)
+        drop_forming(store, clone)
         raise _explained(error, moment) from error
 
 
-def forming_clone(store: Store, name: str, moment: Moment) -> Clone | None:
-    """A clone of that name that is being filled up to that moment; None if there is none of that name."""
+def forming_clone(store: Store, name: str, moment: Moment, *, archived: str | None) -> Clone | None:
+    """A clone of that name that is being filled up to that moment, from the archive of a copy or from the log (None);
+    None if there is none of that name. One that is filled the other way is another one: what is there already would not
+    be overwritten."""
     there = next((clone for clone in store.clones.all() if clone.name == name), None)
-    if there is None or (there.forming and there.moment == moment):
+    if there is None:
+        return None
+    if there.forming and there.moment == moment and there.archived == archived:
         return there
     what = f" and is being materialised at {there.moment}" if there.forming else ""
     raise AlreadyExists(
@@ -100,11 +103,19 @@ def forming_clone(store: Store, name: str, moment: Moment) -> Clone | None:
     )
 
 
+def drop_forming(store: Store, clone: Clone) -> None:
+    """Drops a clone that will not be whole, and no other that has its name by now."""
+    with suppress(NotFound):
+        there = store.clones.find(clone.name, forming=True)
+        if there.forming and there.id == clone.id:
+            store.clones.drop(clone.name)
+
+
 def _begin(store: Store, base: Callable[[], Copy | None], name: str, moment: Moment) -> Clone:
     for _ in range(_TRIES - 1):
         with suppress(NotFound):  # the copy was dropped in between: from an elder one, if that will do
-            return store.clones.begin(base(), name, moment)
-    return store.clones.begin(base(), name, moment)
+            return store.clones.begin(base() or NOTHING, name, moment)
+    return store.clones.begin(base() or NOTHING, name, moment)
 
 
 def _explained(error: TidelogError, moment: Moment) -> TidelogError:

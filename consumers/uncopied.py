@@ -60,7 +60,7 @@ class Uncopied:
         """The newest copy was dropped: what only it held is in none now. With no copy left the log is looked at."""
         if newest is None:
             self.since_us = _first_change_us(self._store, self._log, self._codec, None)
-        else:
+        elif self.since_us or self._store.named_since(newest):
             self.since_us = min(newest.timestamp_us, self.since_us or newest.timestamp_us)
 
 

@@ -24,6 +24,8 @@ def check_sites(applied_at: int, sites: Sequence[str] | None, configured: Sequen
     unknown = sorted(set(asked) - set(configured))
     if unknown:
         raise UsageError(f"no site {unknown[0]!r} is configured (there are: {', '.join(configured) or 'none'})")
+    if not applied_at:
+        raise UsageError("sites are waited for with applied_at, the number of them", hint="such as applied_at=1")
     if not 1 <= applied_at <= len(asked):
         raise UsageError(
             f"applied_at={applied_at} cannot be reached at {len(asked)} sites", hint="0 is a flush to the log alone"

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from tidelog.errors import CorruptEvent, UnsupportedEvent
-from tidelog.schemas.control import decode_control
+from tidelog.schemas.control import OrderProtected, decode_control
 from tidelog.schemas.control_record import ControlRecord
 
 ControlView = Mapping[str, ControlRecord]
@@ -41,6 +41,13 @@ class Control(Protocol):
         """Ends; other calls fail from then on."""
 
 
+def _lock_kept(before: ControlRecord | None, record: ControlRecord) -> ControlRecord:
+    """The record, with the longer lock where it is about the same copies: whoever wrote it may not have heard of it."""
+    if isinstance(before, OrderProtected) and isinstance(record, OrderProtected) and before.at_us == record.at_us:
+        return record.model_copy(update={"locked_until_us": max(before.locked_until_us, record.locked_until_us)})
+    return record
+
+
 class Fold:
     """The newest record by key, from records in log order. One that does not decode is kept as a reason: it replaces
     what its key had, since that is no longer true."""
@@ -52,7 +59,7 @@ class Fold:
     def add(self, key: bytes, value: bytes | None) -> None:
         """Takes one record; None removes its key."""
         name = key.decode("utf-8", "backslashreplace")
-        self.records.pop(name, None)
+        before = self.records.pop(name, None)
         self.unreadable.pop(name, None)
         if value is None:
             return
@@ -62,7 +69,7 @@ class Fold:
             self.unreadable[name] = str(error)
             return
         if record.key == name:
-            self.records[name] = record
+            self.records[name] = _lock_kept(before, record)
         else:
             self.unreadable[name] = f"a {record.kind} under a key that is not its own ({record.key})"
 

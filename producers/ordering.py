@@ -72,9 +72,13 @@ def cancel_order(cluster: Cluster, name: str) -> CopyOrdered:
     locked_until_us = protection_of(view, order).locked_until_us
     if locked_until_us > judged_at_us:
         raise locked_error(name, locked_until_us, order.groups)
-    order = order.model_copy(update={"dropped_us": now})
-    cluster.control.publish(order)
-    return order
+    dropped = order.model_copy(update={"dropped_us": now})
+    cluster.control.publish(dropped)
+    locked_until_us = protection_of(cluster.control.snapshot(), order).locked_until_us
+    if locked_until_us > judged_at_us:  # meanwhile: sites that have heard of it keep their copies
+        cluster.control.publish(order)
+        raise locked_error(name, locked_until_us, order.groups)
+    return dropped
 
 
 def lock_order(cluster: Cluster, name: str, until: datetime | timedelta) -> OrderProtected:
@@ -88,7 +92,9 @@ def lock_order(cluster: Cluster, name: str, until: datetime | timedelta) -> Orde
     end = lock_end_us(until, wall_us())
     if end < there.locked_until_us:
         raise locked_error(name, there.locked_until_us, there.groups)
-    return _protect(cluster, there.model_copy(update={"locked_until_us": end}))
+    locked = _protect(cluster, there.model_copy(update={"locked_until_us": end}))
+    standing_order(cluster.control.snapshot(), name)  # not taken back meanwhile
+    return locked
 
 
 def keep_order(cluster: Cluster, name: str, *, kept: bool) -> OrderProtected:
@@ -117,8 +123,13 @@ def standing_order(view: ControlView, name: str, group: str | None = None) -> Co
 
 
 def _protect(cluster: Cluster, protection: OrderProtected) -> OrderProtected:
+    """Publishes it, again if another lock has come in between: the topic keeps the last record only."""
     protection = protection.model_copy(update={"protected_us": wall_us()})
     cluster.control.publish(protection)
+    there = cluster.control.snapshot().get(protection.key)
+    if isinstance(there, OrderProtected) and there.locked_until_us > protection.locked_until_us:
+        protection = protection.model_copy(update={"locked_until_us": there.locked_until_us})
+        cluster.control.publish(protection)
     return protection
 
 

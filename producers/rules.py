@@ -64,7 +64,12 @@ def copy_named(state: GroupState, name: str, group: str) -> KnownCopy:
     """The newest copy of that name. Raises `NotFound`."""
     copy = state.copy(name)
     if copy is None:
-        raise NotFound(f"no copy {name!r}", group=group, hint="tidelog pitc list shows those that there are")
+        raise NotFound(
+            f"no copy {name!r} by marker",
+            group=group,
+            hint="tidelog pitc list shows those that there are; one by time, or archived, goes onto a volume with"
+            " Volume.copy_from",
+        )
     return copy
 
 

@@ -90,7 +90,8 @@ class Resync:
             for piece in in_pieces(absent):
                 self.report.bits += self._mending.bits(volume, plan.pairs[0].mine, None, piece, ())
         for volume in plan.since_spurious:
-            self.report.bits += self._between.live.unname(volume)
+            while count := self._between.live.unname(volume):
+                self.report.bits += count
         return names_in([*changed, plan.before, plan.since, plan.since_spurious])
 
     def _wrong(self, pair: Pair, volume: VolumeInfo, moved: ChangeBitmap | None) -> ChangeBitmap:

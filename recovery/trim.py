@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from tidelog.clock import wall_us
 from tidelog.consumers.access import read_group
 from tidelog.consumers.deployment import Deployment, open_store
-from tidelog.errors import NotFound, TidelogError, UsageError
+from tidelog.errors import NeedsRebuild, NotFound, TidelogError, UsageError
 from tidelog.producers.control import ControlView
 from tidelog.producers.follower import carries_head
 from tidelog.producers.group_state import KnownCopy
@@ -34,16 +34,18 @@ def plan(
         view = cluster.control.snapshot()
         sites = _sites(deployment, view, group, without)
         copies = state.copies()
+        bases, stands = _looked_at(deployment, log, group, sites, copies)
         survey = TrimSurvey(
             group,
             sites,
             view,
             copies,
-            _bases(deployment, log, group, sites, copies),
+            bases,
             log.bounds(),
             head.epoch,
             wall_us(),
             round(margin * 1_000_000),
+            stands,
         )
         return plan_trim(survey)
     finally:
@@ -77,28 +79,37 @@ def _sites(deployment: Deployment, view: ControlView, group: str, without: Colle
     return left
 
 
-def _bases(
+def _looked_at(
     deployment: Deployment, log: Log, group: str, sites: Sequence[str], copies: Sequence[KnownCopy]
-) -> list[Base]:
-    """Each copy's record, by a store that holds it; the log must have it with that seal."""
+) -> tuple[list[Base], dict[str, int]]:
+    """Each copy's record, by a store that holds it (the log must have it with that seal); and where each store stands
+    that answers: 0 while it is empty, erased or rebuilt."""
     found: dict[tuple[int, bytes], Copy] = {}
+    stands: dict[str, int] = {}
     for site in sites:
         if site not in deployment.config.sites:
             continue
         try:
             store = open_store(deployment, site, group)
+        except (NeedsRebuild, NotFound):
+            stands[site] = 0
+            continue
         except TidelogError:
             continue  # another site's store may tell as well
         try:
+            stands[site] = 0 if store.rebuilding() is not None else store.position().head.sequence
             marked = [copy for copy in store.copies() if copy.origin is CopyOrigin.MARKER]
             found |= {(copy.sequence, copy.seal): copy for copy in marked if copy.cluster_id == log.cluster_id}
+        except NeedsRebuild:
+            stands[site] = 0
         except TidelogError:
             continue
         finally:
             store.close()
     known = (found.get((copy.sequence, copy.seal)) for copy in copies)
-    return [
+    bases = [
         Base(copy.sequence, copy.seal, copy.name, copy.timestamp_us, copy.epoch, copy.offset)
         for copy in known
         if copy is not None and carries_head(log, copy.head)
     ]
+    return bases, stands

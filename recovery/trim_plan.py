@@ -5,8 +5,8 @@ reported may be undone by a Redis that loses its tail, but not that far. So each
 its base, goes on from a record that is still there. The copy's own record stays.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tidelog.clock import iso
 from tidelog.consumers.catalogue import STUCK, copies_of
@@ -49,7 +49,9 @@ class Need:
 @dataclass(frozen=True, slots=True)
 class TrimSurvey:
     """What a plan rests on. ``sites`` are those that count; ``copies`` the marker copies that stand at the log's end,
-    with their locks; ``bases`` those of them whose record is known. ``head_epoch`` is that of the newest event."""
+    with their locks; ``bases`` those of them whose record is known. ``head_epoch`` is that of the newest event.
+    ``stores`` are the sequences of those stores that can be asked, whatever their workers last reported: 0 while one is
+    empty or rebuilt."""
 
     group: str
     sites: tuple[str, ...]
@@ -60,6 +62,7 @@ class TrimSurvey:
     head_epoch: int
     now_us: int
     margin_us: int
+    stores: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +140,11 @@ def _of_site(found: TrimSurvey, site: str) -> Need:
     if status.state == "REBUILDING" or status.state in STUCK:
         return Need(who, 0, f"it is {status.state}, and may need all that is there")
     newest = max((receipt.sequence for receipt in _lasting_receipts(found, site)), default=0)
-    if status.sequence < newest:
-        return Need(who, status.sequence, f"it went back to sequence {status.sequence}")
+    sequence = min(status.sequence, found.stores.get(site, status.sequence))
+    if not sequence:
+        return Need(who, 0, "it is being rebuilt, or empty, and may need all that is there")
+    if sequence < newest:
+        return Need(who, sequence, f"it went back to sequence {sequence}")
     margin = f"{found.margin_us / 1_000_000:g} s"
     if not newest:
         return Need(who, 0, f"it has no copy that is older than {margin}")

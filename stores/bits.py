@@ -3,6 +3,8 @@
 from collections.abc import Collection, Sequence
 
 from tidelog.stores.bitmap import BIT_MASKS, ChangeBitmap, byte_range
+from tidelog.stores.keys import Keys
+from tidelog.stores.keyspace import Keyspace
 from tidelog.stores.wire import Command
 
 # Bytes of SETRANGE that cost Redis and the wire as much as one more BITFIELD operation.
@@ -62,3 +64,15 @@ def bit_commands(
         operations += (b"SET", b"u8", b"#%d" % place, b"%d" % bits[place])
     commands.append(tuple(operations))
     return commands
+
+
+def places_of(keyspace: Keyspace, keys: Keys, volume: int, generations: list[int], blocks: list[int]) -> dict[int, int]:
+    """The generation that each block's lost bit belongs to: the eldest that has a before-image of it, else the eldest
+    of all."""
+    places = dict.fromkeys(blocks, generations[0] if generations else 0)
+    if len(generations) > 1 and blocks:
+        for generation in reversed(generations):
+            before_of = keys.before_format(generation, volume)
+            there = keyspace.transact([(b"EXISTS", before_of % block) for block in blocks])
+            places |= {block: generation for block, found in zip(blocks, there, strict=True) if found}
+    return places

@@ -33,7 +33,9 @@ class CloneClaim:
             self._submit([], self._token)
             self.settle()
             (row,) = keyspace.transact([(b"HGET", keys.clones, clone.field.encode())])
-            self.clone = decode_clone(cast("bytes", row))
+            if not isinstance(row, bytes):
+                raise self._lost(None)
+            self.clone = decode_clone(row)
         except BaseException:
             self._session.close()
             raise

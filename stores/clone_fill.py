@@ -105,6 +105,9 @@ class CloneFill:
         """Makes the clone what ``copy`` is, which the store has not got, and declares it whole: ``stream`` gives a
         volume's bytes from elsewhere, in order. Blocks of zeros are left out. Cut short it is done again."""
         self._table = VolumeTable(copy.volumes)
+        # The record first: who drops a clone asks it which volumes there are.
+        self.clone = replace(self.clone, reached=replace(self.clone.image, volumes=copy.volumes))
+        self._flush()
         for volume in copy.volumes:
             offset = 0
             for part in stream(volume):

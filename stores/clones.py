@@ -31,7 +31,7 @@ from tidelog.stores.records import (
     encode_position,
 )
 from tidelog.stores.state import present
-from tidelog.stores.store import NOTHING, Clone, Copy, CopyOrigin, Hold, HoldKind, Identity, Moment
+from tidelog.stores.store import Clone, Copy, CopyOrigin, Hold, HoldKind, Identity, Moment
 from tidelog.stores.watched import change_beside
 
 
@@ -100,21 +100,21 @@ class Clones:
 
         return self._change(plan)
 
-    def begin(self, copy: Copy | None, name: str, moment: Moment) -> Clone:
-        """A clone that is to be filled from the log, from a formed copy on (None: from the log's beginning), up to
-        ``moment``: see `fill`. Raises as `create`."""
+    def begin(self, copy: Copy, name: str, moment: Moment) -> Clone:
+        """A clone that is to be filled up to ``moment``: from the log, from a formed copy on or `NOTHING`, or from an
+        archive (`archive_base`). See `fill`. Raises as `create`."""
         check_name("clone", name)
         keys = self._keys
 
         def plan() -> tuple[list[Command], Clone]:
-            ask: list[Command] = [] if copy is None else standing(keys, replace(copy, hold=""))
+            ask: list[Command] = standing(keys, replace(copy, hold="")) if copy.generation else []
             rebuild, now, rows, *found = self._keyspace.transact(
                 [(b"GET", keys.rebuild), (b"TIME",), (b"HGETALL", keys.clones), *ask]
             )
             check_good(rebuild)
             self._refuse_taken(name, rows)
-            number, base = new_id(), replace(NOTHING, seal=origin(self.identity.group_id).seal)
-            if copy is not None:
+            number, base = new_id(), replace(copy, seal=origin(self.identity.group_id).seal)
+            if copy.generation:
                 check_readable(copy, *found)
                 base = replace(decode_copy(cast("bytes", found[0])), hold=number)
             start = replace(base, generation=0, name=name, origin=CopyOrigin.TIME, hold="", blocks_changed=0)

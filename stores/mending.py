@@ -14,7 +14,7 @@ from typing import cast
 from tidelog.errors import SiteBehind, StoreUnavailable
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import ChangeBitmap, byte_range
-from tidelog.stores.bits import name_blocks, write_bits
+from tidelog.stores.bits import name_blocks, places_of, write_bits
 from tidelog.stores.contents import Block
 from tidelog.stores.digest import ERA, ERA_SIZE
 from tidelog.stores.keys import Keys
@@ -26,8 +26,7 @@ from tidelog.stores.state import READ_TRIES, Tables, present, read_tables
 from tidelog.stores.store import Copy, CopyState, Identity, Position
 from tidelog.stores.watched import change_beside
 
-# Bits that one transaction changes.
-BITS_MAX = 4096
+BITS_MAX = 4096  # of one transaction
 
 
 @placing
@@ -106,8 +105,8 @@ class Mending:
     def bits(
         self, volume: int, elder: Copy | None, newer: Copy | None, missing: Collection[int], spurious: Collection[int]
     ) -> int:
-        """Names the ``missing`` blocks between two copies (the beginning, now), in the eldest generation there, unless
-        they are named, and the ``spurious`` ones no more; how many bits that changed. Up to `BITS_MAX` of both.
+        """Names the ``missing`` blocks between two copies (the beginning, now) unless they are named, where `places_of`
+        says, and the ``spurious`` ones no more; how many bits that changed. Up to `BITS_MAX` of both.
 
         The before-image of a block that is no longer named goes with its bit: it is in nobody's way then. Raises
         `SiteBehind` while a late copy is being made.
@@ -249,9 +248,11 @@ class Mending:
         generations = [one for one in tables.generations if first <= one and (newer is None or one < newer.generation)]
         bitmaps = dict(zip(generations, self._bitmaps(volume, generations), strict=True))
         commands, changed = list[Command](), 0
-        for index, (generation, bitmap) in enumerate(bitmaps.items()):
+        unnamed = [block for block in missing if not any(block in one for one in bitmaps.values())]
+        places = places_of(self._keyspace, self._keys, volume, generations, unnamed)
+        for generation, bitmap in bitmaps.items():
             out = [block for block in spurious if block in bitmap]
-            into = [] if index else [block for block in missing if not any(block in one for one in bitmaps.values())]
+            into = [block for block in unnamed if places[block] == generation]
             commands += self._bits_to(volume, generation, bitmap, into, out)
             changed += len(into) + len(out)
         return commands, changed

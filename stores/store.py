@@ -1,6 +1,6 @@
 """What a store holds: one group at one site (DESIGN sections 4 and 5)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from tidelog.clock import iso
@@ -96,6 +96,12 @@ class Copy:
 
 # What a group is before its first event: what is materialised from the log's beginning begins from it.
 NOTHING = Copy(0, 0, bytes(16), "(the beginning of the log)", 0, (), 0, 0, bytes(16), -1, "")
+_ARCHIVE = "(archive of) "
+
+
+def archive_base(copy: str) -> Copy:
+    """Nor is there anything under what the archived copy of that name is brought into."""
+    return replace(NOTHING, name=_ARCHIVE + copy)
 
 
 class HoldKind(StrEnum):
@@ -171,6 +177,11 @@ class Clone:
     def field(self) -> str:
         """Its field in the table: its name; of one that is being dropped, which no longer has one, its id."""
         return f"#{self.id}" if self.dropping else self.name
+
+    @property
+    def archived(self) -> str | None:
+        """The archived copy that it is of, if it is."""
+        return self.base.name.removeprefix(_ARCHIVE) if self.base.name.startswith(_ARCHIVE) else None
 
     @property
     def image(self) -> Copy:

@@ -29,8 +29,8 @@ def clone_json(clone: Clone) -> dict[str, Any]:
     return {
         "name": clone.name,
         "state": state_of(clone),
-        "materialised": clone.reached is not None,
-        "pitc": clone.base.name if clone.base.generation else None,
+        "materialised": clone.reached is not None and clone.archived is None,
+        "pitc": clone.archived or (clone.base.name if clone.base.generation else None),
         "sequence": clone.image.sequence,
         "seal": clone.image.seal.hex(),
         "time": iso(clone.image.timestamp_us),
@@ -45,6 +45,8 @@ def state_of(clone: Clone) -> str:
 
 def origin_of(clone: Clone) -> str:
     """What it is of, for people."""
+    if clone.archived is not None:
+        return f"{clone.archived} (archived)"
     if clone.moment is None:
         return clone.base.name
     return f"the log at {clone.moment}"

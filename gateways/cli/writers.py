@@ -35,10 +35,10 @@ def writing(
     What only the session finds out comes too late for that: then it is said that the writer is fenced all the same.
     """
     try:
-        if not take_over:
-            refuse_live_writer(invocation, group, instead)
         if check is not None:
             check(*read_group(group, invocation.deployment))
+        if not take_over:
+            refuse_live_writer(invocation, group, instead)
         opened = open_group(group, deployment=invocation.deployment, schedule=False)
         try:
             yield opened

@@ -4,7 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.cli.test_archive import SITES, archived, copied, folder
+from tidelog.consumers.deployment import open_store
+from tidelog.gateways.exports import archived as archived_module
+from tidelog.gateways.exports import blocks
+from tidelog.gateways.exports.archived import ArchivedCopy
+from tidelog.stores.store import NOTHING, Moment, archive_base
 
 __all__ = ("copied", "folder")
 
@@ -50,7 +57,8 @@ def test_a_clone_of_an_archived_copy(copied, deployment, folder, sites):
     made = copied("pitc", "clone", "one", "drill", "-g", "bank", "--site", "osaka", "--json")
     assert made.code == 0 and document["place"] in made.err
     told = json.loads(made.out)
-    assert (told["state"], told["sequence"], told["seal"]) == ("ready", document["sequence"], document["seal"])
+    assert (told["pitc"], told["state"], told["seal"]) == ("one", "ready", document["seal"])
+    assert "one (archived)" in copied("clone", "list", "-g", "bank", "--site", "osaka").text
     shown = json.loads(copied("clone", "show", "drill", "-g", "bank", "--site", "osaka", "--digest", "--json").out)
     assert shown["digest"] == document["digest"]
     assert copied("clone", "read", "drill", "ledger", "-g", "bank", "--site", "osaka").out == before
@@ -64,18 +72,83 @@ def test_a_clone_of_an_archived_copy(copied, deployment, folder, sites):
     assert len(keys.data) == empty
 
 
+@pytest.fixture
+def in_parts(monkeypatch):
+    """Archives of many files, read in parts of two blocks."""
+    monkeypatch.setattr(blocks, "FILE_BYTES_MIN", 1)
+    monkeypatch.setattr(blocks, "FILES", 1 << 40)
+    monkeypatch.setattr("tidelog.stores.contents.WINDOW_BYTES", 8 * 4096)
+    monkeypatch.setattr(archived_module, "PART_BYTES", 2 * 4096)
+
+
+@pytest.mark.usefixtures("in_parts")
 def test_a_damaged_archive_leaves_no_clone(copied, deployment, folder):
     """Neither one that has come half-way, nor its blocks."""
     document = archived(copied, deployment, folder)
     keys = deployment.keyspace("osaka", "bank")
     empty = len(keys.data)
-    file = Path(document["place"]) / "ledger.0000.avro"
+    file = max(Path(document["place"]).glob("ledger.*.avro"))
+    assert file.name > "ledger.0000.avro"
     content = bytearray(file.read_bytes())
     content[-20] ^= 1
     file.write_bytes(content)
     bad = copied("pitc", "clone", "one", "drill", "-g", "bank", "--site", "osaka")
-    assert bad.code == 3 and "ledger.0000.avro" in bad.err
+    assert bad.code == 3 and file.name in bad.err
     assert json.loads(copied("clone", "list", "-g", "bank", "--site", "osaka", "--json").out)["clones"] == []
     assert len(keys.data) == empty
     shutil.rmtree(document["place"])
     assert copied("pitc", "clone", "one", "drill", "-g", "bank").code == 3
+
+
+@pytest.mark.usefixtures("in_parts")
+def test_a_clone_that_is_cut_short(copied, deployment, folder, monkeypatch):
+    """Shows as forming; the same command does it again; dropped in its place it leaves nothing."""
+    before = copied("pitc", "read", "one", "ledger", "-g", "bank").out
+    archived(copied, deployment, folder)
+    keys = deployment.keyspace("osaka", "bank")
+    empty, real = len(keys.data), ArchivedCopy.stream
+
+    def cut(self, volume, copy, offset=0, length=None):
+        parts = real(self, volume, copy, offset, length)
+        for _ in range(5):
+            yield next(parts)
+        raise KeyboardInterrupt
+
+    make = ("pitc", "clone", "one", "drill", "-g", "bank", "--site", "osaka")
+    for ending in ("drop", "again"):
+        with monkeypatch.context() as patched:
+            patched.setattr(ArchivedCopy, "stream", cut)
+            assert copied(*make).code == 130
+        (shown,) = json.loads(copied("clone", "list", "-g", "bank", "--site", "osaka", "--json").out)["clones"]
+        assert shown["state"] == "forming" and len(keys.data) > empty + 3
+        if ending == "drop":
+            assert copied("clone", "drop", "drill", "-g", "bank", "--site", "osaka").code == 0
+            assert len(keys.data) == empty
+    assert copied(*make).code == 0
+    assert copied("clone", "read", "drill", "ledger", "-g", "bank", "--site", "osaka").out == before
+
+
+def test_neither_takes_over_what_the_other_has_begun(copied, deployment, folder):
+    """A clone that is filled from the log, and one that is from an archive, of one name and moment: what the one has
+    written, or left out, is not what the other would go on from."""
+    document = archived(copied, deployment, folder)
+    store, moment = open_store(deployment, "osaka", "bank"), Moment(sequence=document["sequence"])
+    commands = {
+        NOTHING: ("pitc", "clone", "one", "drill", "-g", "bank", "--site", "osaka"),
+        archive_base("one"): (
+            "group",
+            "materialise",
+            "bank",
+            "drill",
+            "--site",
+            "osaka",
+            "--sequence",
+            str(moment.sequence),
+        ),
+    }
+    for base, command in commands.items():
+        store.clones.begin(base, "drill", moment)
+        refused = copied(*command)
+        assert refused.code == 2 and "there already" in refused.err
+        store.clones.drop("drill")
+    store.close()

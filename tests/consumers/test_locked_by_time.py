@@ -1,7 +1,7 @@
 """Copies by time that are locked or kept: by a command on the control topic, obeyed by every site that hears of it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,7 +13,7 @@ from tidelog.config_tables import KeepRules
 from tidelog.consumers.local_retention import explain_local
 from tidelog.errors import AlreadyExists, Locked, NotFound, UsageError
 from tidelog.producers.ordering import cancel_order, keep_order, lock_order, order_copy
-from tidelog.schemas.control import protection_key
+from tidelog.schemas.control import OrderProtected, order_key, protection_key
 
 __all__ = ("lab",)
 
@@ -58,9 +58,9 @@ def test_a_locked_copy_stays_at_every_site(copied: Lab) -> None:
 def test_a_lock_outlives_a_command_that_says_nothing_of_it(copied: Lab) -> None:
     """Whoever takes the command back, by another program or from a view that was behind: the store's word counts, and
     nothing halts."""
-    given = lock_order(copied.cluster, "c0", DAY)
+    lock_order(copied.cluster, "c0", DAY)
     until(lambda: marks(copied, "osaka", "c0")[0], "the lock")
-    copied.control.publish(given.model_copy(update={"locked_until_us": 0}))
+    copied.control.put(protection_key("c0").encode(), None)
     cancel_order(copied.cluster, "c0")
     cancel_order(copied.cluster, "c1")
     until(lambda: timed(copied.store("osaka")) == ["c0"], "the other one dropped")
@@ -75,6 +75,31 @@ def test_the_clock_of_who_takes_it_back_opens_nothing(copied: Lab, monkeypatch: 
     monkeypatch.setattr("tidelog.producers.ordering.wall_us", lambda: time.time_ns() // 1000 + 10 * 86_400_000_000)
     with pytest.raises(Locked):
         cancel_order(copied.cluster, "c0")
+
+
+def test_who_has_not_heard_of_a_lock_takes_none_away(copied: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`keep`, a shorter lock and a cancel, each from a view of before the lock: the lock is in the last record too."""
+    control, real = copied.control, copied.control.snapshot
+    stale = real()
+    end = lock_order(copied.cluster, "c0", DAY).locked_until_us
+    for call in (
+        lambda: keep_order(copied.cluster, "c0", kept=True),
+        lambda: lock_order(copied.cluster, "c0", timedelta(hours=1)),
+    ):
+        views = iter([stale])
+        published: list[object] = []
+        with monkeypatch.context() as patched:
+            patched.setattr(control, "snapshot", lambda *rest, views=views: next(views, None) or real(*rest))
+            patched.setattr(control, "publish", _recorded(control.publish, published))
+            call()
+        assert published[-1].locked_until_us == end  # type: ignore[attr-defined]
+    views = iter([stale])
+    with monkeypatch.context() as patched:
+        patched.setattr(control, "snapshot", lambda *rest: next(views, None) or real(*rest))
+        patched.setattr("tidelog.producers.ordering.lock_time_us", lambda now, *_: now)
+        with pytest.raises(Locked):
+            cancel_order(copied.cluster, "c0")
+    assert real()[order_key("c0")].dropped_us == 0  # type: ignore[attr-defined]
 
 
 def test_a_copy_that_is_still_to_come_is_locked_when_it_is_there(lab: Lab) -> None:
@@ -148,3 +173,12 @@ def test_what_cannot_be(lab: Lab) -> None:
 def _locked(lab: Lab) -> int:
     record = lab.control.snapshot()[protection_key("c0")]
     return record.locked_until_us  # type: ignore[attr-defined, no-any-return]
+
+
+def _recorded(publish: Callable[..., None], into: list[object]) -> Callable[..., None]:
+    def recorded(record: object, *rest: object) -> None:
+        if isinstance(record, OrderProtected):
+            into.append(record)
+        publish(record, *rest)
+
+    return recorded

@@ -1,6 +1,7 @@
 """What a trim may delete, by a plan of facts alone: whoever needs a record holds it back, and is named."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -145,6 +146,15 @@ def test_a_locked_copy_by_time_keeps_the_log_behind_its_elder():
     assert plan(NOW + S).base.sequence == 20
     assert "nightly" in " ".join(need.who for need in plan(NOW + S).needs)
     assert plan(0).base.sequence == 30
+
+
+def test_a_store_is_believed_more_than_its_workers_last_report():
+    """A rebuild without a worker reports nothing; a store that went back neither."""
+    found = survey(well())
+    assert plan_trim(found).base.sequence == 30
+    emptied = plan_trim(replace(found, stores={"osaka": 0, "tokyo": 1000}))
+    assert emptied.base is None and first(emptied) == ("site osaka", 0)
+    assert plan_trim(replace(found, stores={"osaka": 25})).base.sequence == 20
 
 
 def test_the_opening_of_the_heads_session_stays():
