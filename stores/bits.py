@@ -73,6 +73,6 @@ def places_of(keyspace: Keyspace, keys: Keys, volume: int, generations: list[int
     if len(generations) > 1 and blocks:
         for generation in reversed(generations):
             before_of = keys.before_format(generation, volume)
-            there = keyspace.transact([(b"EXISTS", before_of % block) for block in blocks])
+            there = keyspace.transact([(b"GETRANGE", before_of % block, b"0", b"0") for block in blocks])
             places |= {block: generation for block, found in zip(blocks, there, strict=True) if found}
     return places

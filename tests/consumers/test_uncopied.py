@@ -126,6 +126,17 @@ def test_a_dropped_copy_takes_its_word_back(lab: Lab) -> None:
     assert settled(lab, replica) == 0
 
 
+def test_a_dropped_copy_that_held_nothing_new_takes_nothing_back(lab: Lab) -> None:
+    """An idle group must not begin to age."""
+    group, replica = lab.group(), lab.replica()
+    group.create_volume("v", 4096).write(0, b"x")
+    for name in ("one", "two"):
+        group.mark(name)
+    assert settled(lab, replica) == 0
+    group.drop_copy("two")
+    assert settled(lab, replica) == 0
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_a_copy_by_time_in_the_middle_of_a_batch(lab: Lab, late: bool) -> None:
     """Exact for one that is cut in time; of one that was made late its own time stands for what is behind it."""
