@@ -129,7 +129,7 @@ def test_a_position_of_another_history_does_not_count(lab: Lab) -> None:
         ({"applied_at": 4}, "cannot be reached at 3 sites"),
         ({"applied_at": -1}, "cannot be reached"),
         ({"applied_at": 2, "sites": ["osaka", "osaka"]}, "cannot be reached at 1 sites"),
-        ({"applied_at": 0, "sites": ["osaka"]}, "cannot be reached"),
+        ({"applied_at": 0, "sites": ["osaka"]}, "waited for with applied_at"),
         ({"applied_at": 1, "sites": ["mars"]}, "no site 'mars'"),
         ({"applied_at": 1, "sites": "osaka"}, "a list of names"),
     ],
