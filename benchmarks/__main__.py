@@ -25,7 +25,7 @@ from benchmarks import (
 from benchmarks.arithmetic import Row
 from benchmarks.report import print_rows, write_json
 from benchmarks.servers import Bench, started
-from tidelog.testing.termination import interrupt_on_sigterm
+from tidelog.termination import interrupt_on_sigterm
 
 BENCHMARKS: dict[str, Callable[[Bench], list[Row]]] = {
     "apply-4k": apply.apply_4k,

@@ -24,12 +24,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypedDict
 
+from tidelog.termination import interrupt_on_sigterm
 from tidelog.testing.existing import ExistingKafka, ExistingRedis, ExistingServer
 from tidelog.testing.identity import process_identity
 from tidelog.testing.processes import KafkaServer, RedisServer
 from tidelog.testing.servers import ServerError
 from tidelog.testing.stack import SITES, given_kafka, given_redis, stack_toml
-from tidelog.testing.termination import interrupt_on_sigterm
 
 KAFKA_PORT = int(os.environ.get("STACK_KAFKA_PORT", "9092"))
 REDIS_PORT = int(os.environ.get("STACK_REDIS_PORT", "6381"))

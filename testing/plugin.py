@@ -47,9 +47,9 @@ class RedisServerFactory(Protocol):
 @pytest.fixture(scope="session")
 def tidelog_kafka(request: pytest.FixtureRequest) -> Iterator[KafkaServing]:
     """A running Kafka, shared by the session: use topics of your own, and leave it running."""
+    from tidelog.termination import interrupt_on_sigterm
     from tidelog.testing.choice import kafka_of_choice
     from tidelog.testing.servers import ServerError
-    from tidelog.testing.termination import interrupt_on_sigterm
 
     with interrupt_on_sigterm(), ExitStack() as exit_stack:
         try:
@@ -63,9 +63,9 @@ def tidelog_kafka(request: pytest.FixtureRequest) -> Iterator[KafkaServing]:
 @pytest.fixture(scope="session")
 def tidelog_redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServerFactory]:
     """A factory of Redis servers for tests that stop, kill or fill one, or that need several."""
+    from tidelog.termination import interrupt_on_sigterm
     from tidelog.testing.choice import RedisOfChoice
     from tidelog.testing.servers import ServerError
-    from tidelog.testing.termination import interrupt_on_sigterm
 
     of_choice = RedisOfChoice()
     with interrupt_on_sigterm(), ExitStack() as exit_stack:

@@ -1,12 +1,9 @@
 """Running a command line: every way in which one can end becomes an exit code, and never a traceback."""
 
 import os
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import typer
 from rich.text import Text
@@ -17,29 +14,16 @@ from tidelog.gateways.cli.application import app
 from tidelog.gateways.cli.exit_codes import FAILURE, INTERRUPTED, OK, USAGE
 from tidelog.gateways.cli.hints import for_operators
 from tidelog.gateways.cli.invocation import Invocation, OpenDeployment
+from tidelog.termination import interrupt_on_sigterm
 
 
 def run(argv: Sequence[str] | None, open_deployment: OpenDeployment | None) -> int:
     """The exit code of one command line. Raises KeyboardInterrupt at most if interrupted twice."""
     invocation = Invocation(open_deployment)
-    with _sigterm_as_ctrl_c():
+    with interrupt_on_sigterm():  # `site run` has a handler of its own inside
         code = _ended(invocation, lambda: _command(argv, invocation))
         closed = _ended(invocation, lambda: _close(invocation))
     return code or closed
-
-
-@contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Else SIGTERM would leave the temporary files of what was under way. Not where the process handles it itself, and
-    outside the main thread, where Python sets no handlers. `site run` has a handler of its own inside."""
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _command(argv: Sequence[str] | None, invocation: Invocation) -> int:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def interrupt_on_sigterm() -> Iterator[None]:
-    """Inside, SIGTERM raises KeyboardInterrupt as Ctrl-C does, so that servers are taken down.
+    """Inside, SIGTERM raises KeyboardInterrupt as Ctrl-C does, so that servers are taken down, and temporary files
+    removed.
 
     Does nothing where the program handles SIGTERM itself, and outside the main thread, where Python sets no handlers.
     """
