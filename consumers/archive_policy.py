@@ -7,13 +7,12 @@ anywhere leaves a copy in the store that is looked at again.
 
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 
 from tidelog.config import Config
 from tidelog.config_tables import KeepRules
 from tidelog.consumers.deployment import Deployment, find_site, open_store
-from tidelog.consumers.local_retention import explain_local, known
-from tidelog.errors import CopiesDiffer, Locked, NotFound, TidelogError, Unavailable, UsageError
+from tidelog.consumers.local_retention import apply_local, known
+from tidelog.errors import CopiesDiffer, NotFound, TidelogError, Unavailable, UsageError
 from tidelog.producers.archived import archived_copies
 from tidelog.producers.lock_time import lock_time_us
 from tidelog.producers.retention import Decision, plan_retention
@@ -43,15 +42,8 @@ def archive_place(config: Config, site: str, group: str, origin: CopyOrigin) -> 
 def archive_local(
     store: Store, keep: KeepRules, place: str, archive: Archive, advance: Callable[[int], None]
 ) -> list[Decision]:
-    """As `tidelog.consumers.local_retention.apply_local`, each copy archived before it is dropped. Raises what
-    ``archive`` does; the copies before that are done."""
-    decided = explain_local(store, keep)
-    for copy, decision in decided:
-        if decision.dropped:
-            archive(store, copy, place, advance)
-            with suppress(Locked):  # meanwhile: then it stays, and is archived as well
-                store.mark_dropping(copy, forget=True)
-    return [decision for _, decision in decided]
+    """As `apply_local`, each copy archived before it is dropped. Raises what ``archive`` does, too."""
+    return apply_local(store, keep, lambda copy: archive(store, copy, place, advance))
 
 
 class ArchivePolicy:

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 from tidelog.consumers.orders import Order, protected, taken_back, wanted
 from tidelog.errors import Locked
+from tidelog.schemas.control import OrderProtected
 from tidelog.stores.applier import Applier
 from tidelog.stores.image import Store
 
@@ -22,5 +23,6 @@ def obey(orders: Sequence[Order], store: Store, applier: Applier) -> None:
 
 def protect(orders: Sequence[Order], store: Store) -> None:
     """Locks and keeps what the commands say (the applier then sees `PositionMoved`)."""
-    for copy, order in protected(orders, store.copies()):
+    said = [order for order in orders if isinstance(order, OrderProtected)]
+    for copy, order in protected(said, store.copies()) if said else ():
         store.protect(copy, order.locked_until_us, kept=order.kept)

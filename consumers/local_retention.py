@@ -5,7 +5,7 @@ at every site (DESIGN section 8), and are none of this policy's business. A comm
 all the same: the store remembers it (`Store.forgotten_orders`), so that nobody makes the copy anew.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tidelog.config_tables import KeepConfig, KeepRules
 from tidelog.errors import Locked
@@ -38,12 +38,14 @@ def explain_local(store: Store, keep: KeepRules) -> list[tuple[Copy, Decision]]:
     return plan_local(store.copies(), keep, judged_at_us(store.position()))
 
 
-def apply_local(store: Store, keep: KeepRules) -> list[Decision]:
+def apply_local(store: Store, keep: KeepRules, first: Callable[[Copy], object] = lambda _: None) -> list[Decision]:
     """Marks what the rules do not keep as dropped at this site, whose appliers then see `PositionMoved`; why each copy
-    stays or goes. A copy that turns out to be locked stays. Raises `StoreUnavailable`."""
+    stays or goes. ``first`` is done with each before it is. A copy that turns out to be locked stays. Raises
+    `StoreUnavailable`, and what ``first`` does; the copies before that are done."""
     done = []
     for copy, decision in explain_local(store, keep):
         if decision.dropped:
+            first(copy)
             try:
                 store.mark_dropping(copy, forget=True)
             except Locked as error:

@@ -28,9 +28,9 @@ def wanted(orders: Iterable[Order]) -> list[DueCopy]:
     ]
 
 
-def protected(orders: Iterable[Order], copies: Iterable[Copy]) -> list[tuple[Copy, OrderProtected]]:
+def protected(orders: Iterable[OrderProtected], copies: Iterable[Copy]) -> list[tuple[Copy, OrderProtected]]:
     """The copies of a site that are not locked or kept as is said of them, with that."""
-    said = {(order.name, order.at_us): order for order in orders if isinstance(order, OrderProtected)}
+    said = {(order.name, order.at_us): order for order in orders}
     found = ((copy, said.get((copy.name, copy.timestamp_us))) for copy in copies if _ordered(copy))
     return [
         (copy, order)
