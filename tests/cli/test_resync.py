@@ -1,27 +1,16 @@
 """`tidelog site verify` and `site resync`: what is damaged is named to the block and mended, and nothing else."""
 
 import json
-import os
-
-import pytest
 
 from tests.cli.conftest import SITES
-from tests.cli.test_verify import flip
+from tests.cli.test_verify import copied, flip
 from tidelog.consumers.deployment import open_store
 from tidelog.schemas.control import CopyFormed
 from tidelog.testing.readiness import wait_until
 
+__all__ = ("copied",)
+
 BLOCK = 4096
-
-
-@pytest.fixture
-def copied(bank):
-    """With a copy ``one`` of 40 blocks of data at every site, told by all, and more data behind it."""
-    data = os.urandom(40 * BLOCK)
-    assert bank("volume", "write", "ledger", "-g", "bank", "--offset", "0", stdin=data).code == 0
-    assert bank("pitc", "create", "one", "-g", "bank", "--wait").code == 0
-    assert bank("volume", "write", "ledger", "-g", "bank", "--offset", "8KiB", stdin=b"later").code == 0
-    return bank
 
 
 def reading(deployment, site: str) -> bytes:

@@ -2,15 +2,14 @@
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tidelog.clock import microseconds
-from tidelog.config import Config
-from tidelog.consumers.deployment import RealDeployment, open_store
+from tidelog.consumers.deployment import open_store
 from tidelog.consumers.site_view import SiteGroup
 from tidelog.errors import Locked
 from tidelog.gateways.cli import main
@@ -37,13 +36,6 @@ def config_file(tidelog_kafka: KafkaServing, tidelog_site_redis: Callable[[str],
         f'[groups.{group}]\nevery = "1s"\nkeep = {{last = {LAST}}}\n[worker]\nstatus_interval = "200ms"\n'
     )
     return path
-
-
-@pytest.fixture
-def running(config_file: Path) -> Iterator[RunningDeployment]:
-    """Workers and groups on it."""
-    with RunningDeployment(RealDeployment(Config.load(config_file, {}))) as running:
-        yield running
 
 
 def held(group: SiteGroup) -> list[tuple[int, str, int, bool]]:
