@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Most tests wait, so there may be more of them than processors; each has servers of its own.
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup jars test demo bench check mutants up down clean
@@ -25,8 +27,8 @@ $(STAMP): pyproject.toml
 jars: setup
 	@$(BIN)/python -c 'from tidelog.testing.kafka_jars import kafka_jars; kafka_jars()'
 
-test: jars  ## Every test; servers are containers if a Docker engine answers, else local processes
-	$(BIN)/python -m pytest $(ARGS)
+test: jars  ## Every test, by WORKERS processes; ARGS=tests/cli takes what pytest does, and no workers
+	$(BIN)/python -m pytest $(or $(ARGS),-n $(WORKERS) --dist loadgroup)
 
 demo: setup  ## The main job on real parts, in under three minutes; needs neither Docker nor redis-server
 	$(BIN)/python -m examples.demo $(ARGS)

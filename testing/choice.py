@@ -51,7 +51,8 @@ def kafka_of_choice() -> KafkaServing:
 
 
 class RedisOfChoice:
-    """Makes Redis servers, not started yet. `TIDELOG_TEST_REDIS=redis://...` wins: each call takes its next database.
+    """Makes Redis servers, not started yet. `TIDELOG_TEST_REDIS=redis://...` wins: each call takes its next database
+    that no other process has.
 
     A Redis with settings of its own cannot be had from an existing one; such a call gets a container or a process.
     """
@@ -64,7 +65,8 @@ class RedisOfChoice:
     ) -> RedisServing:
         given = os.environ.get(REDIS_VARIABLE)
         if given and appendonly == "off" and password is None and not options:
-            return ExistingRedisDatabase(given, next(self._databases))
+            databases = (ExistingRedisDatabase(given, number) for number in self._databases)
+            return next(database for database in databases if database.claim())
         if servers_of_choice() == "containers":
             from tidelog.testing.containers import RedisContainerServer
 

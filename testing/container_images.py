@@ -1,5 +1,6 @@
 """The Docker engine, if one answers, and the images that containers are made of."""
 
+import fcntl
 import os
 import subprocess
 from pathlib import Path
@@ -9,7 +10,7 @@ from docker.client import DockerClient
 from docker.errors import APIError, DockerException, ImageNotFound
 
 from tidelog.testing.identity import has_ended
-from tidelog.testing.kafka_jars import KAFKA_VERSION, kafka_jars
+from tidelog.testing.kafka_jars import KAFKA_VERSION, cache_folder, kafka_jars
 from tidelog.testing.servers import ServerError
 
 OWNER_LABEL = "tidelog-owner"
@@ -64,11 +65,22 @@ def image_name(image: Image) -> str:
         try:
             client.images.pull(image.official)
         except DockerException:  # no registry in reach
-            build_images()
+            _build_once(client, image)
             return image.built
         return image.official
     finally:
         client.close()
+
+
+def _build_once(client: DockerClient, image: Image) -> None:
+    """Builds both unless another process, which this one then waits for, has done it meanwhile."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with (cache_folder() / "images.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # let go by the kernel when its owner dies
+        try:
+            client.images.get(image.built)
+        except ImageNotFound:
+            build_images()
 
 
 def build_images() -> None:

@@ -1,10 +1,13 @@
 """Servers that were there before: tests use them, and neither start nor end them."""
 
+import fcntl
+import hashlib
 import urllib.parse
-from typing import ClassVar, Self
+from typing import IO, ClassVar, Self
 
 from redis import Redis
 
+from tidelog.testing.kafka_jars import cache_folder
 from tidelog.testing.readiness import kafka_answers, redis_answers, wait_until
 from tidelog.testing.servers import ServerError, ServerKind
 
@@ -110,6 +113,22 @@ class ExistingRedisDatabase(ExistingRedis):
         parts = urllib.parse.urlsplit(url)
         super().__init__(parts._replace(path=f"/{database}").geturl())
         self._ours = False
+        self._claim: IO[str] | None = None
+
+    def claim(self) -> bool:
+        """Whether no other process of this user has it, such as a worker of pytest-xdist; then none has until `close`,
+        or this object or process ends."""
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        name = hashlib.sha256(self.address.encode()).hexdigest()[:16]
+        lock = (folder / f"redis-{name}.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            return False
+        self._claim = lock
+        return True
 
     def start(self) -> None:
         if self._ours:
@@ -128,3 +147,5 @@ class ExistingRedisDatabase(ExistingRedis):
             with Redis.from_url(self.url) as client:
                 client.flushdb()
             self._ours = False
+        if self._claim is not None:
+            self._claim.close()

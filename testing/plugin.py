@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tidelog.testing.servers import KafkaServing, RedisServing
 
 SERVED = pytest.StashKey[Counter[str]]()
+SERVED_BY_WORKER = "tidelog_served"
 
 
 class RedisServerFactory(Protocol):
@@ -99,6 +100,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if served:
         each = (name if count == 1 else f"{count} x {name}" for name, count in served.items())
         terminalreporter.write_line(f"tidelog servers: {', '.join(each)}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist has what it used told by the session that started it."""
+    told: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if told is not None:
+        told[SERVED_BY_WORKER] = dict(session.config.stash.get(SERVED, {}))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hears it, as each worker ends; one that was killed has told nothing."""
+    told = getattr(node, "workeroutput", {}).get(SERVED_BY_WORKER, {})
+    if told:
+        node.config.stash.setdefault(SERVED, Counter()).update(told)
 
 
 def _note(config: pytest.Config, description: str) -> None:

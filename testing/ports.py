@@ -1,7 +1,10 @@
 """TCP ports of this machine: one that is free and stays so, and who has one that is not."""
 
+import os
 import random
+import re
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from tidelog.testing.servers import PortTaken, ServerError
@@ -10,20 +13,37 @@ from tidelog.testing.servers import PortTaken, ServerError
 # server that is down for a moment finds its port free when it comes back.
 PORTS = range(20_000, 32_000)
 ATTEMPTS_MAX = 1_000
+# Not the module's own generator: who seeds that, as test suites do, would get the same ports in every process.
+_chance = random.SystemRandom()
 TCP_LISTEN = "0A"
 
 
 def available_port() -> int:
-    """A TCP port that nothing is bound to on any address, below the ephemeral range; `ServerError` if none is found."""
+    """A TCP port that nothing is bound to on any address, below the ephemeral range; `ServerError` if none is found.
+
+    Among pytest-xdist's workers each has ports of its own: a server that one has stopped, or not started yet, finds its
+    port free whatever the others start.
+    """
+    ports = own_ports(os.environ)
     for _ in range(ATTEMPTS_MAX):
-        port = random.choice(PORTS)
+        port = _chance.choice(ports)
         with socket.socket() as probe:
             try:
                 probe.bind(("", port))
             except OSError:
                 continue
             return port
-    raise ServerError(f"no free port found between {PORTS.start} and {PORTS.stop - 1} in {ATTEMPTS_MAX} attempts")
+    raise ServerError(f"no free port found between {ports.start} and {ports.stop - 1} in {ATTEMPTS_MAX} attempts")
+
+
+def own_ports(environment: Mapping[str, str]) -> range:
+    """The part of `PORTS` for this process: all, or a worker's of pytest-xdist, one behind the other."""
+    worker = re.fullmatch(r"gw(\d+)", environment.get("PYTEST_XDIST_WORKER", ""))
+    count = int(environment.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if worker is None:
+        return PORTS
+    size, number = len(PORTS) // count, int(worker[1]) % count  # a worker in place of one that died has a new number
+    return PORTS[number * size : (number + 1) * size]
 
 
 def require_free(port: int, server: str) -> None:

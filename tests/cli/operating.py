@@ -19,6 +19,7 @@ from tidelog.testing.child import ChildProcess
 from tidelog.testing.identity import process_identity
 from tidelog.testing.readiness import wait_until
 
+ROOT = Path(__file__).parents[2]
 ENDS_WITHIN_S = 60.0
 
 
@@ -53,7 +54,7 @@ def alive(processes: dict[int, str]) -> list[int]:
 class Command:
     """A command on pipes, its output gathered as it comes; in a session of its own, as one in a terminal is."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], cwd: Path = ROOT, env: dict[str, str] | None = None) -> None:
         self.out, self.err = bytearray(), bytearray()
         self.popen = subprocess.Popen(
             command,
@@ -62,7 +63,8 @@ class Command:
             stderr=subprocess.PIPE,
             start_new_session=True,
             preexec_fn=interruptible,
-            cwd=Path(__file__).parents[2],
+            cwd=cwd,
+            env=env,
         )
         streams = ((self.popen.stdout, self.out), (self.popen.stderr, self.err))
         self._threads = [threading.Thread(target=self._gather, args=pair, daemon=True) for pair in streams]

@@ -8,12 +8,12 @@ import pytest
 pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("docker_engine")]
 
 LEAVE_ONE = """
-import os, signal
+import sys
 from tidelog.testing.containers import RedisContainerServer
 server = RedisContainerServer()
 server.start()
 print(server._wrapped().id, flush=True)
-os.kill(os.getpid(), signal.SIGKILL)
+sys.stdin.read()
 """
 
 
@@ -29,8 +29,14 @@ def test_leftovers_of_a_killed_session_are_removed_and_living_ones_are_not() -> 
 
     client = DockerClient.from_env()
     with RedisContainerServer() as living:
-        left = subprocess.run([sys.executable, "-c", LEAVE_ONE], capture_output=True, text=True).stdout.strip()
-        assert left in ids(client)
+        session = subprocess.Popen(
+            [sys.executable, "-c", LEAVE_ONE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert session.stdout is not None
+        left = session.stdout.readline().strip()
+        assert left in ids(client)  # before its end: then another process of these tests may remove it first
+        session.kill()
+        session.communicate()
         remove_leftovers()
         assert left not in ids(client)
         assert living.running

@@ -1,6 +1,7 @@
 """The fixtures choose as promised, say what they chose, and cost a project that does not use them nothing."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from tests.cli.operating import Command
+from tidelog.testing.identity import has_ended, process_identity
 from tidelog.testing.ports import available_port
 from tidelog.testing.processes import RedisServer
-from tidelog.testing.readiness import kafka_answers
+from tidelog.testing.readiness import kafka_answers, wait_until
 from tidelog.testing.servers import KafkaServing
 
 pytestmark = pytest.mark.servers
@@ -21,6 +24,34 @@ from redis import Redis
 def test_uses_redis(tidelog_redis, tidelog_redis_server):
     Redis.from_url(tidelog_redis.url).set("letter", "a")
     assert Redis.from_url(tidelog_redis_server("other").url).get("letter") is None
+"""
+# Two tests, on a worker each, that are at work at the same time.
+MEET = """
+import time
+from pathlib import Path
+import pytest
+from redis import Redis
+
+@pytest.mark.parametrize("mine", ["a", "b"])
+def test_meets(tidelog_redis, tidelog_redis_server, mine):
+    Redis.from_url(tidelog_redis.url).set("letter", mine)
+    Path(f"wrote-{mine}").touch()
+    deadline = time.monotonic() + 60
+    while not (Path("wrote-a").exists() and Path("wrote-b").exists()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert Redis.from_url(tidelog_redis.url).get("letter") == mine.encode()
+    assert Redis.from_url(tidelog_redis_server("other").url).get("letter") is None
+"""
+WAITS = """
+import time
+from pathlib import Path
+import pytest
+
+@pytest.mark.parametrize("mine", ["a", "b"])
+def test_waits(tidelog_redis, mine):
+    Path(f"pid-{tidelog_redis.pid}").touch()
+    time.sleep(120)
 """
 KILLS = "def test_kills(tidelog_redis):\n    tidelog_redis.kill()\n"
 USES_A_GROUP = """
@@ -38,11 +69,17 @@ def test_kills(tidelog_kafka):
 NOWHERE = "unix:///nowhere/docker.sock"
 
 
-def run(folder: Path, test: str, **environment: str) -> tuple[int, str]:
+def clean_environment() -> dict[str, str]:
+    """Without what chooses servers, and what says that this is a worker of pytest-xdist."""
+    ours = ("TIDELOG_TEST_", "PYTEST_XDIST_")
+    return {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith(ours)}
+
+
+def run(folder: Path, test: str, *options: str, **environment: str) -> tuple[int, str]:
     (folder / "test_user.py").write_text(test)
-    clean = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith("TIDELOG_TEST_")}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_user.py"]
-    done = subprocess.run(command, cwd=folder, env=clean | environment, capture_output=True, text=True, timeout=120)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, "test_user.py"]
+    env = clean_environment() | environment
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
     return done.returncode, done.stdout
 
 
@@ -86,6 +123,41 @@ def test_a_given_redis_is_used_and_left_empty(tmp_path: Path) -> None:
         code, output = run(tmp_path, KILLS, TIDELOG_TEST_REDIS=server.url)
         assert code == 1
         assert "refusing to kill" in output
+
+
+def test_workers_side_by_side_have_servers_of_their_own(tmp_path: Path) -> None:
+    """The summary tells of both workers' servers; of a given Redis each takes other databases."""
+    code, output = run(tmp_path, MEET, "-n", "2", DOCKER_HOST=NOWHERE)
+    assert code == 0 and "2 passed" in output, output
+    assert "tidelog servers: 4 x Redis" in output
+    for file in tmp_path.glob("wrote-*"):
+        file.unlink()
+    with RedisServer() as server:
+        code, output = run(tmp_path, MEET, "-n", "2", TIDELOG_TEST_REDIS=server.url)
+        assert code == 0 and "2 passed" in output, output
+        assert output.count(f"Redis at redis://127.0.0.1:{server.port}/") == 4
+        assert Redis.from_url(server.url).info("keyspace") == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_session_with_workers_that_is_ended_leaves_no_server(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C in a terminal goes to all; the other two reach the session that started the workers only."""
+    (tmp_path / "test_user.py").write_text(WAITS)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "test_user.py"]
+    session = Command(command, cwd=tmp_path, env=clean_environment() | {"DOCKER_HOST": NOWHERE})
+    try:
+        session.reaches(lambda: len(list(tmp_path.glob("pid-*"))) == 2, "servers of both workers")
+        servers = [file.name.removeprefix("pid-") for file in tmp_path.glob("pid-*")]
+        identities = [process_identity(int(pid)) or "" for pid in servers]
+        assert all(identities)
+        if number is signal.SIGINT:
+            os.killpg(session.popen.pid, number)
+        else:
+            session.popen.send_signal(number)
+        session.popen.wait(60)
+        assert wait_until(lambda: all(map(has_ended, identities)), timeout_s=40)
+    finally:
+        session.kill()
 
 
 def test_a_given_kafka_is_used_and_left_running(tmp_path: Path, tidelog_kafka: KafkaServing) -> None:

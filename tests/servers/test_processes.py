@@ -1,6 +1,7 @@
 """What holds for child processes only: their folders, their parent, their ports."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from redis.exceptions import AuthenticationError
 from redis.retry import Retry
 
 from tidelog.testing.identity import has_ended, own_identity, process_identity
-from tidelog.testing.ports import PORTS, available_port, port_owner, require_free
+from tidelog.testing.ports import PORTS, available_port, own_ports, port_owner, require_free
 from tidelog.testing.processes import KafkaServer, RedisServer
 from tidelog.testing.readiness import wait_until
 from tidelog.testing.servers import PortTaken, ServerError
@@ -119,6 +120,24 @@ def test_an_available_port_is_free_and_below_the_ephemeral_range() -> None:
     assert port in PORTS
     require_free(port, "a test")
     assert port_owner(port) == "another process"
+
+
+def test_workers_side_by_side_have_ports_of_their_own() -> None:
+    """None that another has, also a worker in place of one that died; alone there are all."""
+    assert own_ports({}) == own_ports({"PYTEST_XDIST_WORKER": "master"}) == PORTS
+    shares = [own_ports({"PYTEST_XDIST_WORKER": f"gw{i}", "PYTEST_XDIST_WORKER_COUNT": "3"}) for i in range(4)]
+    assert shares[3] == shares[0]
+    assert len({port for share in shares for port in share}) == 3 * len(shares[0]) > 0.99 * len(PORTS)
+    assert {port for share in shares for port in share} <= set(PORTS)
+
+
+def test_a_seeded_generator_does_not_choose_the_ports() -> None:
+    """Test suites seed Python's own one, each of their processes alike."""
+    found = set()
+    for _ in range(5):
+        random.seed(0)
+        found.add(available_port())
+    assert len(found) > 1
 
 
 def test_a_process_number_used_again_is_another_process() -> None:

@@ -11,10 +11,10 @@ from redis import Redis
 
 from tidelog.config import Config
 from tidelog.testing.identity import has_ended, process_identity
-from tidelog.testing.ports import available_port
+from tidelog.testing.ports import available_port, require_free
 from tidelog.testing.processes import RedisServer, redis_executable
 from tidelog.testing.readiness import redis_answers, wait_until
-from tidelog.testing.servers import ServerError
+from tidelog.testing.servers import PortTaken, ServerError
 from tidelog.testing.stack import LocalStack
 
 pytestmark = pytest.mark.servers
@@ -31,11 +31,23 @@ def stack(command: str, environment: dict[str, str]) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+def available_ports(count: int) -> int:
+    """The first of so many free ports in a row."""
+    while True:
+        first = available_port()
+        try:
+            for port in range(first + 1, first + count):
+                require_free(port, "a test")
+        except PortTaken:
+            continue
+        return first
+
+
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """A stack folder and ports of this test's own."""
-    ports = available_port(), available_port()
-    own = {"STACK_DIR": str(tmp_path), "STACK_KAFKA_PORT": str(ports[0]), "STACK_REDIS_PORT": str(ports[1])}
+    ports = str(available_ports(2)), str(available_ports(3))
+    own = {"STACK_DIR": str(tmp_path), "STACK_KAFKA_PORT": ports[0], "STACK_REDIS_PORT": ports[1]}
     return {name: value for name, value in os.environ.items() if not name.startswith("TIDELOG_")} | own
 
 
