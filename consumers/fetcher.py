@@ -52,9 +52,10 @@ class Fetcher:
         self._thread.start()
 
     def take(self, timeout: float) -> Run | None:
-        """The next run, or None after ``timeout`` seconds. Raises what ended the fetching, after the last run."""
+        """The next run, or None after ``timeout`` seconds or once it is to stop. Raises what ended the fetching, after
+        the last run."""
         with self._changed:
-            self._changed.wait_for(lambda: self._runs or self._error is not None, timeout)
+            self._changed.wait_for(lambda: self._runs or self._error is not None or self._closed, timeout)
             if self._runs:
                 run = self._runs.popleft()
                 self._size -= run.size
@@ -69,11 +70,15 @@ class Fetcher:
         """Whether nothing is waiting to be taken."""
         return not self._runs
 
-    def close(self) -> None:
-        """Ends the thread and the reader; waits for both."""
+    def ask_to_stop(self) -> None:
+        """Begins what `close` waits for, and wakes who waits in `take`; returns at once."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def close(self) -> None:
+        """Ends the thread and the reader; waits for both."""
+        self.ask_to_stop()
         self._thread.join()
         self._reader.close()
 

@@ -107,6 +107,7 @@ class Replica:
         self._head = Head(0, bytes(16), 0, bytes(16), 0, -1)
         self._events_applied = 0
         self._follower: Follower | None = None
+        self._fetcher: Fetcher | None = None
         self._receipts: Receipts | None = None
         self.uncopied: Uncopied | None = None
         self._reached = 0  # all records below this offset were judged, and what counts of them is in the store
@@ -122,6 +123,8 @@ class Replica:
     def ask_to_stop(self) -> None:
         """Begins what `stop` waits for; returns at once."""
         self._stopping.set()
+        if self._fetcher is not None:
+            self._fetcher.ask_to_stop()  # so that an idle replica's waits, here and for the log, end together
 
     def stop(self, timeout: float = 30.0) -> None:
         """Ends after the transaction that is on its way; the store stays at a whole event."""
@@ -191,7 +194,7 @@ class Replica:
             reader, settings = log.reader(follower.head.next_offset), self._settings
             receipts = self._receipts = Receipts(store, self._control)
             closing.callback(receipts.close)
-            fetcher = Fetcher(reader, follower, settings.queue_bytes, settings.poll_timeout)
+            fetcher = self._fetcher = Fetcher(reader, follower, settings.queue_bytes, settings.poll_timeout)
             closing.callback(fetcher.close)
             try:
                 self._apply_until_stopped(store, applier, fetcher, receipts)

@@ -57,7 +57,7 @@ def tidelog_deployment(
         kafka={"bootstrap_servers": tidelog_kafka.bootstrap_servers},
         sites=sites,
         primary=SITES[0],
-        worker={"status_interval": 0.2},
+        worker={"status_interval": 0.2, "poll_timeout": 0.05},  # which is how soon a worker ends
     )
     with RunningDeployment(RealDeployment(config)) as running:
         yield running

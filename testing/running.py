@@ -74,6 +74,8 @@ class RunningDeployment:
         """Ends everything that it started, writers first."""
         for group in self._groups:
             group.abandon()
+        for worker, _ in self._workers.values():
+            worker.stop()  # all at once: each ends what it has begun
         for name in tuple(self._workers):
             self.stop_site(name)
         for site in self._sites:

@@ -24,6 +24,7 @@ heartbeat = "100ms"
 max_clock_skew = "1s"
 [worker]
 status_interval = "100ms"
+poll_timeout = "20ms"
 """ + "".join(f'[sites.{site}.redis]\nurl = "redis://memory-{site}"\n' for site in SITES)
 
 
@@ -73,8 +74,6 @@ def sites(deployment: Deployment) -> Iterator[RunningDeployment]:
     """Workers on threads, once asked for: `sites.site("osaka")`."""
     with RunningDeployment(deployment) as running:
         yield running
-        for worker, _ in running._workers.values():
-            worker.stop()  # all at once: each takes a second to end
 
 
 @pytest.fixture
@@ -103,6 +102,8 @@ def cli(
 def bank(cli: Cli, sites: RunningDeployment) -> Cli:
     """The command line, with the group ``bank`` served by all sites, and its volume ``ledger`` of 1 MiB."""
     assert cli("group", "create", "bank").code == 0
+    for site in SITES:
+        sites.site(site)
     for site in SITES:
         sites.wait_for_store(site, "bank")
     assert cli("volume", "create", "ledger", "-g", "bank", "--size", "1MiB").code == 0

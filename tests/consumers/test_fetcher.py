@@ -44,6 +44,19 @@ def test_memory_does_not_grow_with_the_backlog(lab: Lab) -> None:
     fetcher.close()
 
 
+def test_a_stop_wakes_who_waits(lab: Lab) -> None:
+    """With nothing to take: neither that wait nor the log's goes on to its end, one after the other."""
+    fetcher = fetcher_of(lab)
+    taken_runs: list[object] = []
+    waiting = threading.Thread(target=lambda: taken_runs.append(fetcher.take(600)), daemon=True)
+    waiting.start()
+    fetcher.ask_to_stop()
+    waiting.join(20)
+    assert taken_runs == [None]
+    until(lambda: not fetcher._thread.is_alive(), "the end of the fetching")
+    fetcher.close()
+
+
 @pytest.mark.parametrize("size", [16, 128, 4 * KIB])
 def test_the_queue_counts_what_events_take_in_memory(lab: Lab, size: int) -> None:
     """Decoded, small writes take several times their bytes in the log."""
