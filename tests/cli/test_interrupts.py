@@ -13,6 +13,7 @@ import pytest
 import redis
 
 import tidelog
+from tests.clean_stores import forget_group
 from tests.cli.operating import Command, Operator, operating
 from tidelog.config import Config
 from tidelog.consumers.deployment import RealDeployment, open_store
@@ -60,9 +61,7 @@ def running() -> Iterator[list[Command]]:
 
 def empty(bank: Operator, site: str) -> None:
     """Takes the group out of a site's Redis, which no worker serves."""
-    with redis.Redis.from_url(bank.urls[site]) as server:
-        for key in server.scan_iter("tidelog:{bank}:*", count=10_000):
-            server.delete(key)
+    forget_group([bank.urls[site]], "bank")
 
 
 def prefix_length(found: bytes, written: bytes) -> int:

@@ -5,9 +5,9 @@ import signal
 from pathlib import Path
 
 import pytest
-import redis
 from kafka import KafkaAdminClient
 
+from tests.clean_stores import forget_group
 from tests.cli.operating import Operator
 from tidelog.testing.readiness import wait_until
 
@@ -37,9 +37,7 @@ def test_a_day_of_an_operator(operator: Operator, tmp_path: Path) -> None:
     operator.ok("pitc", "export", "one", "-g", "bank", "--site", "osaka", *images)
     assert (tmp_path / "export" / "disk.img").read_bytes() == image.read_bytes()
 
-    with redis.Redis.from_url(operator.urls["osaka"]) as server:
-        for key in server.scan_iter("tidelog:{bank}:*", count=10_000):
-            server.delete(key)
+    forget_group([operator.urls["osaka"]], "bank")
     assert wait_until(lambda: operator("site", "status", "osaka").returncode == 4, timeout_s=30)
     rebuilt = json.loads(operator.ok("site", "rebuild", "osaka", "--group", "bank", "--yes", "--json"))
     assert [copy["equal"] for copy in rebuilt["report"]["copies"]] == [True, True]
