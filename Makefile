@@ -4,11 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Most tests wait, so there may be more of them than processors; each has servers of its own.
-WORKERS ?= 4
+# Each has servers of its own.
+WORKERS ?= 2
+# In an environment of its own: its boto3 and that of s3fs do not go together.
+MOTO := .cache/moto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup jars test demo bench check mutants up down clean
+.PHONY: help setup jars moto test demo bench check mutants up down clean
 
 help:  ## This list
 	@sed -nE 's/^([a-z]+):.*  ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -27,7 +29,14 @@ $(STAMP): pyproject.toml
 jars: setup
 	@$(BIN)/python -c 'from tidelog.testing.kafka_jars import kafka_jars; kafka_jars()'
 
-test: jars  ## Every test, by WORKERS processes; ARGS=tests/cli takes what pytest does, and no workers
+moto: $(MOTO)/.installed  ## A server that speaks S3, for the tests of exports
+
+$(MOTO)/.installed:
+	$(PYTHON) -m venv $(MOTO)
+	$(MOTO)/bin/python -m pip install --quiet --disable-pip-version-check 'moto[s3]>=5.2,<6' 'flask-cors>=6'
+	@touch $@
+
+test: jars moto  ## Every test, by WORKERS processes; ARGS=tests/cli takes what pytest does, and no workers
 	$(BIN)/python -m pytest $(or $(ARGS),-n $(WORKERS) --dist loadgroup)
 
 demo: setup  ## The main job on real parts, in under three minutes; needs neither Docker nor redis-server

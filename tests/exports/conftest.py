@@ -1,9 +1,12 @@
 """A deployment in memory whose group has copies to take away."""
 
+import socket
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from tidelog.config import Config
@@ -14,10 +17,13 @@ from tidelog.gateways.exports.writing import write_export
 from tidelog.producers.group import Group
 from tidelog.stores.image import Store
 from tidelog.stores.store import Copy
+from tidelog.testing.ports import available_port
+from tidelog.testing.readiness import wait_until
 from tidelog.testing.running import RunningDeployment
 
 SITES = ("tokyo", "osaka")
 KIB = 1024
+MOTO = Path(__file__).parents[2] / ".cache" / "moto" / "bin" / "python"
 
 
 def ignore(_: int) -> None:
@@ -72,10 +78,41 @@ def store(group: Group, deployment: MemoryDeployment) -> Store:
     return open_store(deployment, "tokyo", group.name)
 
 
-@pytest.fixture(params=["path", "file", "memory"])
+@pytest.fixture(scope="session")
+def bucket() -> Iterator[str]:
+    """The URL of a bucket: s3fs, the client that users have, over HTTP to moto's server (`make moto`). What is real is
+    the protocol and its client; no provider's S3 is reached."""
+    if not MOTO.exists():
+        pytest.skip("there is no server that speaks S3: make moto")
+    port = available_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [MOTO, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    settings = {"ENDPOINT_URL": url, "ACCESS_KEY_ID": "any", "SECRET_ACCESS_KEY": "any", "DEFAULT_REGION": "us-east-1"}
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in settings.items():
+                patch.setenv(f"AWS_{name}", value)
+            assert wait_until(lambda: answers(port), timeout_s=60)
+            fsspec.filesystem("s3").mkdir("archive")
+            yield "s3://archive"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def answers(port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(params=["path", "file", "memory", "s3"])
 def place_for(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
     """A place by a name, on each kind of file system."""
     base = {"path": str(tmp_path), "file": f"file://{tmp_path}", "memory": f"memory://{uuid.uuid4().hex}"}
+    if request.param == "s3":
+        base["s3"] = f"{request.getfixturevalue('bucket')}/{uuid.uuid4().hex}"
     return lambda name: f"{base[request.param]}/{name}"
 
 

@@ -67,9 +67,9 @@ def test_a_file_or_a_broken_link_is_something_too(export, tmp_path: Path):
         export("two", str(tmp_path / "no" / "export"))
 
 
-@pytest.mark.parametrize("url", ["", "memory://", "nosuch://bucket/x", "s3://bucket/x"])
+@pytest.mark.parametrize("url", ["", "memory://", "nosuch://bucket/x", "gcs://bucket/x"])
 def test_places_that_cannot_be(url: str):
-    """s3 is what fsspec's extra brings, which the tests do not install."""
+    """gcs is what an extra of fsspec's brings, which the tests do not install."""
     with pytest.raises(UsageError) as refused:
         place_of(url)
     assert refused.value.hint
