@@ -43,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[Bench], list[Row]]] = {
     "drop": upkeep.drop,
     "drill": drill.drill,
     "backup": drill.backup,
+    "clones": drill.clones,
     "export": exports.exports,
     "log-bytes": sizes.log_bytes,
     "materialise": materialise.rates,

@@ -9,7 +9,7 @@ from statistics import median
 
 import tidelog
 from benchmarks import ours
-from benchmarks.arithmetic import Goal, Row, alternate, at_most, paired
+from benchmarks.arithmetic import Goal, Row, alternate, at_most, bounded, paired
 from benchmarks.child import Child, await_word, in_child, tell
 from benchmarks.feed import BLOCK
 from benchmarks.latency import RATE, until_visible
@@ -33,16 +33,38 @@ def backup(bench: Bench) -> list[Row]:
     return [_beside(bench, "a backup", read_copy, at_most(1.5), f"{RATE} writes/s of 4 KiB replicated")]
 
 
-def _beside(bench: Bench, what: str, work: Callable[[Servers, str], float], goal: Goal, note: str) -> Row:
-    """Write to visible with and without a child that does ``work`` until it is told to end; it says how much it did a
-    second, in a number that is not 0."""
+def clones(bench: Bench) -> list[Row]:
+    """How late a write shows at most while clones come and go: the site's worker then reads its tables anew."""
+    group, load = _prepared(bench)
+    longest, counts = list[float](), list[float]()
+    for _ in range(bench.pairs):
+        with Child(make_clones, bench.servers, group) as child:
+            child.hear()
+            longest.append(1000 * max(until_visible(bench, group, load).latencies[RATE:]))
+            child.say()
+            counts.append(child.result())
+    bench.empty_redis()
+    bench.drop(bench.topic_of(group))
+    note = f"{RATE} writes/s of 4 KiB; {sum(counts):.0f} clones made and dropped in all"
+    name = "write to visible, longest, while clones are made and dropped"
+    return [bounded(name, "ms", longest, 500, at_most(1), note)]
+
+
+def _prepared(bench: Bench) -> tuple[str, Load]:
+    """A group whose copy holds all blocks of its volume, applied at the secondary, and what is written then."""
     group = bench.new_group()
     bench.empty_redis()
     size = Load(BLOCK, 0).volume_bytes
     stages = [Load(BLOCK, 0, size).every_block(), COPY]
     last = in_child(ours.publish_stages, bench.servers, group, size, stages)[-1]
     in_child(ours.apply, bench.servers, group, last, 1, SECONDARY)
-    load = Load(BLOCK, RATE * bench.sized(5, 2), size)
+    return group, Load(BLOCK, RATE * bench.sized(5, 2), size)
+
+
+def _beside(bench: Bench, what: str, work: Callable[[Servers, str], float], goal: Goal, note: str) -> Row:
+    """Write to visible with and without a child that does ``work`` until it is told to end; it says how much it did a
+    second, in a number that is not 0."""
+    group, load = _prepared(bench)
 
     def typical() -> float:
         return 1000 * median(until_visible(bench, group, load).latencies[RATE:])
@@ -79,6 +101,21 @@ def read_copy(servers: Servers, group: str) -> float:
             size += len(part)
             at = (at + len(part)) % volume.size
         return size / BLOCK / (time.monotonic() - begun)
+
+
+def make_clones(servers: Servers, group: str) -> float:
+    """In a child: makes a clone and drops it, a second each, until the parent gives the word; how many."""
+    ended, count = threading.Event(), 0
+    with tidelog.open_site(SECONDARY, config=servers.config()) as site:
+        view = site.group(group)
+        threading.Thread(target=partial(_end, ended), daemon=True).start()
+        tell()
+        while not ended.wait(1):
+            view.create_clone(COPY, CLONE)
+            ended.wait(1)
+            view.drop_clone(CLONE)
+            count += 1
+    return count
 
 
 def write_to_clone(servers: Servers, group: str) -> float:

@@ -77,10 +77,9 @@ class Fetcher:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Ends the thread and the reader; waits for both."""
+        """Ends the thread, waiting for it; the reader can then be used again."""
         self.ask_to_stop()
         self._thread.join()
-        self._reader.close()
 
     def _run(self) -> None:
         try:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from tidelog.consumers.fetcher import Fetcher
+from tidelog.consumers.log_connection import LogConnection
 from tidelog.errors import Halted, OutOfWindow
 from tidelog.producers.follower import Follower
 from tidelog.producers.log import Log
@@ -33,9 +34,9 @@ class LogEvents:
         queue_bytes: int,
         poll_timeout: float,
     ) -> None:
-        self._open_log, self._codec, self._group_id, self._elder = open_log, codec, group_id, elder
+        self._connection = LogConnection(open_log)
+        self._codec, self._group_id, self._elder = codec, group_id, elder
         self._queue_bytes, self._poll_timeout = queue_bytes, poll_timeout
-        self._log: Log | None = None
         self._first: list[tuple[Event, int]] = []
         self._fetcher: Fetcher | None = None
         self._error: Exception | None = None
@@ -70,15 +71,14 @@ class LogEvents:
     def _end(self) -> None:
         if self._fetcher is not None:
             self._fetcher.close()
-        if self._log is not None:
-            self._log.close()
+        self._connection.close()
 
     def _open(self) -> None:
         try:
-            log = self._log = self._open_log()
+            log = self._connection.log()
             self._first, head = _start(log, self._codec, self._group_id, self._elder)
             follower = Follower(log, self._codec, head)
-            reader = log.reader(head.next_offset)
+            reader = self._connection.reader_at(head.next_offset)
             self._fetcher = Fetcher(reader, follower, self._queue_bytes, self._poll_timeout)
         except Exception as error:  # to be raised where the events are taken
             self._error = error

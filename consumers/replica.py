@@ -8,9 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Protocol
 
 from tidelog.config_tables import KeepRules
 from tidelog.consumers.fetcher import Fetcher, Run
@@ -19,7 +16,10 @@ from tidelog.consumers.housekeeping import maintain
 from tidelog.consumers.late_events import LogEvents
 from tidelog.consumers.local_copies import obey, protect
 from tidelog.consumers.local_retention import apply_local
+from tidelog.consumers.log_connection import LogConnection
 from tidelog.consumers.orders import Order
+from tidelog.consumers.progress import Progress, ReplicaSettings
+from tidelog.consumers.progress import State as State
 from tidelog.consumers.receipts import Receipts
 from tidelog.consumers.uncopied import Uncopied
 from tidelog.errors import Halted, NeedsRebuild, TidelogError, Unavailable
@@ -36,53 +36,23 @@ from tidelog.stores.late import OpenLateEvents
 # While events keep coming, housekeeping gets one step this often (seconds): a step is some milliseconds.
 MAINTAIN_EVERY = 0.1
 RETRY_FIRST, RETRY_MOST = 0.2, 5.0
+# Whoever has applied for so long (seconds) when somebody changes the store goes on at once.
+UNDISTURBED = 1.0
 IDLE = 0.5
 # So long is waited for the log that a late copy reads.
 LATE_IDLE = 0.01
-
-
-class State(StrEnum):
-    """States of a site's group (DESIGN section 11), and STOPPED for a worker that ended in an orderly way."""
-
-    STARTING = "STARTING"
-    REPLAYING = "REPLAYING"
-    STREAMING = "STREAMING"
-    HALTED = "HALTED"
-    NEEDS_REBUILD = "NEEDS_REBUILD"
-    REBUILDING = "REBUILDING"
-    STOPPED = "STOPPED"
-
 
 # What a replica that applies shows depends on where the log's end is: `Replica.progress` decides.
 _RUNNING = State.REPLAYING
 
 
-class ReplicaSettings(Protocol):
-    """What a replica reads of the worker's configuration."""
-
-    @property
-    def queue_bytes(self) -> int: ...
-    @property
-    def poll_timeout(self) -> float: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What a replica says of itself at one moment."""
-
-    state: State
-    error: TidelogError | None
-    head: Head
-    events_applied: int
-    skipped: Skipped
-
-
 class Replica:
     """Applies one group's log to one store, on threads of its own, until `stop`.
 
-    ``open_log`` and ``open_store`` connect anew after each interruption. A halt stays until the process starts again
-    or a rebuild; an unavailable log or store is tried again for as long as the replica runs, at most every 5 s, and
-    the state says so meanwhile. ``keep`` is the site's own retention of its copies by time; None keeps all.
+    ``open_log`` and ``open_store`` connect anew after each interruption; where somebody else changed the store, only
+    the latter. A halt stays until the process starts again or a rebuild; an unavailable log or store is tried again for
+    as long as the replica runs, at most every 5 s, and the state says so meanwhile. ``keep`` is the site's retention
+    of its own copies by time; None keeps all.
     """
 
     def __init__(
@@ -153,45 +123,54 @@ class Replica:
         return Progress(state, error, head, self._events_applied, skipped)
 
     def _run(self) -> None:
-        pause = RETRY_FIRST
-        while not self._stopping.is_set():
-            before = self._events_applied
+        connection = LogConnection(self._open_log)
+        try:
+            self._apply_again_and_again(connection)
+            self._state = State.STOPPED
+        except TidelogError as error:
+            self._halt(error)
+        except Exception as error:  # a thread must not die unseen
+            self._halt(TidelogError(f"replica failed: {error!r}", hint="this is a bug in tidelog"))
+        finally:
+            connection.close()
+
+    def _apply_again_and_again(self, connection: LogConnection) -> None:
+        pause = 0.0
+        while not self._stopping.wait(pause):
+            before, began, moved = self._events_applied, time.monotonic(), False
             try:
-                self._connect_and_apply()
-            except PositionMoved:
-                self._state = State.STARTING  # read everything anew; whoever moved it may be ahead of us
+                self._read_and_apply(connection)
+            except PositionMoved:  # read the store anew; whoever moved it may be ahead of us
+                self._state, moved = State.STARTING, True
             except Unavailable as error:
                 error.at_site(self._site, self.group)
                 self._state, self._error = State.STARTING, error
-            except TidelogError as error:
-                self._halt(error)
-                return
-            except Exception as error:  # a thread must not die unseen
-                self._halt(TidelogError(f"replica failed: {error!r}", hint="this is a bug in tidelog"))
-                return
-            pause = RETRY_FIRST if self._events_applied > before else min(RETRY_MOST, pause * 2)
-            self._stopping.wait(pause)
-        self._state = State.STOPPED
+                connection.close()
+            if moved and time.monotonic() - began > UNDISTURBED:
+                pause = 0.0  # a clone was made, or the like: unlike another worker on this store that comes once
+            elif self._events_applied > before:
+                pause = RETRY_FIRST
+            else:
+                pause = min(RETRY_MOST, max(RETRY_FIRST, pause * 2))
 
     def _halt(self, error: TidelogError) -> None:
         error.at_site(self._site, self.group)
         self._error = error
         self._state = State.NEEDS_REBUILD if isinstance(error, NeedsRebuild) else State.HALTED
 
-    def _connect_and_apply(self) -> None:
+    def _read_and_apply(self, connection: LogConnection) -> None:
         with ExitStack() as closing:
             store = self._open_store()
             closing.callback(store.close)
             self._site = store.identity.site
-            log = self._open_log()
-            closing.callback(log.close)
+            log = connection.log()
             applier = closing.enter_context(store.applier(log.cluster_id))
             self._head, self._reached = applier.position.head, 0
             follower = Follower(log, self._codec, applier.position.head)
             check_history(log, follower, applier.position.cluster_id)
             self._follower = follower
             self.uncopied = Uncopied(store, log, self._codec)
-            reader, settings = log.reader(follower.head.next_offset), self._settings
+            reader, settings = connection.reader_at(follower.head.next_offset), self._settings
             receipts = self._receipts = Receipts(store, self._control)
             closing.callback(receipts.close)
             fetcher = self._fetcher = Fetcher(reader, follower, settings.queue_bytes, settings.poll_timeout)
