@@ -14,6 +14,8 @@ from tidelog.schemas.reports import PositionAsked
 
 # In these states what a site has applied is not whole, or gone.
 NOT_GOOD = frozenset({"REBUILDING", "NEEDS_REBUILD"})
+# In these its worker answers within a second.
+RUNNING = frozenset({"STARTING", "REPLAYING", "STREAMING", "REBUILDING"})
 
 
 def check_sites(applied_at: int, sites: Sequence[str] | None, configured: Sequence[str]) -> Sequence[str]:
@@ -43,9 +45,10 @@ def await_applied(
     `LogUnavailable`.
     """
     deadline = time.monotonic() + timeout
-    control.publish(PositionAsked(group=group, sequence=target.sequence, asked_us=wall_us()))
     proved: set[str] = set()
     refused: dict[str, Head] = {}  # positions that are of another history
+    before = control.snapshot()
+    control.publish(PositionAsked(group=group, sequence=target.sequence, asked_us=wall_us()))
 
     def fresh(view: ControlView) -> dict[str, Head]:
         heads = {site: _reported(view, group, site, target) for site in sites if site not in proved}
@@ -62,7 +65,10 @@ def await_applied(
         if len(proved) >= applied_at:
             return
         if not there:
-            raise _behind(group, target, applied_at, sites, proved, view, timeout)
+            answered = {
+                site for site in sites if view.get(status_key(group, site)) != before.get(status_key(group, site))
+            }
+            raise _behind(group, target, applied_at, sites, proved, answered, view, timeout)
 
 
 def _reported(view: ControlView, group: str, site: str, target: Head) -> Head | None:
@@ -80,6 +86,7 @@ def _behind(
     applied_at: int,
     sites: Sequence[str],
     proved: set[str],
+    answered: set[str],
     view: ControlView,
     timeout: float,
 ) -> SiteBehind:
@@ -92,8 +99,10 @@ def _behind(
             said.append(f"{site} has never reported")
         elif found.state not in NOT_GOOD and found.sequence >= target.sequence:
             said.append(f"{site} is at {found.sequence} of another history")
-        else:
+        elif site in answered or found.state not in RUNNING:
             said.append(f"{site} is at {found.sequence} ({found.state})")
+        else:
+            said.append(f"{site} has not answered; at {found.sequence} it was {found.state}")
     return SiteBehind(
         f"sequence {target.sequence} is in the log and not applied at {applied_at} sites within {timeout:g} s:"
         f" {', '.join(said)}",

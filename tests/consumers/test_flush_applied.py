@@ -93,6 +93,19 @@ def test_a_site_that_is_behind_is_named_with_where_it_is(lab: Lab) -> None:
         group.flush(applied_at=1, sites=["osaka"], timeout=0.2)
 
 
+def test_a_worker_that_does_not_answer_is_not_called_well(lab: Lab) -> None:
+    """What it said last, before it froze, is told as that."""
+    group = lab.group()
+    replica = lab.replica("osaka")
+    volume = group.create_volume("v", 4096)
+    until(lambda: replica.progress(0).head.sequence == 2, "osaka at the end")
+    reported(lab, "osaka", state="STREAMING")
+    group.flush(applied_at=1, timeout=DEADLINE)
+    volume.write(0, b"not seen")
+    with pytest.raises(SiteBehind, match="osaka has not answered; at 2 it was STREAMING"):
+        group.flush(applied_at=1, timeout=0.2)
+
+
 @pytest.mark.parametrize("state", ["REBUILDING", "NEEDS_REBUILD"])
 def test_an_image_that_is_not_whole_does_not_count(lab: Lab, state: str) -> None:
     group = lab.group()
