@@ -65,7 +65,7 @@ class ResyncPlan:
     group: str
     pairs: list[Pair] = field(default_factory=list)
     before: dict[int, ChangeBitmap] = field(default_factory=dict)
-    here_alone: list[str] = field(default_factory=list)
+    here_alone: list[Copy] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     since: dict[int, ChangeBitmap] = field(default_factory=dict)
     since_spurious: dict[int, ChangeBitmap] = field(default_factory=dict)

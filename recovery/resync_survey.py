@@ -92,7 +92,7 @@ class Resyncing:
             same = theirs.get(_key(copy))
             told = self.told.get(_key(copy))
             if same is None or told is None or plan.other not in told.receipts:
-                plan.here_alone.append(copy.name)
+                plan.here_alone.append(copy)
             elif record := _unlike(copy, same):
                 what = f"copy {copy.name} (sequence {copy.sequence})"
                 plan.broken.append(f"the record of {what} has another {record} than at {plan.other}")

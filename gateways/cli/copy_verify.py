@@ -14,6 +14,7 @@ from tidelog.gateways.cli.progress import byte_bar
 from tidelog.gateways.cli.reading import opened_store
 from tidelog.gateways.exports.archived import open_archive, verify_archive
 from tidelog.schemas.control import CopyArchived
+from tidelog.stores.image import Store
 from tidelog.stores.store import Copy
 
 
@@ -73,28 +74,31 @@ def _way_out(broken: list[str], group: str) -> str:
 
 
 def _verify_at(invocation: Invocation, name: str, group: str, site: str, *, full: bool) -> Verified:
-    view = invocation.deployment.cluster.control.snapshot()
     try:
         with opened_store(invocation, group, site) as store:
-            copy = store.copy(name)
-            if full:
-                size = sum(volume.size for volume in copy.volumes)
-                with byte_bar(invocation, f"reading copy {name} at {site}", size) as advance:
-                    digest = store.verify(copy, advance)
-            else:
-                digest = store.digest(copy)
+            return verify_stored(invocation, store, store.copy(name), full=full)
     except (NotFound, Unavailable) as error:
         if isinstance(error, NotFound) and site not in invocation.config.sites:
             raise
-        archive = find_archive(view, group, name, site)
+        archive = find_archive(invocation.deployment.cluster.control.snapshot(), group, name, site)
         if archive is not None and archive.site == site:
             return _verify_archive(invocation, archive, full=full)
         return Verified(site, None, None, None, error)
-    told = copies_of(view, group, invocation.config.sites)
+
+
+def verify_stored(invocation: Invocation, store: Store, copy: Copy, *, full: bool) -> Verified:
+    """A copy that a site's store holds, beside the site's own receipt; with ``full`` anew from every block."""
+    site, group = store.identity.site, store.identity.group
+    if full:
+        size = sum(volume.size for volume in copy.volumes)
+        with byte_bar(invocation, f"reading copy {copy.name} at {site}", size) as advance:
+            digest = store.verify(copy, advance)
+    else:
+        digest = store.digest(copy)
+    told = copies_of(invocation.deployment.cluster.control.snapshot(), group, invocation.config.sites)
     identity = copy.sequence, copy.seal, copy.name
     receipts = {(one.sequence, one.seal, one.name): one.receipts for one in told}.get(identity, {})
-    receipt = receipts[site].digest if site in receipts else None
-    return Verified(site, copy, digest, receipt, None)
+    return Verified(site, copy, digest, receipts[site].digest if site in receipts else None, None)
 
 
 def _verify_archive(invocation: Invocation, archive: CopyArchived, *, full: bool) -> Verified:

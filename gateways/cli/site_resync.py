@@ -6,10 +6,12 @@ from rich.text import Text
 
 from tidelog.consumers.deployment import find_site
 from tidelog.errors import CopiesDiffer, NotFound, TidelogError, Unavailable
+from tidelog.gateways.cli.copy_verify import verify_stored
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation
-from tidelog.gateways.cli.output import emit_json, emit_table, size_text
+from tidelog.gateways.cli.output import NOTHING_CHANGED, emit_json, emit_table, size_text
 from tidelog.gateways.cli.progress import byte_bar
+from tidelog.gateways.cli.reading import opened_store
 from tidelog.recovery.resync import ResyncReport
 from tidelog.recovery.resync_plan import ResyncPlan, extents
 from tidelog.recovery.resync_rounds import comparing, resync
@@ -22,13 +24,15 @@ ROWS_MAX = 20
 
 def verify_site(invocation: Invocation, site: str, groups: list[str], against: str | None, *, json: bool) -> int:
     """Compares every copy of a site's groups (default: all) with the same copies at another site, by default the first
-    one that can be had. Changes nothing. 3 if a part could not be compared.
+    one that can be had, and what only this site has with its own receipts. Changes nothing. 3 if a part could not be
+    compared.
 
     Raises `CopiesDiffer` if anything differs; `NotFound`, `StoreUnavailable`, `LogUnavailable`, `SiteBehind`.
     """
-    plans = []
+    plans, known = [], True
     for group in groups or _all_groups(invocation):
         plans.append(_verified(invocation, site, group, against))
+        known = _alone(invocation, plans[-1]) and known
     if json:
         emit_json(invocation, {"site": site, "groups": [plan_json(plan) for plan in plans]})
     for plan in plans:
@@ -38,7 +42,7 @@ def verify_site(invocation: Invocation, site: str, groups: list[str], against: s
     wrong = [plan for plan in plans if not plan.clean]
     if wrong:
         raise _differs(wrong[0])
-    return DEGRADED if any(plan.unfollowed for plan in plans) else OK
+    return DEGRADED if not known or any(plan.unfollowed for plan in plans) else OK
 
 
 def resync_site(invocation: Invocation, site: str, other: str, groups: list[str], *, dry_run: bool, json: bool) -> int:
@@ -69,7 +73,7 @@ def plan_json(plan: ResyncPlan) -> dict[str, Any]:
         "against": plan.other,
         "equal": plan.clean,
         "copies_compared": [pair.mine.name for pair in reversed(plan.pairs)],
-        "copies_not_compared": plan.here_alone,
+        "copies_not_compared": [copy.name for copy in plan.here_alone],
         "blocks_differing": plan.blocks_differing,
         "bytes_differing": plan.bytes_differing,
         "bits_differing": plan.bits_differing,
@@ -131,6 +135,8 @@ def _resynced(
     if dry_run:
         plan = _survey(invocation, site, other, group)
         show(plan)
+        if plan.mendable:
+            invocation.say(NOTHING_CHANGED)
         return plan, None
     with byte_bar(invocation, f"comparing and mending group {group} at {site}", None) as advance:
         plan, report = resync(invocation.deployment, site, other, group, show, advance)
@@ -156,6 +162,23 @@ def _verified(invocation: Invocation, site: str, group: str, against: str | None
         f"there is no site to compare {site} with",
         hint=f"by the receipts alone: tidelog pitc verify NAME --group {group} --site {site} --full",
     )
+
+
+def _alone(invocation: Invocation, plan: ResyncPlan) -> bool:
+    """Holds each copy that the other site has not against this one's own receipt; one that is not what that says is
+    `broken`. False if one has no receipt, and was not cut just now."""
+    known = True
+    with opened_store(invocation, plan.group, plan.site) as store:
+        for copy in plan.here_alone:
+            try:
+                found = verify_stored(invocation, store, copy, full=True)
+            except NotFound:  # dropped meanwhile
+                continue
+            if not found.keeps_its_word:
+                plan.broken.append(f"copy {copy.name}, which {plan.other} has not, is not what its receipt says")
+            elif found.receipt is None and copy.sequence <= plan.pairs[0].mine.sequence:
+                known = False
+    return known
 
 
 def _show(invocation: Invocation, plan: ResyncPlan) -> None:
@@ -188,8 +211,10 @@ def _show(invocation: Invocation, plan: ResyncPlan) -> None:
 def _say_limits(invocation: Invocation, plan: ResyncPlan) -> None:
     """What was not compared, on stderr."""
     if plan.here_alone:
-        names = ", ".join(plan.here_alone)
-        invocation.say(f"not compared, since {plan.other} has none of these copies, or no receipt of them: {names}")
+        names = ", ".join(copy.name for copy in plan.here_alone)
+        invocation.say(
+            f"not compared with {plan.other}, which has none of these copies, or no receipt of them: {names}"
+        )
     if plan.unfollowed:
         invocation.say(
             f"not compared: what was written since copy {plan.pairs[0].mine.name}, since {plan.unfollowed}; a newer"

@@ -4,6 +4,7 @@ import json
 
 from tests.cli.conftest import SITES
 from tests.cli.test_verify import copied, flip
+from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import open_store
 from tidelog.schemas.control import CopyFormed
 from tidelog.testing.readiness import wait_until
@@ -49,7 +50,9 @@ def test_flipped_bits_are_named_and_mended(copied, deployment):
     bad = copied("site", "verify", "osaka", "-g", "bank")
     assert bad.code == 3 and "tidelog site resync osaka --from tokyo --group bank" in " ".join(bad.err.split())
     assert "7 to 8" in bad.text and "one, the live volume" in bad.text
-    dry = json.loads(copied("site", "resync", "osaka", "--from", "london", "--dry-run", "--json").out)
+    dry = copied("site", "resync", "osaka", "--from", "london", "--dry-run", "--json")
+    assert "nothing was changed" in dry.err
+    dry = json.loads(dry.out)
     (found,) = dry["groups"]
     assert found["report"] is None and found["plan"]["blocks_differing"] == 4
     named = [(one["block"], one["offset"], one["copies"], one["live"]) for one in found["plan"]["blocks"]]
@@ -63,6 +66,21 @@ def test_flipped_bits_are_named_and_mended(copied, deployment):
     assert copied("site", "verify", "osaka", "-g", "bank").code == 0
     again = copied("site", "resync", "osaka", "--from", "london", "-g", "bank")
     assert again.code == 0 and "are equal" in again.text
+
+
+def test_a_copy_that_no_other_site_has_is_held_against_its_receipt(copied, deployment):
+    """One by time, that the others have dropped by their own retention."""
+    with open_group("bank", deployment=deployment):
+        assert copied("pitc", "create", "noon", "-g", "bank", "--in", "500ms", "--wait").code == 0
+    for site in ("tokyo", "london"):
+        store = open_store(deployment, site, "bank")
+        store.mark_dropping(store.copy("noon"), forget=True)
+        store.close()
+    good = copied("site", "verify", "osaka", "-g", "bank")
+    assert good.code == 0 and "noon" in good.err
+    flip(deployment, "osaka", 9, name="noon")
+    bad = copied("site", "verify", "osaka", "-g", "bank")
+    assert bad.code == 3 and "copy noon, which tokyo has not, is not what its receipt says" in bad.text
 
 
 def test_a_receipt_that_told_the_damage_is_told_anew(copied, deployment):

@@ -28,11 +28,11 @@ def copied(bank):
     return bank
 
 
-def flip(deployment, site: str, *blocks: int, also_digests: bool = False) -> None:
+def flip(deployment, site: str, *blocks: int, name: str = "one", also_digests: bool = False) -> None:
     """A bit of each block of the copy, wherever it is, behind the site's back; ``also_digests``: and what the site
     says of it, as if it had applied the log so."""
     store = open_store(deployment, site, "bank")
-    copy = store.copy("one")
+    copy = store.copy(name)
     volume = copy.volume("ledger")
     keys, keyspace = store._keys, store._keyspace
     for block in blocks:
