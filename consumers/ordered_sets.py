@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from tidelog.consumers.catalogue import Answer, CatalogueCopy
+from tidelog.producers.archived import archives_of
 from tidelog.producers.control import ControlView
 from tidelog.schemas.control import CopyFormed, CopyOrdered, OrderAnswered, SiteStatus, answer_key, status_key
 from tidelog.stores.timed import DueCopy
@@ -21,11 +22,12 @@ class OrderedSet:
 
     @property
     def complete_at(self) -> tuple[str, ...]:
-        """The sites that have the whole set."""
+        """The sites that have the whole set, in Redis or archived."""
+        there = (Answer.FORMED, Answer.ARCHIVED)
         return tuple(
             site
             for site, groups in self.answers.items()
-            if groups and all(answer is Answer.FORMED for answer in groups.values())
+            if groups and all(answer in there for answer in groups.values())
         )
 
     @property
@@ -107,6 +109,9 @@ def _answers(view: ControlView, order: CopyOrdered, site: str) -> dict[str, Answ
 
 
 def _not_formed(view: ControlView, order: CopyOrdered, group: str, site: str) -> Answer:
+    told = ((archive.site, archive.name, archive.timestamp_us) for archive in archives_of(view, group))
+    if (site, order.name, order.at_us) in told:
+        return Answer.ARCHIVED
     answer = _answered(view, order, group, site)
     return Answer(answer.state.lower()) if answer is not None else Answer.PENDING
 

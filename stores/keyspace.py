@@ -102,7 +102,7 @@ def refused(error: str) -> StoreUnavailable:
 
 
 _HINTS = {
-    "OOM": "Redis is at its maxmemory; raise it, or drop copies (tidelog never lets Redis evict)",
+    "OOM": "Redis is at its maxmemory, and must not evict; raise it: dropping copies needs some memory first",
     "NOPERM": "this Redis user lacks a permission; see docs for the ACL that a site needs",
     "NOAUTH": "Redis wants a password; set it in the site's redis settings",
     "WRONGPASS": "the Redis user name or password is wrong; see the site's redis settings",

@@ -7,7 +7,6 @@ import typer
 
 from tidelog.clock import iso
 from tidelog.consumers.archived_clone import clone_archived
-from tidelog.consumers.archives import find_archive
 from tidelog.errors import NotFound, UsageError
 from tidelog.gateways.cli.clone_content import (
     clone_json,
@@ -23,8 +22,7 @@ from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Group, Json, Length, Offset
 from tidelog.gateways.cli.output import emit_facts, emit_json, emit_table, size_text
 from tidelog.gateways.cli.progress import progress_bar
-from tidelog.gateways.cli.reading import opened_clone, opened_store
-from tidelog.gateways.exports.archived import open_archive
+from tidelog.gateways.cli.reading import opened_archive, opened_clone, opened_store
 from tidelog.units import parse_size
 
 app = typer.Typer(
@@ -46,13 +44,11 @@ def make_clone(invocation: Invocation, name: str, clone: str, group: str, site: 
             made = store.clones.create(store.clonable(name), clone)
             of_copy, kept = made.base.name, "its copy stays for as long as it does"
         except NotFound:
-            archive = find_archive(invocation.deployment.cluster.control.snapshot(), group, name, at)
-            if archive is None:
-                raise
-            invocation.say(f"copy {archive.name} is read from its archive, {archive.place}")
-            source = open_archive(archive)
-            made = clone_archived(store, source, source.copy, clone)
-            of_copy, kept = archive.name, f"all its blocks were brought from {archive.place}"
+            with opened_archive(invocation, group, name, at) as source:
+                if source is None:
+                    raise
+                made = clone_archived(store, source, source.copy, clone)
+                of_copy, kept = source.copy.name, f"all its blocks were brought from {source.place}"
     if json:
         emit_json(invocation, {"group": group, "site": at} | clone_json(made))
         return

@@ -9,6 +9,7 @@ from tidelog.consumers.access import read_group
 from tidelog.consumers.catalogue import Answer
 from tidelog.consumers.ordered_sets import OrderedSet, ordered_sets, recoverable_us, with_dropped
 from tidelog.errors import Halted, NotFound, Unavailable, UsageError
+from tidelog.gateways.cli.copy_tables import lock_text
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.forgotten import forgotten_at
 from tidelog.gateways.cli.invocation import Invocation
@@ -23,6 +24,7 @@ _STYLES = {
     Answer.PENDING: "yellow",
     Answer.FORMING: "yellow",
     Answer.OUT_OF_WINDOW: "bold red",
+    Answer.ARCHIVED: "cyan",
     Answer.DROPPED: "dim",
 }
 
@@ -132,9 +134,9 @@ def _print(invocation: Invocation, view: ControlView, sets: list[OrderedSet]) ->
     skew = invocation.config.writer.max_clock_skew
     for found in sets:
         protection = protection_of(view, found.order)
-        lock = f"locked until {iso(protection.locked_until_us)}" if protection.locked_until_us else ""
+        lock = lock_text(protection.locked_until_us) if protection.locked_until_us else ""
         if marks := [mark for mark in (lock, "kept" if protection.kept else "") if mark]:
-            invocation.say(f"{found.order.name} is {', '.join(marks)}")
+            invocation.say(f"{found.order.name}: {', '.join(marks)}")
         for site, reasons in found.reasons.items():
             for group, reason in reasons.items():
                 invocation.say(f"{found.order.name} of {group} at {site} is out of window: {reason}")

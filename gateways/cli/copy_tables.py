@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
-from tidelog.clock import iso
+from tidelog.clock import iso, wall_us
 from tidelog.consumers.catalogue import Answer, CatalogueCopy, alarms_of, copies_of
 from tidelog.consumers.ordered_sets import copy_with_dropped
 from tidelog.errors import ConfigError, ExportDamaged, Halted, LogUnavailable, NotFound, Unavailable, WrongStore
@@ -145,10 +145,15 @@ def protection_json(copy: Copy | None, holds: list[HeldCopy]) -> dict[str, Any]:
 
 
 def protection_text(copy: Copy | None, holds: list[HeldCopy]) -> str:
-    """What protects a copy, for people; a lock is shown until the copy is dropped, ended or not."""
-    parts = [f"locked until {iso(copy.locked_until_us)}"] if copy is not None and copy.locked_until_us else []
+    """What protects a copy, for people."""
+    parts = [lock_text(copy.locked_until_us)] if copy is not None and copy.locked_until_us else []
     parts += ["kept"] if copy is not None and copy.kept else []
     return ", ".join([*parts, *filter(None, [holds_text(holds)])])
+
+
+def lock_text(until_us: int) -> str:
+    """A lock, for people. Whether it has ended is this machine's clock's word here; a drop asks the log."""
+    return f"{'locked until' if until_us > wall_us() else 'lock ended'} {iso(until_us)}"
 
 
 def _print_alarms(invocation: Invocation, alarms: list[str]) -> None:

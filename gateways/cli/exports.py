@@ -53,7 +53,5 @@ def verify(
         ]
         emit_table(invocation, ("file", ""), rows)
     found.check(where)
-    invocation.say(
-        f"a good export of copy {manifest.pitc.name} (sequence {manifest.pitc.sequence}) of {manifest.group}"
-    )
+    invocation.say(f"a good export of {manifest.pitc.what} (sequence {manifest.pitc.sequence}) of {manifest.group}")
     return OK

@@ -28,6 +28,7 @@ class Invocation:
         self.traceback = False
         self.out = _console(stderr=False)
         self.err = _console(stderr=True)
+        self._said: set[str] = set()
 
     @cached_property
     def config(self) -> Config:
@@ -48,6 +49,12 @@ class Invocation:
     def say(self, text: str, style: str = "") -> None:
         """A line on stderr."""
         self.err.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def say_once(self, text: str) -> None:
+        """The same, unless this run has said it already."""
+        if text not in self._said:
+            self._said.add(text)
+            self.say(text)
 
     def close(self) -> None:
         """Ends what was opened."""

@@ -10,7 +10,7 @@ from rich.text import Text
 from tidelog.errors import UsageError
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.log_reading import Judged, judged_records
-from tidelog.gateways.cli.log_text import as_json, as_text, counts_as_heartbeat, heartbeats_text
+from tidelog.gateways.cli.log_text import HEADINGS, as_json, as_text, counts_as_heartbeat, heartbeats_text
 from tidelog.gateways.cli.log_trim import trim_log
 from tidelog.gateways.cli.options import Json
 from tidelog.gateways.cli.output import emit_json_line
@@ -49,6 +49,8 @@ def show(
         return
     each = (as_text(judged, data=data) for judged in wanted if judged is not None)
     lines = each if heartbeats else _folded(wanted, data=data)
+    if invocation.out.is_terminal:
+        invocation.out.print(HEADINGS, soft_wrap=True)
     for line in islice(lines, limit):
         invocation.out.print(line, soft_wrap=True)
 

@@ -25,6 +25,7 @@ from tidelog.schemas.events import (
 )
 
 FIRST_BYTES = 16
+HEADINGS = Text(f"{'offset':>8}  {'verdict':<11}  {'sequence':>12}  {'time':<27}  epoch, event", style="bold")
 
 _STYLES = {
     Shown.COUNTS: "",

@@ -9,7 +9,7 @@ from tidelog.clock import iso
 from tidelog.errors import UsageError
 from tidelog.gateways.cli.exit_codes import OK
 from tidelog.gateways.cli.invocation import Invocation
-from tidelog.gateways.cli.output import emit_facts, emit_json, make_table
+from tidelog.gateways.cli.output import NOTHING_CHANGED, emit_facts, emit_json, make_table
 from tidelog.recovery.trim import plan, trim
 from tidelog.recovery.trim_plan import TrimPlan
 
@@ -32,7 +32,9 @@ def trim_log(
         emit_json(invocation, {"plan": plan_json(planned), "trimmed": not dry_run and planned.records > 0})
         return OK
     _show(invocation, planned, to_stderr=False)
-    if planned.records and not dry_run:
+    if dry_run:
+        invocation.say(NOTHING_CHANGED)
+    elif planned.records:
         invocation.say(f"{planned.records} records deleted; the log of group {group} begins at offset {planned.offset}")
     return OK
 

@@ -12,6 +12,7 @@ from tidelog.clock import iso
 from tidelog.gateways.cli.invocation import Invocation
 
 JSON_VERSION = 1
+NOTHING_CHANGED = "nothing was changed: this is what would be done"
 SHORT_DIGEST = 12  # hexadecimal digits, for people
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 

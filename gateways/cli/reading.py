@@ -7,11 +7,11 @@ from contextlib import contextmanager, nullcontext
 from tidelog.consumers.archives import CopySource, find_archive
 from tidelog.consumers.clone_view import CloneView
 from tidelog.consumers.deployment import open_store, open_store_alone
-from tidelog.errors import ConfigError, LogUnavailable, NotFound, OutOfBounds, Unavailable
+from tidelog.errors import ConfigError, ExportDamaged, LogUnavailable, NotFound, OutOfBounds, Unavailable
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import size_text
 from tidelog.gateways.cli.progress import LARGE_BYTES, byte_bar
-from tidelog.gateways.exports.archived import open_archive
+from tidelog.gateways.exports.archived import ArchivedCopy, open_archive
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.image import Store
 from tidelog.stores.store import Copy, HoldKind
@@ -75,18 +75,32 @@ def opened_copy(
         try:
             copy = store.copy(name)
         except NotFound:
-            archive = find_archive(invocation.deployment.cluster.control.snapshot(), group, name, store.identity.site)
-            if archive is None:
-                raise
-            invocation.say(f"copy {archive.name} is read from its archive, {archive.place}")
-            source = open_archive(archive)
-            yield source, source.copy
+            with opened_archive(invocation, group, name, store.identity.site) as source:
+                if source is None:
+                    raise
+                yield source, source.copy
             return
         if kind is None:
             yield store, copy
             return
         with store.hold(copy, kind) as lease:
             yield store, lease.copy
+
+
+@contextmanager
+def opened_archive(invocation: Invocation, group: str, name: str, site: str) -> Iterator[ArchivedCopy | None]:
+    """The archived copy of that name, best the one that ``site`` has archived, which is said on stderr; None if there
+    is none. Raises `ExportDamaged`, out of the body too."""
+    archive = find_archive(invocation.deployment.cluster.control.snapshot(), group, name, site)
+    if archive is None:
+        yield None
+        return
+    invocation.say_once(f"copy {archive.name} is read from its archive, {archive.place}")
+    try:
+        yield open_archive(archive)
+    except ExportDamaged as error:
+        error.hint = f"what is left of it, and where else it is: tidelog pitc show {archive.name} --group {group}"
+        raise
 
 
 def copied_volume(copy: Copy, name: str) -> VolumeInfo:

@@ -98,6 +98,11 @@ class ExportedCopy(CopyIdentity):
     digest: Hex16
     origin: CopyOrigin
 
+    @property
+    def what(self) -> str:
+        """For people. An export of a moment is of a copy by time, or of a clone that was materialised."""
+        return f"copy {self.name}" if self.origin is CopyOrigin.MARKER else f"{self.name}, as of {self.time},"
+
 
 class Manifest(_Record):
     """Everything that an export says of itself. ``since`` is the copy whose blocks it builds on; None if it is whole.

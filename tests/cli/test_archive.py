@@ -212,6 +212,8 @@ def test_a_copy_by_time_goes_at_that_site_only(bank, deployment, folder, config_
     assert "noon" in names(deployment, "tokyo")
     assert wait_until(lambda: answers(bank, "noon")["osaka"] == "archived", timeout_s=20)
     assert answers(bank, "noon") == {"tokyo": "formed", "osaka": "archived", "london": "formed"}
+    (order,) = json.loads(bank("pitc", "orders", "--json").text)["orders"]
+    assert order["complete"] and order["sites"]["osaka"]["groups"] == {"bank": "archived"}
     away = bank("pitc", "read", "noon", "ledger", "-g", "bank", "--site", "osaka")
     assert away.out == before and str(folder) in away.err
     assert bank("pitc", "verify", "noon", "-g", "bank", "--full").code == 0

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from tests.cli.conftest import SITES, TOML
+from tidelog.clock import wall_us
 from tidelog.consumers.access import open_group, read_group
+from tidelog.gateways.cli.copy_tables import lock_text
 from tidelog.testing.readiness import wait_until
 
 LATER = "2999-01-01T00:00:00Z"
@@ -215,3 +217,8 @@ def test_a_copy_by_time_beside_a_marker_is_another_copy(bank):
     assert "locked until" not in shown["noon"] and "drill" in shown["noon"]
     for name in ("one", "noon"):
         assert bank("pitc", "verify", name, "-g", "bank").code == 0
+
+
+def test_a_lock_that_has_ended_is_told_as_that():
+    assert lock_text(wall_us() + 10_000_000).startswith("locked until")
+    assert lock_text(wall_us() - 10_000_000).startswith("lock ended")

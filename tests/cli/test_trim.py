@@ -103,7 +103,9 @@ def test_a_site_that_is_behind_holds_it_back_and_is_named(trimmable, deployment,
     plan = plan_of(trimmable)
     assert plan["base"]["name"] == "two" and plan["needs"][0]["who"] == "site london"
     assert plan_of(trimmable, "--without", "london")["base"]["name"] == "three"
-    shown = trimmable("log", "trim", "bank", "--dry-run").text
+    dry = trimmable("log", "trim", "bank", "--dry-run")
+    assert "nothing was changed" in dry.err
+    shown = dry.text
     assert "site london" in shown and "the newest copy that it has had for 60 s" in shown
     sites.site("london")
 
