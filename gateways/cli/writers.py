@@ -11,6 +11,7 @@ from tidelog.consumers.access import open_group, read_group
 from tidelog.errors import TidelogError, UsageError
 from tidelog.gateways.cli.exit_codes import WriterAlive
 from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.cli.sidefile_files import refuse_undrained
 from tidelog.producers.group import Group
 from tidelog.producers.group_state import GroupState
 from tidelog.producers.log import Log
@@ -35,11 +36,12 @@ def writing(
     What only the session finds out comes too late for that: then it is said that the writer is fenced all the same.
     """
     try:
+        refuse_undrained(invocation.deployment.config, group)
         if check is not None:
             check(*read_group(group, invocation.deployment))
         if not take_over:
             refuse_live_writer(invocation, group, instead)
-        opened = open_group(group, deployment=invocation.deployment, schedule=False)
+        opened = open_group(group, deployment=invocation.deployment, schedule=False, sidefile=False)
         try:
             yield opened
         except BaseException as error:
