@@ -174,7 +174,7 @@ class SidefileSession(Succession):
     # ---- the thread: away, and back
 
     def _run(self) -> None:
-        while not self._closing.wait(LOOK_EVERY):
+        while not self._closing.wait(LOOK_EVERY) and self._error is None:
             try:
                 if self._away is None:
                     self._watch()
@@ -222,10 +222,14 @@ class SidefileSession(Succession):
                     self.order.release()
 
     def _lose(self, away: Outage) -> None:
-        superseded = away.drain.superseded
-        self._error = Fenced(superseded.because if superseded is not None else "")  # ends who waits with the order
-        with self.order:
+        if not self.order.acquire(timeout=LOOK_EVERY):
+            assert away.drain.superseded is not None
+            self._error = Fenced(away.drain.superseded.because)  # ends who waits with the order
+            self.order.acquire()
+        try:
             self._error = away.keep()
+        finally:
+            self.order.release()
 
     def _fail(self, error: TidelogError) -> None:
         self._error = self._error or error

@@ -160,4 +160,4 @@ def test_killed_at_every_step_of_spooling(tmp_path: Path) -> None:
         assert found == accepted[: len(found)] or found[:-1] == accepted[: len(found) - 1], step
         assert safe <= len(found) <= len(accepted)
         scene.group.close()
-    assert step > 30
+    assert step > 20
