@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 # Writes and flushes, and says what became of each; goes on in the log or out of it.
 WRITER = """
 import sys, time, tidelog
-group = tidelog.open_group("bank", config=sys.argv[1])
+group = tidelog.open_group(sys.argv[2], config=sys.argv[1])
 volume = group.create_volume("ledger", "1MiB")
 count = 0
 try:
@@ -51,20 +51,21 @@ def kafka() -> Iterator[KafkaServer]:
 
 
 class Scene:
-    """A worker at tokyo, and the group `bank` with a sidefile."""
+    """A worker at tokyo, and a group with a sidefile."""
 
     def __init__(self, kafka: KafkaServer, redis: RedisServing, folder: Path) -> None:
         self.kafka, self.folder = kafka, folder / "sidefiles"
         self.folder.mkdir()
+        self.group = f"g-{uuid.uuid4().hex[:8]}"
         self.file = folder / "tidelog.toml"
         self.file.write_text(
             f'prefix = "test-{uuid.uuid4().hex[:8]}"\n[kafka]\nbootstrap_servers = "{kafka.bootstrap_servers}"\n'
             f'request_timeout = "4s"\nconnect_timeout = "4s"\n[sites.tokyo.redis]\nurl = "{redis.url}"\n'
             f'[worker]\nstatus_interval = "200ms"\n[writer]\nwrite_timeout = "60s"\n'
-            f'[groups.bank]\nsidefile = "{self.folder}"\nsidefile_after = "1s"\n'
+            f'[groups.{self.group}]\nsidefile = "{self.folder}"\nsidefile_after = "1s"\n'
         )
         self.running = RunningDeployment(RealDeployment(Config.load(self.file, {})))
-        self.record = self.running.deployment.cluster.create_group("bank")
+        self.record = self.running.deployment.cluster.create_group(self.group)
 
     def folded(self) -> Changes:
         log = self.running.deployment.cluster.log(self.record)
@@ -100,8 +101,8 @@ def load(group: SidefileGroup, stop: threading.Event, written: list[int], number
 
 def test_kafka_is_stopped_and_started_under_load(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     """Writers do not notice but by what their flushes say; log and site hold everything in order, each once."""
-    scene.running.wait_for_store("tokyo", "bank", timeout=60)
-    group = scene.running.group("bank")
+    scene.running.wait_for_store("tokyo", scene.group, timeout=60)
+    group = scene.running.group(scene.group)
     assert isinstance(group, SidefileGroup)
     volume = group.create_volume("ledger", "1MiB")
     stop, written, seen = threading.Event(), [0, 0], set[Durability]()
@@ -130,12 +131,12 @@ def test_kafka_is_stopped_and_started_under_load(scene: Scene, capsys: pytest.Ca
         assert volume.read(number * 4096, len(last)) == last
     group.mark("after").wait(["tokyo"], timeout=60)
     assert list(scene.folder.iterdir()) == []
-    assert '"sidefiles": []' in scene.tidelog(capsys, "status", "--json")[1]
+    assert '"sidefiles": []' in scene.tidelog(capsys, "status", "-g", scene.group, "--json")[1]
 
 
 def test_another_writer_is_accepted_while_this_one_hangs(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     """Kept and named by the writer's error, by status and by the commands; with every write that it held."""
-    command = [sys.executable, "-c", WRITER, str(scene.file)]
+    command = [sys.executable, "-c", WRITER, str(scene.file), scene.group]
     writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
     try:
@@ -145,11 +146,11 @@ def test_another_writer_is_accepted_while_this_one_hangs(scene: Scene, capsys: p
         spooled = [int(line.split()[0]) for line in islice((one for one in lines if "SIDEFILE" in one), 20)]
         writer.send_signal(signal.SIGSTOP)
         scene.kafka.resume()
-        with open_group("bank", deployment=scene.running.deployment, sidefile=False) as other:
+        with open_group(scene.group, deployment=scene.running.deployment, sidefile=False) as other:
             other.volume("ledger").write(4096, b"theirs")
         writer.send_signal(signal.SIGCONT)
         rest = list(lines)
-        assert "SidefileLost" in rest[-1] and "lost-bank-1-" in rest[-1]
+        assert "SidefileLost" in rest[-1] and f"lost-{scene.group}-1-" in rest[-1]
         assert writer.wait(60) == 0
     finally:
         scene.kafka.resume()
@@ -161,15 +162,15 @@ def test_another_writer_is_accepted_while_this_one_hangs(scene: Scene, capsys: p
     code, out = scene.tidelog(capsys, "sidefile", "list", "--json")
     (found,) = json.loads(out)["sidefiles"]
     assert code == 3 and found["state"] == "lost" and found["name"] in rest[-1]
-    code, out = scene.tidelog(capsys, "sidefile", "show", found["name"], "-g", "bank", "--json")
+    code, out = scene.tidelog(capsys, "sidefile", "show", found["name"], "-g", scene.group, "--json")
     kept = [json.loads(line) for line in out.splitlines()]
     assert len(kept) == found["writes"] and len(kept) - found["writes_in_log"] >= len(spooled) - 1
     assert all(b"%08d" % number not in logged for number in spooled[1:])
-    code, out = scene.tidelog(capsys, "status")
+    code, out = scene.tidelog(capsys, "status", "-g", scene.group)
     assert code == 3 and found["name"] in out and "ALARM" in out
-    with open_group("bank", deployment=scene.running.deployment) as again:
+    with open_group(scene.group, deployment=scene.running.deployment) as again:
         assert isinstance(again, SidefileGroup) and again.sidefile is None
-    assert scene.tidelog(capsys, "sidefile", "drop", found["name"], "-g", "bank", "--yes")[0] == 0
+    assert scene.tidelog(capsys, "sidefile", "drop", found["name"], "-g", scene.group, "--yes")[0] == 0
     assert list(scene.folder.iterdir()) == []
 
 
