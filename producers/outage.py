@@ -120,11 +120,11 @@ class Outage:
         session = self._session
         if not self._ready or session is None:
             return None
-        self._ready = False
         try:
             self._run(session, self.spool.sidefile.size)
             session.drained()
         except (LogUnavailable, Fenced):
+            self._ready = False  # only now: until then nobody may open another session
             return None  # `come_back` finds out what became of it
         self.spool.sidefile.remove()
         session.adopt(self.spool.batch)

@@ -174,6 +174,12 @@ class SidefileSession(Succession):
     # ---- the thread: away, and back
 
     def _run(self) -> None:
+        self._turns()
+        away = self._away
+        if self._closed and away is not None and away.session is not None:
+            away.session.abandon()  # it was opened when nobody waited for it any more
+
+    def _turns(self) -> None:
         while not self._closing.wait(LOOK_EVERY) and self._error is None:
             try:
                 if self._away is None:

@@ -37,30 +37,34 @@ class Succession:
 
     @property
     def epoch(self) -> int:
-        """Of the session that writes, or was cut off."""
-        return self._session.epoch
+        """Of the newest session."""
+        return self._newest.epoch
 
     @property
     def writer(self) -> bytes:
-        """Of the same."""
-        return self._session.writer
+        """Of the newest session."""
+        return self._newest.writer
+
+    @property
+    def confirmed(self) -> Head:
+        """The last event that certainly stands in the log."""
+        return self._newest.confirmed
+
+    @property
+    def _newest(self) -> ResumableSession:
+        """The one that drains, if there is one, else that which writes, or was cut off."""
+        away = self._away
+        return (away.session if away is not None else None) or self._session
 
     @property
     def state(self) -> GroupState:
-        """Of the same; unchanged while the log is away."""
+        """Of the session that writes, or was cut off: unchanged while the log is away."""
         return self._session.state
 
     @property
     def overlay(self) -> Overlay:
         """Of the same, with what came since."""
         return self._session.overlay
-
-    @property
-    def confirmed(self) -> Head:
-        """The last event that certainly stands in the log."""
-        away = self._away
-        draining = away.session if away is not None else None
-        return draining.confirmed if draining is not None else self._session.confirmed
 
     @property
     def error(self) -> TidelogError | None:
