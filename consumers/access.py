@@ -16,6 +16,7 @@ from tidelog.producers.archived import archived_copies
 from tidelog.producers.group import Group
 from tidelog.producers.group_state import GroupState, Vouched
 from tidelog.producers.lock_time import lock_time_us
+from tidelog.producers.log import Log
 from tidelog.producers.opening import open_session, read_state
 from tidelog.producers.pacing import Pacing
 from tidelog.producers.schedule import Schedule
@@ -25,6 +26,7 @@ from tidelog.producers.sidefile_session import SidefileSession
 from tidelog.producers.writer_reports import WriterReports
 from tidelog.producers.writing import Writing
 from tidelog.schemas.chain import Head
+from tidelog.schemas.control import GroupCreated
 from tidelog.stores.image import Store
 from tidelog.stores.store import CopyOrigin
 
@@ -117,29 +119,8 @@ def _open(
     record = deployment.cluster.find_group(name)
     log = deployment.cluster.log(record)
     read_side = SiteReadSide(deployment, site, name)
-    at = site
-
-    def begin(plan: Plan | None = None, make: Callable[..., WriterSession] = WriterSession) -> WriterSession:
-        return open_session(
-            log,
-            deployment.cluster.codec(record),
-            record.group_id,
-            config.writer,
-            vouched=_vouched(deployment, at, name, log.cluster_id),
-            clock=clock,
-            on_turn=_schedule(deployment, name) if schedule else lambda _: math.inf,
-            plan=plan,
-            make=make,
-        )
-
-    settings = sidefile_settings(config, name) if sidefile else None
-    session: WriterSession | SidefileSession
     try:
-        if settings is None:
-            session = begin()
-        else:
-            codec = deployment.cluster.codec(record)
-            session = open_with_sidefile(begin, settings, record, log, codec, clock)
+        session = _session(deployment, record, log, site, clock, schedule=schedule, sidefile=sidefile)
     except BaseException as error:  # Ctrl-C, too, must not leave connections behind
         if isinstance(error, TidelogError):
             error.at_site(site, name)
@@ -152,6 +133,35 @@ def _open(
     closing = [reports.close, read_side.close, log.close] + ([deployment.close] if owns else [])
     rest = (read_side, control, config.writer.batch_bytes, sites, closing, pacing)
     return SidefileGroup(name, session, *rest) if isinstance(session, SidefileSession) else Group(name, session, *rest)
+
+
+def _session(
+    deployment: Deployment,
+    record: GroupCreated,
+    log: Log,
+    site: str,
+    clock: HybridClock,
+    *,
+    schedule: bool,
+    sidefile: bool,
+) -> WriterSession | SidefileSession:
+    config, name, codec = deployment.config, record.group, deployment.cluster.codec(record)
+
+    def begin(plan: Plan | None = None, make: Callable[..., WriterSession] = WriterSession) -> WriterSession:
+        return open_session(
+            log,
+            codec,
+            record.group_id,
+            config.writer,
+            vouched=_vouched(deployment, site, name, log.cluster_id),
+            clock=clock,
+            on_turn=_schedule(deployment, name) if schedule else lambda _: math.inf,
+            plan=plan,
+            make=make,
+        )
+
+    settings = sidefile_settings(config, name) if sidefile else None
+    return begin() if settings is None else open_with_sidefile(begin, settings, record, log, codec, clock)
 
 
 def _pacing(config: Config, group: str, session: Writing) -> Pacing | None:

@@ -5,6 +5,8 @@ from tests.planted import Mutant
 MODEL = "tests/producers/test_sidefile.py"
 CRASHES = "tests/producers/test_sidefile_crashes.py"
 DAMAGE = "tests/producers/test_sidefile_damage.py"
+FULL = "tests/producers/test_sidefile_full.py"
+LOST = "tests/producers/test_sidefile_lost.py"
 
 SIDEFILE_MUTANTS = (
     Mutant(
@@ -26,14 +28,14 @@ SIDEFILE_MUTANTS = (
         "producers/sidefile_drain.py",
         "        if self.superseded is not None:\n            raise Fenced(",
         "        if False:\n            raise Fenced(",
-        MODEL,
+        LOST,
     ),
     Mutant(
         "a-lost-sidefile-goes-away",
         "producers/outage.py",
         "        if not self.drain.whole:\n            return self.drain.keep()\n",
         "",
-        MODEL,
+        LOST,
     ),
     Mutant(
         "the-file-goes-before-the-log-has-it",
@@ -61,7 +63,7 @@ SIDEFILE_MUTANTS = (
         "producers/spool.py",
         "        if self.sidefile.size + waiting + more > self._size:\n",
         "        if False:\n",
-        DAMAGE,
+        FULL,
     ),
     Mutant(
         "writes-go-on-while-volumes-are-in-doubt",

@@ -15,6 +15,7 @@ from tests.producers.sidefile_lab import Changes
 from tidelog.config import Config
 from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import RealDeployment
+from tidelog.producers.sidefile_folder import active_path, summary
 from tidelog.testing.child import DIE_WITH_PARENT
 from tidelog.testing.processes import KafkaServer
 from tidelog.testing.readiness import wait_until
@@ -61,12 +62,22 @@ class Life:
             [*launcher, *command, str(self.first)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
         )
 
-    def flushes(self, child: "subprocess.Popen[str]", count: int, where: str) -> None:
-        """Reads what it says until so many flushes have reached ``where``, or it has ended."""
+    def flushes(self, child: "subprocess.Popen[str]", count: int) -> None:
+        """Reads what it says until so many flushes have reached the log, or it has ended."""
         assert child.stdout is not None
         while count and (line := child.stdout.readline()):
             self.lines.append(line.split())
-            count -= self.lines[-1][1] == where
+            count -= self.lines[-1][1] == "IN_LOG"
+
+    def spools(self, writes: int) -> None:
+        """Waits until so many stand in the sidefile, whatever has been said of flushes before Kafka was paused."""
+        path, codec = active_path(self.folder, self.group), self.deployment.cluster.codec(self.record)
+
+        def there() -> bool:
+            found = summary(path, codec)
+            return found is not None and found.writes >= writes
+
+        assert wait_until(there, timeout_s=60)
 
     def ends(self, child: "subprocess.Popen[str]", point: str) -> None:
         assert child.stdout is not None
@@ -94,8 +105,9 @@ class Life:
         self.first = len(found) + 1
 
     def outage(self, point: str, nth: int) -> "subprocess.Popen[str]":
+        """A writer into whose work an outage falls."""
         child = self.start(point, nth)
-        self.flushes(child, 3, "IN_LOG")
+        self.flushes(child, 3)
         self.kafka.pause()
         return child
 
@@ -121,9 +133,9 @@ def test_killed_while_kafka_is_away(life: Life) -> None:
 def test_killed_while_the_next_one_drains(life: Life) -> None:
     """One drain, in which one process after another dies, each at another point."""
     child = life.outage("before-flush", 1_000_000)
-    life.flushes(child, 12, "IN_SIDEFILE")
+    life.spools(12 * WRITES_PER_FLUSH)
     child.kill()
-    child.communicate()
+    life.lines += [line.split() for line in child.communicate()[0].splitlines()]
     life.kafka.resume()
     for point, nth in DRAINING:
         drainer = life.start(point, nth)
@@ -137,7 +149,7 @@ def test_killed_while_it_hands_over(life: Life) -> None:
     """In the writer that goes on itself once Kafka answers."""
     for point, nth in [*HANDING_OVER, ("after-drain", 3)]:
         child = life.outage(point, nth)
-        life.flushes(child, 5, "IN_SIDEFILE")
+        life.spools(5 * WRITES_PER_FLUSH)
         life.kafka.resume()
         life.ends(child, point)
         life.settle()

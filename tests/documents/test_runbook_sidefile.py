@@ -13,11 +13,13 @@ from tidelog.config import Config
 from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import RealDeployment
 from tidelog.errors import SidefileLost
+from tidelog.producers.sidefile_folder import active_path, summary
+from tidelog.schemas.codec import Codec
 from tidelog.testing.processes import KafkaServer, RedisServer
 from tidelog.testing.readiness import wait_until
 from tidelog.testing.running import RunningDeployment
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
 WRITER = """
 import sys, tidelog
 group = tidelog.open_group("bank", config=sys.argv[1])
@@ -53,7 +55,8 @@ def killed_after(kafka: KafkaServer, config_file: Path, then: Callable[[], None]
     try:
         assert any(line == "IN_LOG\n" for line in writer.stdout)
         kafka.pause()
-        assert any(line == "IN_SIDEFILE\n" for line in writer.stdout)
+        path = active_path(config_file.parent / "sidefiles", "bank")
+        assert wait_until(lambda: (found := summary(path, Codec())) is not None and found.writes > 5, timeout_s=60)
         then()
     finally:
         writer.kill()
