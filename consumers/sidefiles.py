@@ -21,7 +21,7 @@ from tidelog.schemas.codec import Codec
 from tidelog.schemas.control import GroupCreated
 
 Plan = Callable[[Head], Opening]
-# The log is asked for a sign of life before more is asked of it (seconds).
+# On the way back from an outage the log is asked for a sign of life before more is asked of it (seconds).
 _SIGN_OF_LIFE = 1.0
 
 
@@ -58,9 +58,11 @@ def open_with_sidefile(
     """A writer with a sidefile, behind all that an earlier one has left in it. Raises `ConfigError` if the folder is
     not there or cannot be written to, and what `recover` does."""
     check_folder(settings.folder, record.group)
+    returning = False
     after = settings.after  # until a session is given up; opening one may take as long as ever
 
     def begin_resumable(drain: Drain | None, order: threading.RLock) -> ResumableSession:
+        nonlocal returning
         made: list[ResumableSession] = []
 
         def make(
@@ -80,8 +82,10 @@ def open_with_sidefile(
             )
             return made[0]
 
-        log.bounds(_SIGN_OF_LIFE)
+        if returning:
+            log.bounds(_SIGN_OF_LIFE)
         begin(None if drain is None else drain.plan, make)
+        returning = True
         return made[0]
 
     source = Source(record.group, record.group_id, log, codec, clock, begin_resumable)

@@ -7,9 +7,13 @@ import pytest
 
 from tests.producers.author import following, opening, put
 from tests.producers.sidefile_lab import Scene, until
+from tests.producers.test_sidefile_crashes import Killed, killed_at
 from tidelog.errors import SidefileLost
 from tidelog.producers import sidefile_session
 from tidelog.producers.durability import Durability
+from tidelog.producers.opening import read_state
+from tidelog.producers.resumable_session import ResumableSession
+from tidelog.producers.sidefile_folder import summary
 from tidelog.schemas.chain import Head
 from tidelog.schemas.events import WriteBatch
 
@@ -84,3 +88,25 @@ def test_all_was_in_the_log_already(scene: Scene) -> None:
     scene.log.restore()
     scene.open()
     assert scene.folded().changes == [("a", 0, b"landed")] and not scene.active.exists() and not scene.kept
+
+
+def test_another_writer_in_the_middle_of_a_drain(scene: Scene) -> None:
+    """What the log has got of it stays, the rest is kept, and the file says which is which."""
+    scene.away()
+    for number in range(6):
+        scene.group.volume("b").write(number, b"%d" % number)
+        scene.group.flush()
+    scene.die()
+    scene.log.restore()
+    with killed_at(8, ((ResumableSession, "drain"),)), pytest.raises(Killed):
+        scene.open()
+    codec = scene.deployment.cluster.codec(scene.record)
+    _, head = read_state(scene.log, codec, scene.record.group_id, 5)
+    put(scene.log, opening(head), codec)
+    with pytest.raises(SidefileLost):
+        scene.open()
+    found = summary(scene.kept[0], codec)
+    drained = scene.folded().changes
+    assert drained == [("a", 0, b"the first write that nobody confirms"), *(("b", n, b"%d" % n) for n in range(3))]
+    assert found is not None and (found.writes, found.in_log) == (7, len(drained))
+    assert "elsewhere:1 opened the group" in found.kept_because
