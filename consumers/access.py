@@ -9,18 +9,24 @@ from tidelog.config import Config
 from tidelog.consumers.deployment import Deployment, RealDeployment, open_store
 from tidelog.consumers.local_retention import known
 from tidelog.consumers.read_side import SiteReadSide
+from tidelog.consumers.sidefiles import Plan, open_with_sidefile, sidefile_settings
 from tidelog.consumers.site_view import ArchiveFinder, Site
 from tidelog.errors import ConfigError, NotFound, TidelogError, Unavailable
 from tidelog.producers.archived import archived_copies
 from tidelog.producers.group import Group
 from tidelog.producers.group_state import GroupState, Vouched
 from tidelog.producers.lock_time import lock_time_us
+from tidelog.producers.log import Log
 from tidelog.producers.opening import open_session, read_state
 from tidelog.producers.pacing import Pacing
 from tidelog.producers.schedule import Schedule
 from tidelog.producers.session import WriterSession
+from tidelog.producers.sidefile_group import SidefileGroup
+from tidelog.producers.sidefile_session import SidefileSession
 from tidelog.producers.writer_reports import WriterReports
+from tidelog.producers.writing import Writing
 from tidelog.schemas.chain import Head
+from tidelog.schemas.control import GroupCreated
 from tidelog.stores.image import Store
 from tidelog.stores.store import CopyOrigin
 
@@ -33,19 +39,22 @@ def open_group(
     deployment: Deployment | None = None,
     clock: HybridClock = PROCESS_CLOCK,
     schedule: bool = True,
+    sidefile: bool = True,
 ) -> Group:
     """Opens a consistency group for writing: a new writer session, which fences any other.
 
     ``config`` is a path or a `Config` (default: ``TIDELOG_CONFIG``, ``./tidelog.toml``, the environment); ``site`` is
     where reads go (default: the configuration's primary). ``deployment`` replaces what ``config`` would connect to,
     and stays open. The session makes the copies of the group's schedule, if it has one, unless ``schedule`` is False.
+    Where a sidefile is configured, and ``sidefile`` is not False, it is a `SidefileGroup`, and what an earlier process
+    has left in the sidefile is in the log when this returns.
 
-    Raises `NotFound` (make the group with ``tidelog group create``), `ConfigError`, `LogUnavailable`, `LogDiverged`,
-    `CorruptEvent`, `ClockSkew`, `Fenced`.
+    Raises `SidefileLost`, `SidefileInUse` or `SidefileDamaged` about a sidefile, `NotFound` (make the group with
+    ``tidelog group create``), `ConfigError`, `LogUnavailable`, `LogDiverged`, `CorruptEvent`, `ClockSkew`, `Fenced`.
     """
     used = deployment or RealDeployment(loaded(config))
     try:
-        return _open(used, name, site, clock, owns=deployment is None, schedule=schedule)
+        return _open(used, name, site, clock, owns=deployment is None, schedule=schedule, sidefile=sidefile)
     except BaseException:
         if deployment is None:
             used.close()
@@ -94,7 +103,14 @@ def read_group(name: str, deployment: Deployment) -> tuple[GroupState, Head]:
 
 
 def _open(
-    deployment: Deployment, name: str, site: str | None, clock: HybridClock, *, owns: bool, schedule: bool
+    deployment: Deployment,
+    name: str,
+    site: str | None,
+    clock: HybridClock,
+    *,
+    owns: bool,
+    schedule: bool,
+    sidefile: bool,
 ) -> Group:
     config = deployment.config
     site = site or config.primary
@@ -104,15 +120,7 @@ def _open(
     log = deployment.cluster.log(record)
     read_side = SiteReadSide(deployment, site, name)
     try:
-        session = open_session(
-            log,
-            deployment.cluster.codec(record),
-            record.group_id,
-            config.writer,
-            vouched=_vouched(deployment, site, name, log.cluster_id),
-            clock=clock,
-            on_turn=_schedule(deployment, name) if schedule else lambda _: math.inf,
-        )
+        session = _session(deployment, record, log, site, clock, schedule=schedule, sidefile=sidefile)
     except BaseException as error:  # Ctrl-C, too, must not leave connections behind
         if isinstance(error, TidelogError):
             error.at_site(site, name)
@@ -123,10 +131,40 @@ def _open(
     pacing = _pacing(config, name, session)
     reports = WriterReports(name, session, control, config.writer.heartbeat, pacing)
     closing = [reports.close, read_side.close, log.close] + ([deployment.close] if owns else [])
-    return Group(name, session, read_side, control, config.writer.batch_bytes, sites, closing, pacing)
+    rest = (read_side, control, config.writer.batch_bytes, sites, closing, pacing)
+    return SidefileGroup(name, session, *rest) if isinstance(session, SidefileSession) else Group(name, session, *rest)
 
 
-def _pacing(config: Config, group: str, session: WriterSession) -> Pacing | None:
+def _session(
+    deployment: Deployment,
+    record: GroupCreated,
+    log: Log,
+    site: str,
+    clock: HybridClock,
+    *,
+    schedule: bool,
+    sidefile: bool,
+) -> WriterSession | SidefileSession:
+    config, name, codec = deployment.config, record.group, deployment.cluster.codec(record)
+
+    def begin(plan: Plan | None = None, make: Callable[..., WriterSession] = WriterSession) -> WriterSession:
+        return open_session(
+            log,
+            codec,
+            record.group_id,
+            config.writer,
+            vouched=_vouched(deployment, site, name, log.cluster_id),
+            clock=clock,
+            on_turn=_schedule(deployment, name) if schedule else lambda _: math.inf,
+            plan=plan,
+            make=make,
+        )
+
+    settings = sidefile_settings(config, name) if sidefile else None
+    return begin() if settings is None else open_with_sidefile(begin, settings, record, log, codec, clock)
+
+
+def _pacing(config: Config, group: str, session: Writing) -> Pacing | None:
     table = config.groups.get(group)
     if table is None or table.pacing is None:
         return None

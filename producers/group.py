@@ -13,6 +13,7 @@ from tidelog.names import check_name
 from tidelog.producers.applied import await_applied, check_sites
 from tidelog.producers.archived import archived_copies, require_free_name
 from tidelog.producers.control import Control, ControlView
+from tidelog.producers.durability import Durability
 from tidelog.producers.lock_time import lock_end_us, lock_time_us
 from tidelog.producers.pacing import PacedVolume, Pacing
 from tidelog.producers.retention import Decision, archived_first, plan_retention
@@ -24,9 +25,9 @@ from tidelog.producers.rules import (
     volume_named,
     volume_to_create,
 )
-from tidelog.producers.session import WriterSession
 from tidelog.producers.volume import ReadSide, Volume
 from tidelog.producers.volume_copy import VolumeCopy, copy_volume
+from tidelog.producers.writing import Writing
 from tidelog.schemas.control import CopyFormed, copy_key
 from tidelog.schemas.events import CopyDropped, CopyKept, CopyLocked, Event, Marker, VolumeCreated, VolumeDeleted
 from tidelog.schemas.volumes import DEFAULT_BLOCK_SIZE
@@ -90,7 +91,7 @@ class Group:
     def __init__(
         self,
         name: str,
-        session: WriterSession,
+        session: Writing,
         read_side: ReadSide,
         control: Control,
         batch_bytes: int,
@@ -145,7 +146,7 @@ class Group:
             if there is not None:
                 return self._volume_type(self, there.id)
             event = self.session.emit(VolumeCreated, name=name, size=size, block_size=block_size)
-        self.flush()
+        self.session.flush()
         return self._volume_type(self, event.sequence)
 
     def volume(self, name: str) -> Volume:
@@ -161,7 +162,7 @@ class Group:
         with self.session.order:
             volume = self.volume(name)
             self.session.emit(VolumeDeleted, volume=volume.id)
-        self.flush()
+        self.session.flush()
 
     def copy_volume(self, source: str, target: str, copy: str | None = None) -> VolumeCopy:
         """Makes one volume the same as another, live or as it was in a copy: a command in the log, durable when this
@@ -178,9 +179,14 @@ class Group:
         """Makes a volume what it was in a copy, at every site: `copy_volume` from its own past. Raises as that does."""
         return copy_volume(self, name, name, copy)
 
-    def flush(self, *, applied_at: int = 0, sites: Sequence[str] | None = None, timeout: float = 30.0) -> None:
+    def flush(
+        self, *, applied_at: int = 0, sites: Sequence[str] | None = None, timeout: float = 30.0, in_log: bool = False
+    ) -> Durability:
         """Returns when every earlier write is confirmed in the log: that is the acknowledgement. With ``applied_at``,
         when so many of ``sites`` (default: all configured) have reported besides that they have applied all of it.
+
+        Where the group is configured with a sidefile, and Kafka is away, it returns `Durability.IN_SIDEFILE`: what was
+        written is on this machine's disk, and nowhere else. With ``in_log`` (or ``applied_at``) it waits for the log.
 
         Raises `Fenced` or `LogUnavailable`: what was not confirmed may or may not be in the log; `SiteBehind` after
         ``timeout`` seconds, with where each site is: all of it is in the log, and sites will apply it. A Redis that
@@ -188,11 +194,16 @@ class Group:
         for a number of sites that there are not; then nothing was flushed.
         """
         if not applied_at and sites is None:
-            self.session.flush()
-            return
+            return self._settle(in_log=in_log)
         asked = check_sites(applied_at, sites, self._sites)
+        self._settle(in_log=True)
         target, session = self.session.flush(), self.session
         await_applied(self.name, session.log, self._control, target, applied_at, asked, timeout)
+        return Durability.IN_LOG
+
+    def _settle(self, *, in_log: bool) -> Durability:  # noqa: ARG002 (there is nothing else here)
+        self.session.flush()
+        return Durability.IN_LOG
 
     def mark(self, name: str) -> MarkedCopy:
         """Puts a consistency marker behind every earlier write, durable when this returns: each site cuts a
@@ -207,7 +218,7 @@ class Group:
         with self.session.order:
             require_new_copy(self.session.state, name, self.name)
             marker = self.session.emit(Marker, name=name)
-        self.flush()
+        self.session.flush()
         return MarkedCopy(self.name, name, marker, self._control, self._sites)
 
     def drop_copy(self, name: str) -> None:
@@ -216,7 +227,7 @@ class Group:
         with self.session.order:
             copy = copy_to_drop(self.session.state, name, judged_at_us, self.name)
             self.session.emit(CopyDropped, copy_sequence=copy.sequence, copy_seal=copy.seal)
-        self.flush()
+        self.session.flush()
 
     def lock_copy(self, name: str, until: datetime | timedelta) -> datetime:
         """Locks the copy of that name at every site: nothing drops it before ``until``, a time with its offset to UTC,
@@ -229,7 +240,7 @@ class Group:
             end = lock_end_us(until, self.session.time_us)
             copy = copy_to_lock(self.session.state, name, end, self.name)
             self.session.emit(CopyLocked, copy_sequence=copy.sequence, copy_seal=copy.seal, until_us=end)
-        self.flush()
+        self.session.flush()
         return utc(end)
 
     def keep_copy(self, name: str, *, kept: bool = True) -> None:
@@ -237,7 +248,7 @@ class Group:
         with self.session.order:
             copy = copy_named(self.session.state, name, self.name)
             self.session.emit(CopyKept, copy_sequence=copy.sequence, copy_seal=copy.seal, kept=kept)
-        self.flush()
+        self.session.flush()
 
     def apply_retention(self, keep: KeepConfig, *, archived_only: bool = False) -> list[Decision]:
         """Drops what ``keep`` does not keep, at every site (with ``archived_only`` those of them that a site has
@@ -250,7 +261,7 @@ class Group:
                 decisions = archived_first(decisions, archived)
             for copy in (decision.copy for decision in decisions if decision.dropped):
                 self.session.emit(CopyDropped, copy_sequence=copy.sequence, copy_seal=copy.seal)
-        self.flush()
+        self.session.flush()
         return decisions
 
     def _lock_time_us(self) -> int:

@@ -6,6 +6,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable
+from typing import NamedTuple
 
 from tidelog.clock import PROCESS_CLOCK, HybridClock
 from tidelog.errors import ClockSkew, Fenced, LogDiverged, LogUnavailable
@@ -23,6 +24,13 @@ from tidelog.schemas.events import WriterOpened
 MAX_ATTEMPTS = 20
 
 
+class Opening(NamedTuple):
+    """What an opening will say: the session's id, new at each head, and its time, above the head's."""
+
+    writer: bytes
+    timestamp_us: int
+
+
 def open_session(
     log: Log,
     codec: Codec,
@@ -32,9 +40,13 @@ def open_session(
     vouched: Vouched | None = None,
     clock: HybridClock = PROCESS_CLOCK,
     on_turn: Callable[[WriterSession], float] = lambda _: math.inf,
+    plan: Callable[[Head], Opening] | None = None,
+    make: Callable[..., WriterSession] = WriterSession,
 ) -> WriterSession:
     """A new writer session at the head of the log; every session before it is fenced. ``on_turn`` is called by the
-    session's own thread, and gives the seconds until it wants to be called again; it must not wait.
+    session's own thread, and gives the seconds until it wants to be called again; it must not wait. ``plan`` is asked
+    before each try, with the head that the opening will extend; what it raises ends the opening, with nothing sent.
+    ``make`` makes the session, with the arguments of `WriterSession`.
 
     Folds from ``vouched`` if its record is still in the log, else from sequence 1. Raises `LogDiverged` (a log that
     does not begin at its beginning), `CorruptEvent`, `ClockSkew`, `LogUnavailable`, or `Fenced` when others kept
@@ -48,8 +60,9 @@ def open_session(
             _check_skew(follower.head, clock, settings.max_clock_skew)
             appender = log.appender()
             try:
-                if _try_open(appender, reader, log, codec, follower, state, clock, settings):
-                    return WriterSession(log, appender, codec, follower.head, state, clock, settings, on_turn)
+                opening = Opening(uuid.uuid4().bytes, clock.stamp()) if plan is None else plan(follower.head)
+                if _try_open(opening, appender, reader, log, codec, follower, state, settings):
+                    return make(log, appender, codec, follower.head, state, clock, settings, on_turn)
             except BaseException:
                 appender.abandon()
                 raise
@@ -111,22 +124,22 @@ def _check_skew(head: Head, clock: HybridClock, max_skew: float) -> None:
 
 
 def _try_open(
+    planned: Opening,
     appender: Appender,
     reader: Reader,
     log: Log,
     codec: Codec,
     follower: Follower,
     state: GroupState,
-    clock: HybridClock,
     settings: WriterSettings,
 ) -> bool:
     """Sends a ``WriterOpened`` that extends the head; True once it counts. The follower ends behind it either way."""
     head = follower.head
     opening = WriterOpened(
         epoch=head.epoch + 1,
-        writer=uuid.uuid4().bytes,
+        writer=planned.writer,
         sequence=head.sequence + 1,
-        timestamp_us=clock.stamp(),
+        timestamp_us=planned.timestamp_us,
         previous=head.seal,
         opened_by=f"{socket.gethostname()}:{os.getpid()}",
     )

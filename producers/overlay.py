@@ -4,6 +4,7 @@ The overlay keeps what the session wrote lately. A read takes a site's data at s
 every own write after that sequence; as there is one writer, the result is what the volume holds.
 """
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Container
@@ -50,6 +51,7 @@ class Overlay:
     def __init__(self, floor: int, capacity: int) -> None:
         self.floor = self.copied = floor
         self._copies: dict[int, int] = {}  # target -> sequence of the last copy onto it
+        self.prune_limit = sys.maxsize  # what is younger is not forgotten because a site has applied it
         self._capacity = capacity
         self._size = 0
         self._lock = threading.RLock()
@@ -103,6 +105,7 @@ class Overlay:
 
     def prune(self, applied: int) -> None:
         """Forgets what a site has applied up to sequence ``applied``."""
+        applied = min(applied, self.prune_limit)
         with self._lock:
             while self._recent and self._recent[0][0] <= applied:
                 self._drop_oldest()

@@ -12,8 +12,8 @@ from tidelog.clock import wall_us
 from tidelog.config_tables import PacingConfig
 from tidelog.errors import SiteBehind
 from tidelog.producers.control import ControlView
-from tidelog.producers.session import WriterSession
 from tidelog.producers.volume import Volume
+from tidelog.producers.writing import Writing
 from tidelog.schemas.chain import Head
 from tidelog.schemas.control import SiteStatus, status_key
 
@@ -74,7 +74,7 @@ class Pacing:
             self.delay = min(self.config.max_delay, max(FIRST_DELAY, self.delay * 2))
         return True
 
-    def admit(self, session: WriterSession) -> None:
+    def admit(self, session: Writing) -> None:
         """Waits as long as a write must: nothing, ``delay`` seconds, or while writes are held. Ends at once when the
         session has ended; the write itself then says why. Raises `SiteBehind` if writes are held for longer than
         ``write_timeout``: nothing was written, and the session goes on."""
@@ -89,7 +89,7 @@ class Pacing:
                 time.sleep(min(left, LOOK_EVERY))
         self.delayed += time.monotonic() - begun
 
-    def _await_site(self, session: WriterSession, until: float) -> None:
+    def _await_site(self, session: Writing, until: float) -> None:
         while self.blocked and not session.ended:
             if time.monotonic() > until:
                 raise SiteBehind(

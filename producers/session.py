@@ -46,13 +46,14 @@ class WriterSession:
         clock: HybridClock,
         settings: WriterSettings,
         on_turn: "Callable[[WriterSession], float]" = lambda _: math.inf,
+        order: "threading.RLock | None" = None,
     ) -> None:
         self.log, self._appender, self._codec = log, appender, codec
         self._clock, self._settings = clock, settings
         self._on_turn = on_turn  # what else the session's own thread does
         self.epoch, self.writer, self.state = opened.epoch, opened.writer, state
         self.overlay = Overlay(opened.sequence, settings.overlay_bytes)
-        self._order = threading.RLock()  # sequence, time, chain and the order of sends
+        self._order = order or threading.RLock()  # sequence, time, chain and the order of sends
         self._wake = threading.Event()  # something for the session's own thread to do
         self._confirmations = Confirmations(log, codec, opened, settings.write_timeout, self._wake.set)
         self._planned = opened  # the last event handed to the log

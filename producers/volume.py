@@ -5,6 +5,7 @@ from operator import index
 from typing import TYPE_CHECKING, Protocol
 
 from tidelog.errors import NotFound, SiteBehind
+from tidelog.producers.durability import Durability
 from tidelog.producers.extents import out_of_bounds
 from tidelog.producers.rules import require_size
 from tidelog.producers.volume_content import copy_content
@@ -127,7 +128,7 @@ class Volume:
         size = parse_size(size)
         require_size(self.info, size, self._group.name)
         self._group.session.emit(VolumeResized, volume=self.id, size=size)
-        self.flush()
+        self._group.session.flush()
 
     def read(self, offset: int, length: int) -> bytes:
         """``length`` bytes from ``offset``, with every write of this session that was made before the call, applied
@@ -168,9 +169,9 @@ class Volume:
         """
         return copy_content(self, source)
 
-    def flush(self) -> None:
+    def flush(self) -> Durability:
         """As `Group.flush`: durable means the whole group's order up to here."""
-        self._group.flush()
+        return self._group.flush()
 
     def open(self) -> VolumeFile:
         """The volume as a raw binary file, seekable, readable and writable; wrap it in `io.BufferedRandom`."""

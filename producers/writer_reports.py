@@ -13,7 +13,7 @@ from tidelog.clock import wall_us
 from tidelog.errors import Fenced, LogUnavailable
 from tidelog.producers.control import Control
 from tidelog.producers.pacing import Pacing
-from tidelog.producers.session import WriterSession
+from tidelog.producers.writing import Writing
 from tidelog.schemas.reports import CLOSED, ENDED, OPEN, PositionAsked, WriterStatus
 
 PUBLISH_TIMEOUT = 2.0
@@ -26,7 +26,7 @@ class WriterReports:
     has another writer, whose report stands there."""
 
     def __init__(
-        self, group: str, session: WriterSession, control: Control, every: float, pacing: Pacing | None = None
+        self, group: str, session: Writing, control: Control, every: float, pacing: Pacing | None = None
     ) -> None:
         self._group, self._session, self._control, self._every = group, session, control, every
         self._pacing = pacing

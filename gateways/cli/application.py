@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 
 import tidelog
-from tidelog.gateways.cli import clones, config_commands, copies, exports, groups, log_commands, sites, status, volumes
+from tidelog.gateways.cli import (
+    clones,
+    config_commands,
+    copies,
+    exports,
+    groups,
+    log_commands,
+    sidefiles,
+    sites,
+    status,
+    volumes,
+)
 from tidelog.gateways.cli.exit_codes import epilogue
 from tidelog.gateways.cli.invocation import of
 
@@ -25,6 +36,7 @@ app.add_typer(clones.app, name="clone")
 app.add_typer(exports.app, name="export")
 app.add_typer(sites.app, name="site")
 app.add_typer(log_commands.app, name="log")
+app.add_typer(sidefiles.app, name="sidefile")
 app.command("status")(status.show)
 app.add_typer(config_commands.app, name="config")
 

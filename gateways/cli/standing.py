@@ -13,8 +13,10 @@ from tidelog.gateways.cli.exit_codes import DEGRADED, HALTED, MISSED, OK
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import make_table, seconds_text, state_text, time_or_none
 from tidelog.gateways.cli.rpo_text import RPO_COLUMNS, rpo_cells, rpo_json, writer_json
+from tidelog.gateways.cli.sidefile_files import configured, sentence, sidefile_json, state_word, summaries
 from tidelog.producers.control import ControlView
 from tidelog.producers.log import Log
+from tidelog.producers.sidefile_folder import Summary
 from tidelog.recovery.head import event_after, newest_event
 from tidelog.recovery.rpo import Exposure, WriterStanding, WriterState, exposure, missed, writer_standing
 from tidelog.schemas.control import GroupCreated, SiteStatus
@@ -33,6 +35,13 @@ class Observed:
     writer: WriterStanding
     exposures: dict[str, Exposure]  # by site
     observed_us: int
+    sidefiles: tuple[Summary, ...]  # those on this machine that hold anything
+
+    @property
+    def alarms(self) -> list[str]:
+        """What is wrong whatever the objectives are, a sentence each."""
+        bad = (sentence(found) for found in self.sidefiles if state_word(found) in ("lost", "damaged"))
+        return [*self.standing.alarms, *bad]
 
     @property
     def missed(self) -> list[str]:
@@ -80,7 +89,9 @@ class Observer:
         for site in standing.sites:
             oldest_us = self._oldest_unapplied_us(standing.record, site, event)
             found[site.site] = exposure(view, config, site, writer, oldest_us, now_us)
-        return Observed(standing, event, writer, found, now_us)
+        there = summaries(config, group) if group in configured(config) else ()
+        sidefiles = tuple(one for one in there if one.writes or one.problem)
+        return Observed(standing, event, writer, found, now_us, sidefiles)
 
     def _oldest_unapplied_us(self, record: GroupCreated, site: SiteStanding, newest: Event | None) -> int | None:
         if site.status is None or newest is None or site.status.sequence >= newest.last_sequence:
@@ -146,7 +157,8 @@ def group_json(group: Observed) -> dict[str, Any]:
         "sites": [site_json(site, group.exposures[site.site]) for site in standing.sites],
         "copies": len(standing.copies),
         "newest_copy": copy_json(standing.copies[-1]) if standing.copies else None,
-        "alarms": list(standing.alarms),
+        "alarms": group.alarms,
+        "sidefiles": [sidefile_json(found) for found in group.sidefiles],
         "objectives_missed": group.missed,
     }
 

@@ -13,6 +13,7 @@ from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Json
 from tidelog.gateways.cli.output import emit_json, emit_json_line, equal_text, short
 from tidelog.gateways.cli.rpo_text import pacing_text, writer_text
+from tidelog.gateways.cli.sidefile_files import sentence, state_word
 from tidelog.gateways.cli.standing import Observed, Observer, exit_code, group_json, site_table
 from tidelog.units import parse_duration
 
@@ -39,7 +40,7 @@ def show(
     else:
         invocation.out.print(_screen(observed))
     sites = [site for found in observed for site in found.standing.sites]
-    alarms = [alarm for found in observed for alarm in found.standing.alarms]
+    alarms = [alarm for found in observed for alarm in found.alarms]
     return exit_code(sites, alarms, [missed for found in observed for missed in found.missed])
 
 
@@ -62,7 +63,7 @@ def _document(observed: list[Observed]) -> dict[str, object]:
     return {
         "time": iso(wall_us()),
         "groups": [group_json(group) for group in observed],
-        "alarms": [alarm for group in observed for alarm in group.standing.alarms],
+        "alarms": [alarm for group in observed for alarm in group.alarms],
         "objectives_missed": [missed for group in observed for missed in group.missed],
     }
 
@@ -70,7 +71,7 @@ def _document(observed: list[Observed]) -> dict[str, object]:
 def _screen(observed: list[Observed]) -> RenderableType:
     parts: list[RenderableType] = []
     for group in observed:
-        alarms = [*group.standing.alarms, *group.missed]
+        alarms = [*group.alarms, *group.missed]
         parts += [Text(f"ALARM: {alarm}", style=ALARM_STYLE) for alarm in alarms]
     if not observed:
         parts.append(Text("no group yet; make one with: tidelog group create NAME"))
@@ -79,6 +80,8 @@ def _screen(observed: list[Observed]) -> RenderableType:
         writer = writer_text(group.writer, group.newest, group.observed_us)
         parts.append(Text.assemble(("group ", "dim"), (standing.record.group, "bold"), "  ", writer))
         parts += [pacing] if (pacing := pacing_text(group.writer)) is not None else []
+        waiting = (found for found in group.sidefiles if state_word(found) == "undrained")
+        parts += [Text(sentence(found), style="bold yellow") for found in waiting]
         parts.append(site_table(group))
         for site in standing.sites:
             if site.status is not None and site.status.reason:

@@ -11,6 +11,8 @@ from tidelog.consumers.access import open_group, read_group
 from tidelog.errors import TidelogError, UsageError
 from tidelog.gateways.cli.exit_codes import WriterAlive
 from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.cli.sidefile_files import refuse_undrained
+from tidelog.producers.control import Control
 from tidelog.producers.group import Group
 from tidelog.producers.group_state import GroupState
 from tidelog.producers.log import Log
@@ -18,6 +20,7 @@ from tidelog.recovery.head import tail
 from tidelog.recovery.rpo import ALIVE_HEARTBEATS
 from tidelog.schemas.chain import Head
 from tidelog.schemas.events import Event, WriterOpened
+from tidelog.schemas.reports import OPEN, WriterStatus, writer_key
 
 # Raises `UsageError` for what a group, as its log has it at that head, does not let the command do.
 Check = Callable[[GroupState, Head], object]
@@ -35,11 +38,12 @@ def writing(
     What only the session finds out comes too late for that: then it is said that the writer is fenced all the same.
     """
     try:
+        refuse_undrained(invocation.deployment.config, group)
         if check is not None:
             check(*read_group(group, invocation.deployment))
         if not take_over:
             refuse_live_writer(invocation, group, instead)
-        opened = open_group(group, deployment=invocation.deployment, schedule=False)
+        opened = open_group(group, deployment=invocation.deployment, schedule=False, sidefile=False)
         try:
             yield opened
         except BaseException as error:
@@ -69,7 +73,9 @@ def refuse_live_writer(invocation: Invocation, group: str, instead: str = "") ->
         end = log.bounds().end
         events = tail(log, codec)
         newest = max(events, key=lambda event: (event.epoch, event.sequence), default=None)
-        if newest is None or _age(newest) > wait + settings.max_clock_skew or _opener_is_gone(newest, events):
+        if newest is None or _opener_is_gone(newest, events):
+            return
+        if _age(newest) > wait + settings.max_clock_skew and not _reports(cluster.control, group, newest, wait):
             return
         if _moves(log, end, wait):
             raise WriterAlive(
@@ -81,6 +87,15 @@ def refuse_live_writer(invocation: Invocation, group: str, instead: str = "") ->
             )
     finally:
         log.close()
+
+
+def _reports(control: Control, group: str, newest: Event, within: float) -> bool:
+    """Whether the session of the newest event has reported lately: one that drains a sidefile writes events with the
+    times of an outage."""
+    report = control.snapshot().get(writer_key(group))
+    if not isinstance(report, WriterStatus) or report.epoch < newest.epoch or report.state != OPEN:
+        return False
+    return abs(wall_us() - report.reported_us) / 1_000_000 < within
 
 
 def _age(event: Event) -> float:

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from tidelog.consumers.site_volume import CopyVolume, SiteVolume
     from tidelog.errors import TidelogError
     from tidelog.gateways.library import open_site
+    from tidelog.producers.durability import Durability
     from tidelog.producers.group import Group, MarkedCopy
+    from tidelog.producers.sidefile_group import SidefileGroup
     from tidelog.producers.volume import Volume
     from tidelog.producers.volume_copy import VolumeCopy
     from tidelog.producers.volume_file import VolumeFile
@@ -40,9 +42,11 @@ __all__ = [
     "Config",
     "CopyView",
     "CopyVolume",
+    "Durability",
     "Group",
     "MarkedCopy",
     "MemoryDeployment",
+    "SidefileGroup",
     "Site",
     "SiteGroup",
     "SiteVolume",
@@ -61,9 +65,11 @@ _HOMES = {
     "Config": "tidelog.config",
     "CopyView": "tidelog.consumers.site_view",
     "CopyVolume": "tidelog.consumers.site_volume",
+    "Durability": "tidelog.producers.durability",
     "Group": "tidelog.producers.group",
     "MarkedCopy": "tidelog.producers.group",
     "MemoryDeployment": "tidelog.consumers.deployment",
+    "SidefileGroup": "tidelog.producers.sidefile_group",
     "Site": "tidelog.consumers.site_view",
     "SiteGroup": "tidelog.consumers.site_view",
     "SiteVolume": "tidelog.consumers.site_volume",

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from tidelog.config_sidefile import SidefileConfig
 from tidelog.kafka_options import Client, checked
 from tidelog.names import NAME_PATTERN
 from tidelog.units import Duration, Size
@@ -230,7 +231,7 @@ class SiteConfig(Objectives):
     archive: ArchivePlace | None = None
 
 
-class GroupConfig(Objectives):
+class GroupConfig(Objectives, SidefileConfig):
     """One consistency group: the key of its seals, hexadecimal, 16 to 64 bytes (``openssl rand -hex 32``); how often
     its writer makes a copy (seconds), which of those stay, where copies are archived before they are dropped, and what
     its writer does about sites that are too far behind (None: nothing)."""

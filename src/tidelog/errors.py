@@ -8,15 +8,19 @@
     │   ├── AlreadyExists           a volume, copy or group of that name is there
     │   ├── NotFound                no such group, volume, copy or site
     │   ├── Locked                  a copy is locked until a time that has not come
-    │   └── SessionClosed           the writer session was closed by its owner
+    │   ├── SessionClosed           the writer session was closed by its owner
+    │   └── SidefileInUse           another process has this group's sidefile
     ├── Unavailable                 something that must answer does not
     │   ├── LogUnavailable          Kafka; of a write: unknown whether it is in the log
     │   ├── StoreUnavailable        Redis
-    │   └── SiteBehind              a site has not applied what the caller waits for
+    │   ├── SiteBehind              a site has not applied what the caller waits for
+    │   └── SidefileFull            Kafka is away, and the sidefile takes no more; nothing was written
     ├── Fenced                      another writer session took over; the write's fate is unknown
+    │   └── SidefileLost            it did while writes stood in a sidefile, which is kept and named
     ├── CopiesDiffer                two sites have different bytes under the same identity: an alarm
     ├── OutOfWindow                 a late copy of a time that the log and the copies do not reach back to
     ├── ExportDamaged               an export is torn, was changed, or lacks a file
+    ├── SidefileDamaged             a sidefile was changed, is another group's, or cannot be written
     ├── ClockSkew                   the log's time is too far ahead of this machine's clock
     ├── Halted                      a site stops on doubt, at a known position
     │   ├── CorruptEvent            bytes that are no event, a wrong seal, or an impossible content
@@ -120,6 +124,10 @@ class SessionClosed(UsageError):
     """The writer session was closed by its owner."""
 
 
+class SidefileInUse(UsageError):
+    """Another process, which still runs, has this group's sidefile: its writes come first."""
+
+
 class Unavailable(TidelogError):
     """Something that must answer does not."""
 
@@ -142,10 +150,27 @@ class SiteBehind(Unavailable):
     exit_code = 3
 
 
+class SidefileFull(Unavailable):
+    """Kafka is away, and the group's sidefile has no room for this write, of which nothing was taken."""
+
+    exit_code = 11
+
+
 class Fenced(TidelogError):
     """Another writer session took over. Unflushed writes are *unknown*; no flush that returned is lost."""
 
     exit_code = 13
+
+
+class SidefileLost(Fenced):
+    """Another writer session was accepted while this group's writes stood in a sidefile: they are not in the log, and
+    never will be by themselves. The file is kept; the message names it."""
+
+
+class SidefileDamaged(TidelogError):
+    """A sidefile is not what was written into it, is another group's, or cannot be written to; nothing was changed."""
+
+    exit_code = 3
 
 
 class CopiesDiffer(TidelogError):
