@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml
 
 # Fetched before the tests so that no test's time limit holds the download.
 jars: setup
-	@$(BIN)/python -c 'from tidelog.testing.kafka_jars import kafka_jars; kafka_jars()'
+	@$(BIN)/python -c 'from tidelog.testing.kafka_jars import kafka_jars, mirror_jars; kafka_jars(); mirror_jars()'
 
 test: jars  ## Every test; servers are containers if a Docker engine answers, else local processes
 	$(BIN)/python -m pytest $(ARGS)

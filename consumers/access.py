@@ -15,6 +15,7 @@ from tidelog.producers.archived import archived_copies
 from tidelog.producers.group import Group
 from tidelog.producers.group_state import GroupState, Vouched
 from tidelog.producers.lock_time import lock_time_us
+from tidelog.producers.mirrors import refuse_mirror
 from tidelog.producers.opening import open_session, read_state
 from tidelog.producers.pacing import Pacing
 from tidelog.producers.schedule import Schedule
@@ -40,8 +41,8 @@ def open_group(
     where reads go (default: the configuration's primary). ``deployment`` replaces what ``config`` would connect to,
     and stays open. The session makes the copies of the group's schedule, if it has one, unless ``schedule`` is False.
 
-    Raises `NotFound` (make the group with ``tidelog group create``), `ConfigError`, `LogUnavailable`, `LogDiverged`,
-    `CorruptEvent`, `ClockSkew`, `Fenced`.
+    Raises `NotFound` (make the group with ``tidelog group create``), `UsageError` (its log is a mirror), `ConfigError`,
+    `LogUnavailable`, `LogDiverged`, `CorruptEvent`, `ClockSkew`, `Fenced`.
     """
     used = deployment or RealDeployment(loaded(config))
     try:
@@ -101,6 +102,7 @@ def _open(
     if site is None:
         raise ConfigError("no site is configured", hint="add [sites.NAME.redis] with its url")
     record = deployment.cluster.find_group(name)
+    refuse_mirror(deployment.cluster.control, record, lambda: deployment.cluster.log(record))
     log = deployment.cluster.log(record)
     read_side = SiteReadSide(deployment, site, name)
     try:

@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from tidelog.config_tables import KeepRules
+from tidelog.consumers.changed_log import MakeFollower, follower_at
 from tidelog.consumers.fetcher import Fetcher, Run
-from tidelog.consumers.history import check_history
 from tidelog.consumers.housekeeping import maintain
 from tidelog.consumers.late_events import LogEvents
 from tidelog.consumers.local_copies import obey, protect
@@ -83,6 +83,7 @@ class Replica:
     ``open_log`` and ``open_store`` connect anew after each interruption. A halt stays until the process starts again
     or a rebuild; an unavailable log or store is tried again for as long as the replica runs, at most every 5 s, and
     the state says so meanwhile. ``keep`` is the site's own retention of its copies by time; None keeps all.
+    ``make_follower`` gives who judges the log.
     """
 
     def __init__(
@@ -95,11 +96,12 @@ class Replica:
         settings: ReplicaSettings,
         orders: Sequence[Order] = (),
         keep: KeepRules | None = None,
+        make_follower: MakeFollower = Follower,
     ) -> None:
         self.group = group
         self._codec, self._control, self._settings = codec, control, settings
         self.orders = orders  # the commands for copies by time, in place of those before whenever it is set
-        self._open_log, self._open_store = open_log, open_store
+        self._open_log, self._open_store, self._make_follower = open_log, open_store, make_follower
         self._keep, self._copies_changed = keep, True
         self._stopping = threading.Event()
         self._state = State.STARTING
@@ -184,9 +186,8 @@ class Replica:
             closing.callback(log.close)
             applier = closing.enter_context(store.applier(log.cluster_id))
             self._head, self._reached = applier.position.head, 0
-            follower = Follower(log, self._codec, applier.position.head)
-            check_history(log, follower, applier.position.cluster_id)
-            self._follower = follower
+            follower = follower_at(store, log, self._codec, applier, self._make_follower, self._stopping.is_set)
+            self._head, self._follower = follower.head, follower
             self.uncopied = Uncopied(store, log, self._codec)
             reader, settings = log.reader(follower.head.next_offset), self._settings
             receipts = self._receipts = Receipts(store, self._control)

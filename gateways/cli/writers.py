@@ -14,6 +14,7 @@ from tidelog.gateways.cli.invocation import Invocation
 from tidelog.producers.group import Group
 from tidelog.producers.group_state import GroupState
 from tidelog.producers.log import Log
+from tidelog.producers.mirrors import refuse_mirror
 from tidelog.recovery.head import tail
 from tidelog.recovery.rpo import ALIVE_HEARTBEATS
 from tidelog.schemas.chain import Head
@@ -35,6 +36,9 @@ def writing(
     What only the session finds out comes too late for that: then it is said that the writer is fenced all the same.
     """
     try:
+        cluster = invocation.deployment.cluster
+        record = cluster.find_group(group)
+        refuse_mirror(cluster.control, record, lambda: cluster.log(record))
         if check is not None:
             check(*read_group(group, invocation.deployment))
         if not take_over:
