@@ -4,6 +4,7 @@ A log has one source of records: writers, or one mirror (DESIGN section 9). Betw
 mirror's log is closed to tidelog's own writers, and its readers halt on what only a second source can have brought.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ from tidelog.schemas.mirrors import LogMirrored, mirror_key
 
 # Events that counted and whose seals are kept (some 2 MB).
 REMEMBERED = 16_384
+# So long (seconds) the record of a head that was seen in the log is taken to be there.
+BELIEVED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,13 @@ class MirrorFollower(Follower):
         super().__init__(log, codec, head)
         self._counted = {head.sequence: head.seal}  # the newest ones, in order
         self._first = head.sequence
+        self._verified, self._verified_at = b"", 0.0  # whose record was seen to be there, and when
+
+    def leader_changed(self, record: Record) -> bool:
+        """See `Follower`."""
+        if record.leader_epoch > self._leader_epoch:
+            self._verified = b""
+        return super().leader_changed(record)
 
     def take(self, record: Record) -> Event | None:
         """See `Follower`. Raises `LogDiverged` for a second source, too."""
@@ -153,6 +163,16 @@ class MirrorFollower(Follower):
                 del self._counted[self._first]
                 self._first = next(iter(self._counted))
         return event
+
+    def _ours(self) -> bool:
+        """Asked again for the same head only after `BELIEVED` seconds: a mirror sends thousands of records twice, and
+        a look-up costs more than applying. Nothing is applied upon it, and a new leader is asked at once."""
+        now = time.monotonic()
+        if self._verified == self.head.seal and now - self._verified_at < BELIEVED:
+            return True
+        found = super()._ours()
+        self._verified, self._verified_at = self.head.seal if found else b"", now
+        return found
 
     def _skip(self, event: Event, verdict: Verdict, record: Record) -> None:
         if self._is_foreign(event):

@@ -30,10 +30,19 @@ class Regions:
     """Region a with the site tokyo, region b with osaka; london's store may be run in either."""
 
     def __init__(self, redis: Callable[[str], RedisServing]) -> None:
-        self.prefix = f"regions-{uuid.uuid4().hex[:8]}"
+        self._base, self._begun = f"regions-{uuid.uuid4().hex[:8]}", 0
         self.kafka = {name: KafkaServer(name=f"kafka-{name}") for name in ("a", "b")}
         self._redis = redis
         self.mirror: MirrorMakerServer | None = None
+
+    @property
+    def prefix(self) -> str:
+        """Of this test's topics."""
+        return f"{self._base}-{self._begun}"
+
+    def begin(self) -> None:
+        """Another test."""
+        self._begun += 1
 
     def start(self) -> None:
         for server in self.kafka.values():
@@ -48,7 +57,7 @@ class Regions:
         return {
             "a.bootstrap.servers": self.kafka["a"].bootstrap_servers,
             "b.bootstrap.servers": self.kafka["b"].bootstrap_servers,
-            "a->b.topics": f"{self.prefix}[.].*",
+            "a->b.topics": f"{self._base}-[0-9]+[.].*",
             "refresh.topics.interval.seconds": "1",
         }
 
