@@ -67,6 +67,7 @@ class Regions:
             kafka={"bootstrap_servers": self.kafka[region].bootstrap_servers},
             sites={name: {"redis": {"url": self._redis(name).url}} for name in sites},
             worker={"status_interval": 0.2},
+            writer={"batch_bytes": "1MiB"},
         )
 
     def close(self) -> None:
