@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml
 
 # Fetched before the tests so that no test's time limit holds the download.
 jars: setup
-	@$(BIN)/python -c 'from tidelog.testing.kafka_jars import kafka_jars; kafka_jars()'
+	@$(BIN)/python -c 'from tidelog.testing.kafka_jars import kafka_jars, mirror_jars; kafka_jars(); mirror_jars()'
 
 moto: $(MOTO)/.installed  ## A server that speaks S3, for the tests of exports
 

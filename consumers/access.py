@@ -17,6 +17,7 @@ from tidelog.producers.group import Group
 from tidelog.producers.group_state import GroupState, Vouched
 from tidelog.producers.lock_time import lock_time_us
 from tidelog.producers.log import Log
+from tidelog.producers.mirrors import refuse_mirror
 from tidelog.producers.opening import open_session, read_state
 from tidelog.producers.pacing import Pacing
 from tidelog.producers.schedule import Schedule
@@ -50,7 +51,8 @@ def open_group(
     has left in the sidefile is in the log when this returns.
 
     Raises `SidefileLost`, `SidefileInUse` or `SidefileDamaged` about a sidefile, `NotFound` (make the group with
-    ``tidelog group create``), `ConfigError`, `LogUnavailable`, `LogDiverged`, `CorruptEvent`, `ClockSkew`, `Fenced`.
+    ``tidelog group create``), `UsageError` (its log is a mirror), `ConfigError`, `LogUnavailable`, `LogDiverged`,
+    `CorruptEvent`, `ClockSkew`, `Fenced`.
     """
     used = deployment or RealDeployment(loaded(config))
     try:
@@ -117,6 +119,7 @@ def _open(
     if site is None:
         raise ConfigError("no site is configured", hint="add [sites.NAME.redis] with its url")
     record = deployment.cluster.find_group(name)
+    refuse_mirror(deployment.cluster.control, record, lambda: deployment.cluster.log(record))
     log = deployment.cluster.log(record)
     read_side = SiteReadSide(deployment, site, name)
     try:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from tidelog.config_tables import KeepRules
+from tidelog.consumers.changed_log import MakeFollower, follower_at
 from tidelog.consumers.fetcher import Fetcher, Run
-from tidelog.consumers.history import check_history
 from tidelog.consumers.housekeeping import maintain
 from tidelog.consumers.late_events import LogEvents
 from tidelog.consumers.local_copies import obey, protect
@@ -52,7 +52,7 @@ class Replica:
     ``open_log`` and ``open_store`` connect anew after each interruption; where somebody else changed the store, only
     the latter. A halt stays until the process starts again or a rebuild; an unavailable log or store is tried again for
     as long as the replica runs, at most every 5 s, and the state says so meanwhile. ``keep`` is the site's retention
-    of its own copies by time; None keeps all.
+    of its own copies by time; None keeps all. ``make_follower`` gives who judges the log.
     """
 
     def __init__(
@@ -65,11 +65,12 @@ class Replica:
         settings: ReplicaSettings,
         orders: Sequence[Order] = (),
         keep: KeepRules | None = None,
+        make_follower: MakeFollower = Follower,
     ) -> None:
         self.group = group
         self._codec, self._control, self._settings = codec, control, settings
         self.orders = orders  # the commands for copies by time, in place of those before whenever it is set
-        self._open_log, self._open_store = open_log, open_store
+        self._open_log, self._open_store, self._make_follower = open_log, open_store, make_follower
         self._keep, self._copies_changed = keep, True
         self._stopping = threading.Event()
         self._state = State.STARTING
@@ -166,9 +167,8 @@ class Replica:
             log = connection.log()
             applier = closing.enter_context(store.applier(log.cluster_id))
             self._head, self._reached = applier.position.head, 0
-            follower = Follower(log, self._codec, applier.position.head)
-            check_history(log, follower, applier.position.cluster_id)
-            self._follower = follower
+            follower = follower_at(store, log, self._codec, applier, self._make_follower, self._stopping.is_set)
+            self._head, self._follower = follower.head, follower
             self.uncopied = Uncopied(store, log, self._codec)
             reader, settings = connection.reader_at(follower.head.next_offset), self._settings
             receipts = self._receipts = Receipts(store, self._control)

@@ -16,6 +16,7 @@ from tidelog.consumers.orders import Order, orders_of
 from tidelog.consumers.replica import Replica, State
 from tidelog.errors import NeedsRebuild, NotFound, TidelogError, Unavailable
 from tidelog.producers.log import Log
+from tidelog.producers.mirrors import mirror_follower
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.control import GroupCreated, SiteStatus, status_key
 from tidelog.schemas.reports import UncopiedSince
@@ -163,6 +164,7 @@ class SiteWorker:
             self._deployment.config.worker,
             orders,
             self._own_retention(record.group),
+            mirror_follower(cluster.control, record.group),
         )
         self._replicas[record.group] = (replica, record)
         replica.start()

@@ -6,6 +6,7 @@ written against `Cluster`.
 
 import uuid
 from abc import abstractmethod
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -21,8 +22,10 @@ from tidelog.producers.kafka_topics import LOG_RULES, describe_topic, make_topic
 from tidelog.producers.log import Log
 from tidelog.producers.memory_control import MemoryControl
 from tidelog.producers.memory_log import MemoryLog
+from tidelog.producers.mirrors import MirrorSource, begins_with, mirror_record, refuse_own
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.control import GroupCreated, group_key
+from tidelog.schemas.mirrors import LogMirrored
 
 
 class Cluster(Protocol):
@@ -43,6 +46,15 @@ class Cluster(Protocol):
         ``keyed`` says whether seals are keyed; None means "if the configuration has a key for it". Raises
         `InvalidName`, `AlreadyExists`, `ConfigError` (keyed without a key; a topic that breaks a rule),
         `LogUnavailable`.
+        """
+
+    def mirror_group(self, group: GroupCreated, source: MirrorSource) -> LogMirrored:
+        """Takes up a group of another cluster: its topic here, made by the same rules, its id and record as they are
+        there, and that its log here is a mirror; told to the source's control topic too, where that is known. Nothing
+        is copied: that is Kafka's MirrorMaker. A crash in between leaves what the same call goes on from.
+
+        Raises `AlreadyExists` (a group of that name that is another's or is written to here; a topic with records of
+        another group), `UsageError` (the source is this cluster), `ConfigError`, `LogUnavailable`.
         """
 
     def find_group(self, name: str) -> GroupCreated:
@@ -73,9 +85,9 @@ class _Groups(Cluster):
     """What both kinds of cluster do alike."""
 
     @abstractmethod
-    def _claim(self, topic: str) -> str:
-        """Makes the topic, or takes the one of that name if it is empty; its id, the same for all who claim it.
-        Raises `AlreadyExists`, `ConfigError`, `LogUnavailable`."""
+    def _claim(self, topic: str, begins: Callable[[Log], bool] = lambda _: False) -> str:
+        """Makes the topic, or takes the one of that name if it is empty or ``begins`` as it may; its id, the same for
+        all who claim it. Raises `AlreadyExists`, `ConfigError`, `LogUnavailable`."""
 
     def create_group(self, name: str, *, keyed: bool | None = None) -> GroupCreated:
         check_name("group", name)
@@ -93,6 +105,22 @@ class _Groups(Cluster):
         created = GroupCreated(group=name, group_id=group_id, topic=topic, keyed=has_key, created_us=wall_us())
         self.control.publish(created)
         return created
+
+    def mirror_group(self, group: GroupCreated, source: MirrorSource) -> LogMirrored:
+        refuse_own(self.control.snapshot(), group)
+        codec = self.codec(group)
+        self._claim(group.topic, lambda log: begins_with(log, codec, group))
+        log = self.log(group)
+        try:
+            here = log.cluster_id
+        finally:
+            log.close()
+        mirror = mirror_record(group, source, here, self.config.kafka.bootstrap_servers)
+        if source.control is not None:
+            source.control.publish(mirror)
+        self.control.publish(mirror)  # before the group: nobody may find that and take it for one to write to
+        self.control.publish(group)
+        return mirror
 
     def find_group(self, name: str) -> GroupCreated:
         found = self.control.snapshot().get(group_key(name))
@@ -145,7 +173,7 @@ class KafkaCluster(_Groups):
     def control(self) -> KafkaControl:
         return self._control
 
-    def _claim(self, topic: str) -> str:
+    def _claim(self, topic: str, begins: Callable[[Log], bool] = lambda _: False) -> str:
         publish_schemas(self._config, f"{self._config.prefix}-schemas")
         admin = open_admin(self._config)
         try:
@@ -156,7 +184,7 @@ class KafkaCluster(_Groups):
         log = KafkaLog(self._config, topic)
         try:
             log.check()
-            if not made and log.bounds().end > 0:
+            if not made and log.bounds().end > 0 and not begins(log):
                 hint = "delete that topic, or choose another name"
                 raise AlreadyExists(f"there is a topic {topic} with records that belong to no group", hint=hint)
         finally:
@@ -172,8 +200,9 @@ class KafkaCluster(_Groups):
 class MemoryCluster(_Groups):
     """See `Cluster`. Groups and logs last as long as this object; group ids follow from the names."""
 
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(self, config: Config | None = None, cluster_id: str = "memory") -> None:
         self._config = config or Config()
+        self._cluster_id = cluster_id
         self._control = MemoryControl()
         self._logs: dict[str, MemoryLog] = {}
 
@@ -185,9 +214,9 @@ class MemoryCluster(_Groups):
     def control(self) -> MemoryControl:
         return self._control
 
-    def _claim(self, topic: str) -> str:
-        log = self._logs.setdefault(topic, MemoryLog(topic))
-        if log.bounds().end > 0:
+    def _claim(self, topic: str, begins: Callable[[Log], bool] = lambda _: False) -> str:
+        log = self._logs.setdefault(topic, MemoryLog(topic, self._cluster_id))
+        if log.bounds().end > 0 and not begins(log):
             raise AlreadyExists(f"there is a topic {topic} with records that belong to no group")
         return str(uuid.uuid5(uuid.NAMESPACE_URL, topic))
 

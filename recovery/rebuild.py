@@ -13,6 +13,7 @@ from tidelog.consumers.deployment import Deployment, open_store
 from tidelog.consumers.orders import orders_of
 from tidelog.consumers.replica import Replica
 from tidelog.errors import CopiesDiffer, Halted, TidelogError, Unavailable, UsageError
+from tidelog.producers.mirrors import mirror_follower
 from tidelog.recovery.rebuild_plan import RebuildPlan
 from tidelog.schemas.control import CopyFormed
 from tidelog.stores.image import Store
@@ -195,6 +196,7 @@ class Rebuild:
             cluster.control,
             self._deployment.config.worker,
             orders_of(cluster.control.snapshot(), plan.group),
+            make_follower=mirror_follower(cluster.control, plan.group),
         )
         self.report.by = "this process"
         self._replica.start()

@@ -10,8 +10,10 @@ from tidelog.producers.control import ControlView
 from tidelog.producers.follower import carries_head
 from tidelog.producers.group_state import KnownCopy
 from tidelog.producers.log import Log
+from tidelog.producers.mirrors import mirrors_elsewhere, refuse_mirror
 from tidelog.recovery.trim_plan import Base, TrimPlan, TrimSurvey, plan_trim
 from tidelog.schemas.control import CopyFormed, SiteStatus
+from tidelog.schemas.mirrors import LogMirrored
 from tidelog.stores.store import Copy, CopyOrigin
 
 # What a Redis may lose of what it had: more than its AOF's everysec, or a replica's lag, as a rule.
@@ -21,17 +23,20 @@ DURABILITY_MARGIN = 60.0
 def plan(
     deployment: Deployment, group: str, margin: float = DURABILITY_MARGIN, without: Collection[str] = ()
 ) -> TrimPlan:
-    """What a trim would delete now. ``margin`` is in seconds; the sites in ``without`` do not count.
+    """What a trim would delete now. ``margin`` is in seconds; the sites in ``without`` do not count, nor do
+    the clusters that mirror the log.
 
-    Raises `NotFound`, `UsageError` for an unknown site, `LogUnavailable`, `ConfigError` for a topic whose own retention
-    would delete records, and what folding the log's end raises.
+    Raises `NotFound`, `UsageError` for a mirror, a mirrored log or an unknown site, `LogUnavailable`, `ConfigError` for
+    a topic whose own retention would delete records, and what folding the log's end raises.
     """
     cluster = deployment.cluster
     record = cluster.find_group(group)
+    refuse_mirror(cluster.control, record, lambda: cluster.log(record), "nothing of it is trimmed here")
     log = cluster.log(record)
     try:
         state, head = read_group(group, deployment)
         view = cluster.control.snapshot()
+        without = _without_mirrors(mirrors_elsewhere(view, group, log.cluster_id), group, without)
         sites = _sites(deployment, view, group, without)
         copies = state.copies()
         bases, stands = _looked_at(deployment, log, group, sites, copies)
@@ -63,6 +68,19 @@ def trim(deployment: Deployment, planned: TrimPlan) -> None:
             log.trim(planned.offset)
     finally:
         log.close()
+
+
+def _without_mirrors(mirrors: Sequence[LogMirrored], group: str, without: Collection[str]) -> set[str]:
+    """The sites in ``without``, which must name every cluster that mirrors this log: how far it has come there is not
+    known here, and what is deleted before it was sent leaves a hole. Raises `UsageError`."""
+    clusters = {mirror.target_cluster for mirror in mirrors}
+    if left := sorted(clusters - set(without)):
+        raise UsageError(
+            f"the log is mirrored to cluster {left[0]}, and what has not been sent there yet would be lost to it",
+            group=group,
+            hint=f"see there that every site has the copy that is trimmed to, then say --without {left[0]}",
+        )
+    return set(without) - clusters
 
 
 def _sites(deployment: Deployment, view: ControlView, group: str, without: Collection[str]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from tidelog.errors import CorruptEvent
 from tidelog.schemas.codec import read_record
 from tidelog.schemas.control_record import ControlRecord, Fixed16
+from tidelog.schemas.mirrors import LogMirrored
 from tidelog.schemas.reports import REPORTS
 
 MAX_RECORD_SIZE = 64 * 1024
@@ -171,6 +172,7 @@ _ALL: tuple[type[ControlRecord], ...] = (
     CopyFormed,
     CopyArchived,
     SiteStatus,
+    LogMirrored,
     *REPORTS,
 )
 CONTROL_TYPES = {cls.kind: cls for cls in _ALL}

@@ -1,6 +1,7 @@
 """The way of events into a store: planned in Python while Redis executes the transaction before."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Self, cast
 
 from tidelog.errors import Halted, StoreUnavailable
@@ -115,6 +116,17 @@ class Applier:
         except BaseException:
             self._fail()
             raise
+
+    def found(self, offset: int) -> Position:
+        """Moves the position to this applier's cluster, in whose log the head's record stands at ``offset``: for a
+        store that was filled from another cluster's log. Settles; nothing else in the store changes."""
+        head = replace(self.settle().head, offset=offset)
+        try:
+            self._send(self._planner.found(head))
+        except BaseException:
+            self._fail()
+            raise
+        return self.settle()
 
     def settle(self) -> Position:
         """Waits until everything submitted is confirmed: `confirmed`."""

@@ -76,6 +76,11 @@ class Planner:
         commands.append((b"SET", self._keys.position, value))
         return Transaction(commands, position, value)
 
+    def found(self, head: Head) -> Transaction:
+        """The transaction that says where the head's record stands in this log; only its offset may be another."""
+        self._clear(head)
+        return self.close([], replace(self.image.position, head=head, cluster_id=self._cluster_id))
+
     def _event(self, event: Event, after: Head) -> Iterable[Transaction]:
         if isinstance(event, WriteBatch):
             inside = due(self.orders, self.image, self._head, event.timestamp_us) if self.orders else []

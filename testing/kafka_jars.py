@@ -12,6 +12,7 @@ from tidelog.testing.servers import ServerError
 
 KAFKA_VERSION = "4.3.0"
 POM = Path(__file__).with_name("pom.xml")
+MIRROR_POM = Path(__file__).with_name("mirror-pom.xml")
 MAVEN_TIMEOUT_S = 600
 OUTPUT_TAIL_CHARACTERS = 2_000
 
@@ -42,24 +43,33 @@ def kafka_jars() -> Path:
     Safe to be called by several processes at once: one fetches, the others wait for it. `ServerError` with Maven's
     last words if it fails; then nothing is left and the next call starts anew.
     """
-    jars = cache_folder() / f"kafka-{KAFKA_VERSION}"
+    return _fetched(f"kafka-{KAFKA_VERSION}", POM)
+
+
+def mirror_jars() -> Path:
+    """The folder with what MirrorMaker 2 needs, by itself; as `kafka_jars`."""
+    return _fetched(f"kafka-mirror-{KAFKA_VERSION}", MIRROR_POM)
+
+
+def _fetched(name: str, pom: Path) -> Path:
+    jars = cache_folder() / name
     if jars.is_dir():
         return jars
     jars.parent.mkdir(parents=True, exist_ok=True)
     with (jars.parent / f"{jars.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # let go by the kernel when its owner dies; Maven itself has a time limit
         if not jars.is_dir():
-            _fetch(jars)
+            _fetch(jars, pom)
     return jars
 
 
-def _fetch(jars: Path) -> None:
+def _fetch(jars: Path, pom: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise ServerError(f"Kafka's jars are not in {jars} and Maven is needed to fetch them: install `maven`")
     with tempfile.TemporaryDirectory(prefix=f"{jars.name}.", dir=jars.parent) as folder:
         command = [
-            maven, "--batch-mode", "--quiet", "--file", str(POM), "dependency:copy-dependencies",
+            maven, "--batch-mode", "--quiet", "--file", str(pom), "dependency:copy-dependencies",
             "-DincludeScope=runtime", f"-Dkafka.version={KAFKA_VERSION}", f"-DoutputDirectory={folder}/libs",
         ]  # fmt: skip
         try:

@@ -12,6 +12,7 @@ from tidelog.errors import Halted, NotFound, Unavailable, UsageError
 from tidelog.gateways.cli.copy_tables import lock_text
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.forgotten import forgotten_at
+from tidelog.gateways.cli.group_mirror import unheard
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_json, emit_table
 from tidelog.producers.control import ControlView
@@ -57,6 +58,9 @@ def order(
     ahead = (at_us - given.ordered_us) / 1_000_000
     when = f"{ahead:.1f} s from now" if ahead > 0 else f"{-ahead:.1f} s ago"
     invocation.say(f"ordered copy {name} of {', '.join(groups)} at {iso(at_us)}, {when}")
+    for group in groups:
+        for elsewhere in unheard(invocation, group):
+            invocation.say(f"{elsewhere}; for the same copy there, give the command there, too, with --at {iso(at_us)}")
     if wait:
         # What is waited for may be asked of a view that has not even got to the command yet.
         cluster.control.wait_for(

@@ -1,11 +1,14 @@
 """`tidelog group`: consistency groups."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tidelog.clock import iso
 from tidelog.gateways.cli.group_materialise import materialise_group
+from tidelog.gateways.cli.group_mirror import mirror_facts, mirror_group, mirrors_json
+from tidelog.gateways.cli.group_regions import show_regions
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Json
 from tidelog.gateways.cli.output import emit_facts, emit_json, emit_table
@@ -71,6 +74,42 @@ def materialise(
     materialise_group(of(context), group, name, site, at, sequence, before_event, json=json)
 
 
+@app.command()
+def mirror(
+    context: typer.Context,
+    group: Annotated[str, typer.Argument(help="The group, by its name in the other region.")],
+    from_kafka: Annotated[
+        str | None, typer.Option("--from-kafka", help="The other region's host:port,..., else as configured here.")
+    ] = None,
+    from_config: Annotated[
+        Path | None, typer.Option("--from-config", help="The other region's configuration file.")
+    ] = None,
+    group_id: Annotated[
+        str | None, typer.Option("--id", help="The group's id, where the other region cannot be reached.")
+    ] = None,
+    properties: Annotated[
+        Path | None, typer.Option("--properties", help="MirrorMaker's configuration, to be checked first.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Takes up a group of another region: its log here is a mirror, which MirrorMaker fills and sites of this region
+    apply. Say it with this region's configuration."""
+    mirror_group(of(context), group, from_kafka, from_config, group_id, properties, json=json)
+
+
+@app.command()
+def regions(
+    context: typer.Context,
+    group: Annotated[str, typer.Argument(help="The group.")],
+    others: Annotated[
+        list[Path], typer.Option("--with", help="The configuration file of another region. Can be given again.")
+    ],
+    json: Json = False,
+) -> int:
+    """The group at the sites of all its regions: how far each is, and whether copies are equal everywhere."""
+    return show_regions(of(context), check_name("group", group), others, json=json)
+
+
 def as_json(record: GroupCreated) -> dict[str, object]:
     """A group for programs."""
     return {
@@ -91,7 +130,7 @@ def _show(invocation: Invocation, record: GroupCreated, *, json: bool) -> None:
         log.close()
     if json:
         log_json = {"cluster_id": cluster_id, "start_offset": bounds.start, "end_offset": bounds.end}
-        emit_json(invocation, as_json(record) | {"log": log_json})
+        emit_json(invocation, as_json(record) | {"log": log_json} | mirrors_json(invocation, record, cluster_id))
         return
     facts = [
         ("group", record.group),
@@ -100,6 +139,7 @@ def _show(invocation: Invocation, record: GroupCreated, *, json: bool) -> None:
         ("seals", _keyed(record)),
         ("created", iso(record.created_us)),
         ("log", f"offsets {bounds.start} to {bounds.end} on cluster {cluster_id}"),
+        *mirror_facts(invocation, record, cluster_id),
     ]
     emit_facts(invocation, facts)
 

@@ -46,6 +46,10 @@ class Invocation:
         """What the configuration reaches; closed at the end of the run."""
         return self._open_deployment(self.config)
 
+    def open(self, config: Config) -> Deployment:
+        """What another configuration reaches; whoever asks closes it."""
+        return self._open_deployment(config)
+
     def say(self, text: str, style: str = "") -> None:
         """A line on stderr."""
         self.err.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

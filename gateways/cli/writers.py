@@ -16,6 +16,7 @@ from tidelog.producers.control import Control
 from tidelog.producers.group import Group
 from tidelog.producers.group_state import GroupState
 from tidelog.producers.log import Log
+from tidelog.producers.mirrors import refuse_mirror
 from tidelog.recovery.head import tail
 from tidelog.recovery.rpo import ALIVE_HEARTBEATS
 from tidelog.schemas.chain import Head
@@ -39,6 +40,9 @@ def writing(
     """
     try:
         refuse_undrained(invocation.deployment.config, group)
+        cluster = invocation.deployment.cluster
+        record = cluster.find_group(group)
+        refuse_mirror(cluster.control, record, lambda: cluster.log(record))
         if check is not None:
             check(*read_group(group, invocation.deployment))
         if not take_over:

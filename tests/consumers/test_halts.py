@@ -215,12 +215,14 @@ def test_a_truncated_log(lab: Lab, noticed: bool) -> None:
 
 
 def test_a_log_of_another_cluster(lab: Lab) -> None:
-    """The position speaks of offsets of one cluster; another's log is not read with them."""
+    """The position speaks of offsets of one cluster: in another's log the head is looked for, and this one has none."""
     written(lab.group())
     replica = lab.replica()
     lab.caught_up()
     replica.stop()
     lab.log.cluster_id = "another"
+    lab.log.recreate()
+    written(lab.group())
     replica = lab.replica()
     until(lambda: not replica.running, "the halt")
     error = replica.progress(0).error

@@ -19,6 +19,7 @@ from tidelog.schemas.control import (
     OrderProtected,
     SiteStatus,
 )
+from tidelog.schemas.mirrors import LogMirrored
 from tidelog.schemas.registry import NAMESPACE, schemas
 from tidelog.schemas.reports import PositionAsked, UncopiedSince, WriterStatus
 
@@ -93,6 +94,16 @@ CONTROL = (
         void=2,
         reported_us=1_790_000_000_000_321,
         worker="osaka-1:4711",
+    ),
+    LogMirrored(
+        group="bank",
+        group_id="9c2f6f0e-0000-4000-8000-1d2f3a4b5c6d",
+        topic="tidelog.bank",
+        source_cluster="5L6g3nShT_eMCtK__X86sw",
+        source_servers="kafka-a-1:9092,kafka-a-2:9092",
+        target_cluster="9c1kfZqGQ0mXbM2v3s8u1A",
+        target_servers="kafka-b:9092",
+        mirrored_us=1_790_000_000_000_555,
     ),
     WriterStatus(
         group="bank",

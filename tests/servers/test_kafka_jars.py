@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tidelog.testing.kafka_jars import KAFKA_VERSION, POM, cache_folder, kafka_jars
+from tidelog.testing.kafka_jars import KAFKA_VERSION, MIRROR_POM, POM, cache_folder, kafka_jars, mirror_jars
 from tidelog.testing.servers import ServerError
 
 FETCH = "from tidelog.testing.kafka_jars import kafka_jars; print(kafka_jars())"
@@ -52,6 +52,14 @@ def test_a_failed_fetch_leaves_nothing_and_says_why(tmp_path: Path, monkeypatch:
     assert not (tmp_path / "tidelog" / f"kafka-{KAFKA_VERSION}").exists()
 
 
+def test_mirror_maker_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fetched by those who use it: who has a broker's jars already need not fetch those again."""
+    for name, value in with_maven(tmp_path, GOOD_MAVEN).items():
+        monkeypatch.setenv(name, value)
+    assert kafka_jars() != mirror_jars() == tmp_path / "tidelog" / f"kafka-mirror-{KAFKA_VERSION}"
+    assert mirror_jars().is_dir() and (tmp_path / "fetches").read_text() == "fetched\n" * 2
+
+
 def test_without_maven_and_jars_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -67,5 +75,6 @@ def test_an_empty_home_means_the_users_own(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_pom_the_image_script_and_the_code_name_one_version() -> None:
-    assert f"<kafka.version>{KAFKA_VERSION}</kafka.version>" in POM.read_text()
+    for pom in (POM, MIRROR_POM):
+        assert f"<kafka.version>{KAFKA_VERSION}</kafka.version>" in pom.read_text()
     assert f"\nversion={KAFKA_VERSION}\n" in (POM.parent / "images" / "build-images.sh").read_text()

@@ -1,0 +1,99 @@
+"""A site whose log has moved to another cluster: where its head stands there.
+
+Offsets mean nothing between clusters, and a mirror sends records twice. So the new log is folded by the verdict table,
+and the head is found by sequence and seal among the events that count there (DESIGN section 9).
+"""
+
+from collections.abc import Callable, Iterable
+
+from tidelog.consumers.history import check_history
+from tidelog.errors import REBUILD, LogDiverged, LogUnavailable
+from tidelog.producers.follower import Follower, follow
+from tidelog.producers.log import Log
+from tidelog.schemas.chain import Head, origin
+from tidelog.schemas.codec import SEAL_SIZE, Codec
+from tidelog.stores.applier import Applier
+from tidelog.stores.image import Store
+
+# A worker that is told to stop leaves the search this often (records).
+LOOK_AGAIN = 256
+FOLD_TIMEOUT = 30.0
+ROLL_BACK = f"roll the site back to the last event that both have, or rebuild it with: {REBUILD}"
+
+MakeFollower = Callable[[Log, Codec, Head], Follower]
+
+
+def follower_at(
+    store: Store, log: Log, codec: Codec, applier: Applier, make: MakeFollower, ended: Callable[[], bool]
+) -> Follower:
+    """Who judges the log from where the store stands. A store that was filled from another cluster's log is moved to
+    this one first, if its head counts here.
+
+    Raises `LogDiverged` if that, or the head's own record, is not there; `NeedsRebuild`, `LogUnavailable`.
+    """
+    position = applier.position
+    if position.head.sequence and position.cluster_id != log.cluster_id:
+        elders = [copy.head for copy in store.copies() if copy.sequence <= position.head.sequence]
+        found = find_head(log, codec, store.identity.group_id, position.head, elders, make, ended)
+        position = applier.found(found.offset)
+    follower = make(log, codec, position.head)
+    check_history(log, follower, position.cluster_id)
+    return follower
+
+
+def find_head(
+    log: Log,
+    codec: Codec,
+    group_id: str,
+    head: Head,
+    elders: Iterable[Head],
+    make: MakeFollower = Follower,
+    ended: Callable[[], bool] = lambda: False,
+) -> Head:
+    """The head as it stands in ``log``: only its offset is another. ``elders`` are heads that the store has been at,
+    for a log that was trimmed to one of them before it was mirrored. Reads the log up to the head.
+
+    Raises `LogDiverged` if the log has another event there, or ends before; `LogUnavailable`, also once ``ended``.
+    """
+    follower = make(log, codec, _beginning(log, codec, group_id, [*elders, head]))
+    reader = log.reader(max(follower.head.next_offset, log.bounds().start))
+    try:
+        for count, _ in enumerate(follow(reader, log.bounds().end, follower, FOLD_TIMEOUT)):
+            if follower.head.sequence >= head.sequence:
+                break
+            if count % LOOK_AGAIN == 0 and ended():
+                raise LogUnavailable("told to stop before the head was found in the log of another cluster")
+    finally:
+        reader.close()
+    there = follower.head
+    if (there.sequence, there.seal) == (head.sequence, head.seal):
+        return there
+    if follower.gap is not None:
+        raise LogDiverged(
+            f"the log on cluster {log.cluster_id} lacks sequence {there.sequence + 1}, so that this site's head cannot"
+            " be looked for in it",
+            sequence=head.sequence,
+            hint=f"the mirror has left out records; begin it anew, or {ROLL_BACK}",
+        )
+    if there.sequence < head.sequence:
+        raise LogDiverged(
+            f"the log on cluster {log.cluster_id} ends at sequence {there.sequence}, and this site has applied more:"
+            " the rest has not been mirrored, or never will be",
+            sequence=head.sequence,
+            hint=f"if the mirror still runs, start the worker again once it has caught up; else {ROLL_BACK}",
+        )
+    raise LogDiverged(
+        f"the log on cluster {log.cluster_id} has another event at the sequence of this site's head",
+        sequence=head.sequence,
+        hint=ROLL_BACK,
+    )
+
+
+def _beginning(log: Log, codec: Codec, group_id: str, known: Iterable[Head]) -> Head:
+    """The head from which the log can be folded: that of nothing, or the first record, if the store has been there: a
+    log is trimmed to nothing but an event that counts."""
+    bounds, nothing = log.bounds(), origin(group_id)
+    record = log.record_at(bounds.start) if bounds.end > bounds.start else None
+    if record is None or record.value[-SEAL_SIZE:] not in {head.seal for head in known}:
+        return nothing
+    return nothing.after(codec.decode(record.value), record.offset)
