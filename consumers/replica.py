@@ -32,6 +32,7 @@ from tidelog.stores.applier import Applier
 from tidelog.stores.image import Store
 from tidelog.stores.keyspace import PositionMoved
 from tidelog.stores.late import OpenLateEvents
+from tidelog.stores.loading import being_loaded
 
 # While events keep coming, housekeeping gets one step this often (seconds): a step is some milliseconds.
 MAINTAIN_EVERY = 0.1
@@ -166,7 +167,8 @@ class Replica:
             except Exception as error:  # a thread must not die unseen
                 self._halt(TidelogError(f"replica failed: {error!r}", hint="this is a bug in tidelog"))
                 return
-            pause = RETRY_FIRST if self._events_applied > before else min(RETRY_MOST, pause * 2)
+            went_on = self._events_applied > before or self._state is State.REBUILDING
+            pause = RETRY_FIRST if went_on else min(RETRY_MOST, pause * 2)
             self._stopping.wait(pause)
         self._state = State.STOPPED
 
@@ -180,6 +182,10 @@ class Replica:
             store = self._open_store()
             closing.callback(store.close)
             self._site = store.identity.site
+            if store.loading() is not None:
+                self._state, self._error = State.REBUILDING, being_loaded()
+                self._error.at_site(self._site, self.group)
+                return
             log = self._open_log()
             closing.callback(log.close)
             applier = closing.enter_context(store.applier(log.cluster_id))
