@@ -24,24 +24,29 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 BLOCK = 4096
 BLOCKS = 1200  # some parts of a MiB
 # Whether the next one erases anew, and whether a part of the base is there and not loaded again.
-FROM_A_SITE = [
-    ("after-mark", 1, True, False),
-    ("before-take", 1, True, False),
-    ("after-take", 1, True, False),
-    ("before-watch", 1, False, False),
-    ("before-put", 1, False, False),
-    ("after-put", 2, False, True),
-    ("before-put", 4, False, True),
-    ("after-transaction", 7, False, True),
-    ("after-settle", 8, False, True),
-    ("before-prove", 1, False, True),
-    ("after-prove", 1, False, True),
-    ("before-finish", 1, False, True),
-    ("after-finish", 1, False, True),
-    ("before-replay", 1, False, True),
-    ("after-submit", 1, False, True),
-]
-FROM_AN_EXPORT = [("after-check", 1, True, False), ("after-put", 2, False, True), ("after-finish", 1, False, True)]
+POINTS = {
+    "begun": [
+        ("after-mark", 1, True, False),
+        ("before-take", 1, True, False),
+        ("after-take", 1, True, False),
+        ("before-watch", 1, False, False),
+        ("before-put", 1, False, False),
+    ],
+    "loaded": [
+        ("after-put", 2, False, True),
+        ("before-put", 4, False, True),
+        ("after-transaction", 7, False, True),
+        ("after-settle", 8, False, True),
+        ("before-prove", 1, False, True),
+    ],
+    "replayed": [
+        ("before-finish", 1, False, True),
+        ("after-finish", 1, False, True),
+        ("before-replay", 1, False, True),
+        ("after-submit", 1, False, True),
+    ],
+    "export": [("after-check", 1, True, False), ("after-put", 2, False, True), ("after-finish", 1, False, True)],
+}
 
 
 def killed(config_path: Path, group: str, point: str, nth: int, source: str) -> int:
@@ -71,9 +76,9 @@ def same(one: Store, other: Store) -> None:
         assert data[0] == data[1], copy
 
 
-@pytest.mark.parametrize("kind", ["site", "export"])
+@pytest.mark.parametrize("points", POINTS)
 def test_a_rebuild_that_is_killed_is_run_again(
-    kind: str,
+    points: str,
     group_name: str,
     config_path: Path,
     tidelog_deployment: RunningDeployment,
@@ -90,13 +95,13 @@ def test_a_rebuild_that_is_killed_is_run_again(
     volume.write(0, b"over it" * 5000)
     group.mark("base").wait(["tokyo"], timeout=60)
     source = "tokyo"
-    if kind == "export":
+    if points == "export":
         source = str(tmp_path / "export")
         export = ["pitc", "export", "base", "-g", group_name, "--site", "tokyo", "--to", source]
         assert main(["-c", str(config_path), *export]) == 0
     tokyo = open_store(tidelog_deployment.deployment, "tokyo", group_name)
     command = ["site", "rebuild", "osaka", "--from", source, "--group", group_name, "--yes", "--json"]
-    for point, nth, erases, goes_on in FROM_A_SITE if kind == "site" else FROM_AN_EXPORT:
+    for point, nth, erases, goes_on in POINTS[points]:
         volume.write(chance.randrange(BLOCK * (BLOCKS - 2)), chance.randbytes(BLOCK))
         group.flush()
         assert killed(config_path, group_name, point, nth, source) == -signal.SIGKILL, f"{point} {nth} was not reached"
