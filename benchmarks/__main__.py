@@ -17,6 +17,7 @@ from benchmarks import (
     latency,
     materialise,
     publish,
+    rebuilds,
     resyncs,
     sizes,
     upkeep,
@@ -49,6 +50,7 @@ BENCHMARKS: dict[str, Callable[[Bench], list[Row]]] = {
     "materialise": materialise.rates,
     "volume-copy": volume_copies.wire,
     "resync": resyncs.moved,
+    "rebuild": rebuilds.rebuild,
     "worker-memory": sizes.worker_memory,
 }
 RESULTS = Path(__file__).with_name("results.json")

@@ -1,6 +1,6 @@
 """Whether a log goes on from where a store stands."""
 
-from tidelog.errors import IMPORT, REBUILD, LogDiverged, NeedsRebuild
+from tidelog.errors import REBUILD, LogDiverged, NeedsRebuild
 from tidelog.producers.follower import Follower
 from tidelog.producers.log import Log
 
@@ -19,6 +19,6 @@ def check_history(log: Log, follower: Follower, cluster_id: str) -> None:
             f"the log begins at offset {bounds.start}, and the next event needed is at {head.next_offset}",
             sequence=head.sequence,
             offset=head.next_offset,
-            hint=f"the log was trimmed past this site, so that no rebuild can start from it; {IMPORT}",
+            hint=f"the log was trimmed past this site; rebuild it from another site's copy or an export: {REBUILD}",
         )
     follower.check_head()

@@ -32,6 +32,7 @@ from tidelog.stores.applier import Applier
 from tidelog.stores.image import Store
 from tidelog.stores.keyspace import PositionMoved
 from tidelog.stores.late import OpenLateEvents
+from tidelog.stores.loading import being_loaded
 
 # While events keep coming, housekeeping gets one step this often (seconds): a step is some milliseconds.
 MAINTAIN_EVERY = 0.1
@@ -149,7 +150,7 @@ class Replica:
                 connection.close()
             if moved and time.monotonic() - began > UNDISTURBED:
                 pause = 0.0  # a clone was made, or the like: unlike another worker on this store that comes once
-            elif self._events_applied > before:
+            elif self._events_applied > before or self._state is State.REBUILDING:
                 pause = RETRY_FIRST
             else:
                 pause = min(RETRY_MOST, max(RETRY_FIRST, pause * 2))
@@ -164,6 +165,10 @@ class Replica:
             store = self._open_store()
             closing.callback(store.close)
             self._site = store.identity.site
+            if store.loading() is not None:
+                self._state, self._error = State.REBUILDING, being_loaded()
+                self._error.at_site(self._site, self.group)
+                return
             log = connection.log()
             applier = closing.enter_context(store.applier(log.cluster_id))
             self._head, self._reached = applier.position.head, 0

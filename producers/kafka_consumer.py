@@ -7,7 +7,7 @@ from kafka import TopicPartition
 from kafka import errors as kafka_errors
 
 from tidelog.config import Config
-from tidelog.errors import LogDiverged, LogUnavailable, NeedsRebuild
+from tidelog.errors import REBUILD, LogDiverged, LogUnavailable, NeedsRebuild
 from tidelog.producers.kafka_clients import close_quietly, open_consumer, translated
 from tidelog.producers.log import Bounds
 
@@ -122,7 +122,7 @@ class PartitionConsumer:
             return error
         bounds = self.bounds(self._config.kafka.request_timeout)
         if self.position < bounds.start:
-            hint = "the log was trimmed; who needs what is gone begins from an export: tidelog pitc import"
+            hint = f"the log was trimmed; a site that needs what is gone is rebuilt: {REBUILD}"
             return NeedsRebuild(f"{self._topic} starts at offset {bounds.start}", hint=hint, offset=self.position)
         hint = "the topic was truncated or made anew"
         return LogDiverged(f"{self._topic} ends at offset {bounds.end}", hint=hint, offset=self.position)

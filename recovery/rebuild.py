@@ -1,20 +1,21 @@
-"""Rebuilding a site's store from the log: erase, replay from sequence 1, and compare what came out.
+"""Rebuilding a site's store: erase, load a base if there is one, replay the log behind it, and compare what came out.
 
-Restartable: killed while erasing it erases again, killed while replaying it goes on (a worker of that site does so too,
-by itself). The store is never served as good before it is whole: it is marked before its first key is deleted.
+Restartable: killed while erasing it erases again, killed while loading or replaying it goes on (a worker of that site
+replays by itself). The store is never served as good before it is whole: it is marked before its first key is deleted.
 """
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Callable, Iterator
 
 from tidelog.consumers.deployment import Deployment, open_store
 from tidelog.consumers.orders import orders_of
 from tidelog.consumers.replica import Replica
-from tidelog.errors import CopiesDiffer, Halted, TidelogError, Unavailable, UsageError
+from tidelog.errors import Halted, TidelogError, Unavailable, UsageError
 from tidelog.producers.mirrors import mirror_follower
+from tidelog.recovery.base_load import BaseLoading
+from tidelog.recovery.rebuild_bases import Exports
 from tidelog.recovery.rebuild_plan import RebuildPlan
+from tidelog.recovery.rebuild_report import Phase, RebuildProgress, RebuildReport, VerifiedCopy
 from tidelog.schemas.control import CopyFormed
 from tidelog.stores.image import Store
 from tidelog.stores.store import Copy
@@ -27,87 +28,18 @@ STEP = 0.1
 COPIES_VERIFIED = 5
 
 
-class Phase(StrEnum):
-    ERASING = "erasing"
-    REPLAYING = "replaying"
-    VERIFYING = "verifying"
-
-
-@dataclass(frozen=True, slots=True)
-class RebuildProgress:
-    """Where a rebuild is. ``done`` and ``total`` are keys while erasing (the total then is 0: nobody counts them),
-    sequences while replaying, copies while verifying. ``bytes_done`` and ``bytes_total`` are of the log, estimated."""
-
-    phase: Phase
-    done: int
-    total: int
-    bytes_done: int
-    bytes_total: int
-    seconds: float
-    by: str  # who replays: a worker's name, or "this process"
-
-    @property
-    def rate(self) -> float:
-        """``done`` a second, of this phase."""
-        return self.done / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def eta(self) -> float | None:
-        """Seconds to go, None while there is nothing to tell it from."""
-        return (self.total - self.done) / self.rate if self.total and self.rate else None
-
-
-@dataclass(frozen=True, slots=True)
-class VerifiedCopy:
-    """A rebuilt copy beside the receipts for it: the other sites', and this site's own from before."""
-
-    name: str
-    sequence: int
-    digest: bytes
-    receipts: dict[str, bytes]
-
-    @property
-    def equal(self) -> bool:
-        """Whether no receipt says otherwise."""
-        return all(digest == self.digest for digest in self.receipts.values())
-
-
-@dataclass(slots=True)
-class RebuildReport:
-    """What a rebuild has done. ``seconds`` is all of it, ``replay_seconds`` the replay alone."""
-
-    site: str
-    group: str
-    keys_erased: int = 0
-    events: int = 0
-    bytes_estimated: int = 0
-    seconds: float = 0.0
-    replay_seconds: float = 0.0
-    by: str = "this process"
-    copies: list[VerifiedCopy] = field(default_factory=list)
-
-    def check(self) -> None:
-        """Raises `CopiesDiffer` if a rebuilt copy has another digest than a receipt for it."""
-        differing = [copy for copy in self.copies if not copy.equal]
-        if differing:
-            names = ", ".join(copy.name for copy in differing)
-            raise CopiesDiffer(
-                f"after the rebuild of site {self.site} these copies differ from their receipts: {names}",
-                group=self.group,
-                hint="one of the sites, or the log, is damaged; compare with: "
-                f"tidelog pitc verify {differing[0].name} --group {self.group}",
-            )
-
-
 class Rebuild:
     """One rebuild. Iterate over it to do it; `report` is complete when the iteration has ended.
 
-    Raises `WrongStore`, or `UsageError` for clones that are there, before anything is erased; `StoreUnavailable`,
-    `LogUnavailable`, and what a replica halts on.
+    Raises `WrongStore`, `UsageError` for clones and locked copies that would go, and what `BaseLoading` does for a base
+    that is not what it was, before anything is erased; `StoreUnavailable`, `LogUnavailable`, and what a replica halts
+    on.
     """
 
-    def __init__(self, deployment: Deployment, plan: RebuildPlan) -> None:
+    def __init__(self, deployment: Deployment, plan: RebuildPlan, exports: Exports | None = None) -> None:
+        """``exports`` opens a base that is in one."""
         self.plan = plan
+        self._exports = exports
         self.report = RebuildReport(plan.site, plan.group, by=plan.worker or "this process")
         self._deployment = deployment
         self._replica: Replica | None = None
@@ -117,9 +49,12 @@ class Rebuild:
         before = self._receipts()
         store = open_store(self._deployment, self.plan.site, self.plan.group, create=True)
         try:
-            if self.plan.erase:
-                yield from self._erase(store)
-            store.begin_rebuild(self.plan.until_sequence)
+            if self.plan.loads:
+                yield from self._load(store)
+            else:
+                if self.plan.erase:
+                    yield from self._erased(store, store.erase)
+                store.begin_rebuild(self.plan.until_sequence)
             yield from self._replay(store)
             yield from self._verify(store, before)
             self.report.seconds = time.monotonic() - started
@@ -128,15 +63,27 @@ class Rebuild:
                 self._replica.stop()
             store.close()
 
-    def _erase(self, store: Store) -> Iterator[RebuildProgress]:
+    def _load(self, store: Store) -> Iterator[RebuildProgress]:
+        with BaseLoading(self._deployment, self.plan, self.report, self._exports) as base:
+            if self.plan.erase:
+                yield from self._erased(store, lambda: base.begin(store), base.check_log)
+            else:
+                base.resume(store)
+            yield from base.load()
+
+    def _erased(
+        self, store: Store, erase: Callable[[], Iterator[int]], check: Callable[[], None] = lambda: None
+    ) -> Iterator[RebuildProgress]:
         started = time.monotonic()
-        before = store.begin_erase()  # first: a clone that is made later would go unasked
+        before = store.begin_erase()  # first: a clone that is made later would go unasked, and a trim sees it
         try:
             self._refuse_clones(store)
-        except UsageError:  # there are clones, so no erase had begun
+            self._refuse_locked()
+            check()
+        except (UsageError, Halted, Unavailable):  # no erase has begun: not with clones, and the rest looks first
             store.withdraw_erase(before)
             raise
-        for keys in store.erase():
+        for keys in erase():
             self.report.keys_erased = keys
             yield RebuildProgress(Phase.ERASING, keys, 0, 0, 0, time.monotonic() - started, self.report.by)
 
@@ -152,6 +99,16 @@ class Rebuild:
             raise UsageError(
                 f"group {self.plan.group} at site {self.plan.site} has clones, which an erase takes away: {names}",
                 hint="export what is wanted of them (tidelog clone export), then say --drop-clones",
+            )
+
+    def _refuse_locked(self) -> None:
+        """A lock is to keep a copy, whatever is done to its site."""
+        plan = self.plan
+        if plan.locked_lost and not plan.leave_locked:
+            raise UsageError(
+                f"group {plan.group} at site {plan.site} has locked copies, which {plan.base} does not bring back:"
+                f" {', '.join(plan.locked_lost)}",
+                hint="begin with an older base, or the log (--from); or say --leave-locked: other sites keep theirs",
             )
 
     def _replay(self, store: Store) -> Iterator[RebuildProgress]:

@@ -1,27 +1,37 @@
-"""The plan of a rebuild: what it erases and what it replays, as data, before anything is done."""
+"""The plan of a rebuild: what it begins from and why, what it erases, loads and replays, as data, before anything is
+done. Looking at what there is stands in `tidelog.recovery.rebuild_survey`; this is pure.
 
-from dataclasses import dataclass
+The rule: the base behind which the least is left to replay. All of the log is taken in its place where that is
+estimated to take no more than `LOG_SECONDS_MORE` longer, since it brings every copy back. A base that leaves a copy of
+the site's behind whose lock still runs is taken only if there is no other.
+"""
 
-from tidelog.clock import wall_us
-from tidelog.consumers.catalogue import standing_of
-from tidelog.consumers.deployment import Deployment, find_site, open_store
-from tidelog.consumers.replica import State
-from tidelog.errors import IMPORT, NeedsRebuild, NotFound, StoreDamaged
-from tidelog.producers.log import Bounds, Log
-from tidelog.recovery.head import find_head, first_event
+from dataclasses import dataclass, replace
+
+from tidelog.errors import NeedsRebuild, UsageError
+from tidelog.producers.log import Bounds
+from tidelog.recovery.rebuild_bases import Base, BaseKind, BaseSurvey, NotTaken, Wanted
 from tidelog.schemas.control import GroupCreated
 from tidelog.stores.erase import ERASING as ERASING
-from tidelog.stores.image import Store
-from tidelog.stores.store import HoldKind
+from tidelog.stores.loading import Loading
 
-_SAMPLE_TIMEOUT = 5.0
+# For estimates of time only, bytes and writes a second: about what the authors' 2-core machine does (``python -m
+# benchmarks --only rebuild``, ``--only apply-128``).
+LOAD_BYTES_PER_SECOND = 150 << 20
+REPLAY_BYTES_PER_SECOND = 150 << 20
+REPLAY_WRITES_PER_SECOND = 200_000
+# A rebuild from the log's beginning brings all copies back: worth so many seconds.
+LOG_SECONDS_MORE = 30.0
+THE_LOG = Base(BaseKind.LOG)
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSurvey:
-    """What a site's store holds before a rebuild. ``sequence`` is None where it has no position: an erase that was cut
-    short. ``rebuilding`` is the sequence that an unfinished rebuild must reach, None if there is none. ``clones`` are
-    names; ``leases`` counts the exports and open work volumes that hold copies."""
+    """What a site's store holds before a rebuild. ``sequence`` is None where it has no position: an erase or a load
+    that was cut short. ``rebuilding`` is the sequence that an unfinished rebuild must reach, None if there is none;
+    ``in_log`` whether the log goes on from where the store is. ``loading`` is the load that was cut short, if one was.
+    ``clones`` are names; ``leases`` counts the exports and open work volumes that hold copies; ``locked`` are those
+    copies whose locks still run, oldest first."""
 
     sequence: int | None
     copies: int
@@ -29,12 +39,24 @@ class StoreSurvey:
     rebuilding: int | None
     clones: tuple[str, ...] = ()
     leases: int = 0
+    loading: Loading | None = None
+    in_log: bool = True
+    locked: "tuple[KnownCopy, ...]" = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCopy:
+    """A copy that receipts tell of."""
+
+    name: str
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
     """Everything that a plan rests on. ``worker`` is who runs the site now, empty if nobody does. ``first_sequence``
-    is that of the log's oldest record, None in an empty log; ``record_size`` the mean of some records, in bytes."""
+    is that of the log's oldest record, None in an empty log; ``record_size`` the mean of some records, in bytes.
+    ``bases`` are what there is but for the log's beginning; ``copies`` those that are known, oldest first."""
 
     record: GroupCreated
     site: str
@@ -45,16 +67,31 @@ class Survey:
     record_size: float
     store: StoreSurvey | None
     worker: str
+    wanted: Wanted
+    bases: BaseSurvey
+    copies: tuple[KnownCopy, ...] = ()
+    sites: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RebuildPlan:
-    """What a rebuild will do. ``erase`` is False when an earlier one is gone on with, from ``from_sequence``. An erase
-    takes clones away only with ``drop_clones``."""
+    """What a rebuild will do. ``base`` is what it begins from, ``why`` that, ``others`` what it does not begin from.
+
+    ``erase`` is False when an earlier one is gone on with: with its replay, from ``from_sequence`` (``loads`` is then
+    False), or with the load of the very same base. An erase takes clones away only with ``drop_clones``.
+    ``copies_back`` are the known copies that the site will have, as far as its own retention keeps them;
+    ``copies_lost`` those that are older than the base, and that it will not; ``locked_lost`` those of the site's own
+    among them whose locks still run: an erase takes them away only with ``leave_locked``. Bytes and seconds are
+    estimates.
+    """
 
     site: str
     group: str
+    base: Base
+    why: str
+    others: tuple[NotTaken, ...]
     erase: bool
+    loads: bool
     drop_clones: bool
     store: StoreSurvey | None
     from_sequence: int
@@ -62,122 +99,164 @@ class RebuildPlan:
     until_timestamp_us: int
     records: int
     bytes_estimated: int
+    seconds_estimated: float
     worker: str
+    copies_back: tuple[str, ...]
+    copies_lost: tuple[str, ...]
+    locked_lost: tuple[str, ...] = ()
+    leave_locked: bool = False
 
 
-def survey(deployment: Deployment, site: str, group: str) -> Survey:
-    """Looks at the log, the store and the control topic; changes nothing.
+def plan_rebuild(
+    found: Survey, *, from_scratch: bool = False, drop_clones: bool = False, leave_locked: bool = False
+) -> RebuildPlan:
+    """The plan. An earlier rebuild that had begun to load or to replay is gone on with, unless ``from_scratch``.
 
-    Raises `NotFound`, `WrongStore`, `StoreUnavailable`, `LogUnavailable`, and what folding the log's end raises.
+    Raises `NeedsRebuild` if there is nothing to begin from, `UsageError` if what was asked for cannot be a base.
     """
-    find_site(deployment.config, site)
-    cluster = deployment.cluster
-    record = cluster.find_group(group)
-    codec, view = cluster.codec(record), cluster.control.snapshot()
-    log = cluster.log(record)
-    try:
-        bounds = log.bounds()
-        first = first_event(log, codec)
-        head = find_head(log, codec, record, view)
-        size = _mean_record_size(log, bounds)
-    finally:
-        log.close()
-    standing = standing_of(
-        view,
-        group,
-        site,
-        configured=True,
-        now_us=wall_us(),
-        status_interval=deployment.config.worker.status_interval,
-    )
-    status = standing.status
-    alive = status is not None and not standing.silent and status.state != State.STOPPED
-    return Survey(
-        record=record,
-        site=site,
-        bounds=bounds,
-        first_sequence=first.sequence if first else None,
-        head_sequence=head.sequence,
-        head_timestamp_us=head.timestamp_us,
-        record_size=size,
-        store=_survey_store(deployment, site, group),
-        worker=status.worker if status is not None and alive else "",
-    )
-
-
-def plan_rebuild(found: Survey, *, from_scratch: bool = False, drop_clones: bool = False) -> RebuildPlan:
-    """The plan. Pure. An earlier rebuild that had begun to replay is gone on with, unless ``from_scratch``.
-
-    Raises `NeedsRebuild` if the log does not begin at its beginning: then it cannot be the source.
-    """
-    if found.bounds.start > 0 or found.first_sequence not in (None, 1):
-        first = f", with sequence {found.first_sequence}" if found.first_sequence is not None else ""
-        refusal = NeedsRebuild(
-            f"the log begins at offset {found.bounds.start}{first}, and a rebuild needs it from sequence 1",
-            group=found.record.group,
-            offset=found.bounds.start,
-            hint=f"a log that was trimmed cannot rebuild a site by itself; nothing was erased. Else {IMPORT}",
-        )
-        refusal.at_site(found.site, found.record.group)
-        raise refusal
     store = found.store
     replaying = store is not None and store.sequence is not None and store.rebuilding not in (None, ERASING)
-    resumed = replaying and not from_scratch
-    done = store.sequence if resumed and store is not None and store.sequence is not None else 0
-    records = found.bounds.end - found.bounds.start
-    if resumed and found.head_sequence:
-        records = round(records * max(0.0, 1 - done / found.head_sequence))
+    if replaying and store is not None and store.in_log and not from_scratch:
+        return _replay_on(found, store, drop_clones)
+    base, why = _chosen(found, from_scratch)
+    loading = None if store is None or from_scratch else store.loading
+    goes_on = base.copy is not None and loading is not None and loading.goes_on_with(base.loading)
+    if loading is not None and not goes_on:
+        why += f"; what was loaded of a copy at sequence {loading.sequence} from {loading.source} is begun anew"
+    lost = tuple(copy.name for copy in found.copies if copy.sequence < base.sequence)
+    plan = _plan(found, base, why, done=base.sequence, erase=not goes_on, drop_clones=drop_clones, lost=lost)
+    return replace(plan, locked_lost=_locked_lost(found, base), leave_locked=leave_locked)
+
+
+def _locked_lost(found: Survey, base: Base) -> tuple[str, ...]:
+    """What of the site's own locked copies a base leaves behind."""
+    locked = found.store.locked if found.store is not None else ()
+    return tuple(copy.name for copy in locked if copy.sequence < base.sequence)
+
+
+def _replay_on(found: Survey, store: StoreSurvey, drop_clones: bool) -> RebuildPlan:
+    done = store.sequence or 0
+    why = f"an earlier rebuild has come to sequence {done}, and goes on (--from-scratch begins anew)"
+    return _plan(found, THE_LOG, why, done=done, erase=False, drop_clones=drop_clones, lost=None)
+
+
+def _plan(
+    found: Survey, base: Base, why: str, *, done: int, erase: bool, drop_clones: bool, lost: tuple[str, ...] | None
+) -> RebuildPlan:
+    """``lost`` is None where nobody can tell which copies an earlier rebuild has left behind."""
+    records, size, seconds = _cost(found, base, done)
+    back = tuple(copy.name for copy in found.copies if copy.sequence >= base.sequence)
     return RebuildPlan(
         site=found.site,
         group=found.record.group,
-        erase=not resumed,
+        base=base,
+        why=why,
+        others=tuple(_others(found, base)) if lost is not None else (),
+        erase=erase,
+        loads=base.copy is not None,
         drop_clones=drop_clones,
-        store=store,
+        store=found.store,
         from_sequence=done + 1,
         until_sequence=found.head_sequence,
         until_timestamp_us=found.head_timestamp_us,
         records=records,
-        bytes_estimated=round(records * found.record_size),
+        bytes_estimated=size,
+        seconds_estimated=seconds,
         worker=found.worker,
+        copies_back=() if lost is None else back,
+        copies_lost=lost or (),
     )
 
 
-def _survey_store(deployment: Deployment, site: str, group: str) -> StoreSurvey | None:
-    try:
-        store = open_store(deployment, site, group)
-    except NotFound:
-        return None
-    try:
-        return _survey_opened(store)
-    finally:
-        store.close()
+def _chosen(found: Survey, from_scratch: bool) -> tuple[Base, str]:
+    """The base, and why it."""
+    kind = found.wanted.kind(found.sites)
+    if kind is BaseKind.LOG:
+        if why := _log_refused(found):
+            raise _refused(found, f"{why}, and a rebuild from the log needs it from sequence 1")
+        return THE_LOG, "--from log"
+    usable = sorted(found.bases.usable, key=lambda base: (base.sequence, base.kind is BaseKind.SITE), reverse=True)
+    loading = found.store.loading if found.store is not None and not from_scratch else None
+    if loading is not None and not found.wanted.copy:
+        for base in usable:
+            if loading.goes_on_with(base.loading):
+                return base, "an earlier rebuild has loaded a part of it, and goes on (--from-scratch begins anew)"
+    if kind is not None:
+        if not usable:
+            reasons = "; ".join(f"{one.what}: {one.why}" for one in found.bases.refused)
+            raise UsageError(f"there is no base in {found.wanted.source}: {reasons or 'it has no copy'}")
+        return usable[0], f"--from {found.wanted.source}"
+    refused = _log_refused(found)
+    if not usable:
+        if refused:
+            raise _refused(found, f"{refused}, and there is no other base")
+        return THE_LOG, "there is no other base"
+    keeping = [base for base in usable if not _locked_lost(found, base)]
+    if not keeping and not refused:
+        return THE_LOG, "of all bases it alone brings the site's locked copies back"
+    newest = (keeping or usable)[0]
+    if not refused and _cost(found, THE_LOG, 0)[2] <= _cost(found, newest, newest.sequence)[2] + LOG_SECONDS_MORE:
+        return THE_LOG, f"it brings every copy back, and takes hardly longer than {newest}"
+    if newest is not usable[0]:
+        return newest, "of the bases that bring the site's locked copies back it leaves the least to replay"
+    return newest, "of all bases it leaves the least to replay"
 
 
-def _survey_opened(store: Store) -> StoreSurvey:
-    """What can be told of a store that may be damaged: that is a reason to rebuild, not one to refuse."""
-    try:
-        holds = store.holds()
-        return StoreSurvey(
-            store.position().head.sequence,
-            len(store.copies()),
-            len(store.volumes()),
-            store.rebuilding(),
-            tuple(clone.name for clone in store.clones.all()),
-            sum(hold.kind is not HoldKind.CLONE for hold in holds),
-        )
-    except (NeedsRebuild, StoreDamaged):
-        return StoreSurvey(None, 0, 0, ERASING)
+def _log_refused(found: Survey) -> str:
+    """Why the log's beginning cannot be the base; empty if it can."""
+    if found.bounds.start == 0 and found.first_sequence in (None, 1):
+        return ""
+    first = f", with sequence {found.first_sequence}" if found.first_sequence is not None else ""
+    return f"the log begins at offset {found.bounds.start}{first}"
 
 
-def _mean_record_size(log: Log, bounds: Bounds) -> float:
-    """Bytes, from one fetch at the beginning and one in the middle: for an estimate only."""
-    sizes: list[int] = []
-    reader = log.reader(bounds.start)
-    try:
-        for offset in {bounds.start, (bounds.start + bounds.end) // 2}:
-            if offset < bounds.end:
-                reader.seek(offset)
-                sizes.extend(len(record.value) for record in reader.poll(_SAMPLE_TIMEOUT))
-    finally:
-        reader.close()
-    return sum(sizes) / len(sizes) if sizes else 0.0
+def _refused(found: Survey, what: str) -> NeedsRebuild:
+    told = "".join(f"; {one.what}: {one.why}" for one in found.bases.refused)
+    error = NeedsRebuild(
+        what + told,
+        group=found.record.group,
+        offset=found.bounds.start,
+        hint="nothing was erased. Begin from a site that is well, once it has a copy that the log goes on from"
+        " (tidelog pitc create NAME --group GROUP --wait), or from an export:"
+        " tidelog site rebuild SITE --group GROUP --from PLACE",
+    )
+    error.at_site(found.site, found.record.group)
+    return error
+
+
+def _others(found: Survey, base: Base) -> list[NotTaken]:
+    """What was looked at and not taken."""
+    others = list(found.bases.refused)
+    kind = found.wanted.kind(found.sites)
+    for other in found.bases.usable:
+        if other is not base:
+            others.append(NotTaken(str(other), _why_not(found, other, base)))
+    if base is not THE_LOG and kind is None:
+        others.append(NotTaken(str(THE_LOG), _log_refused(found) or _why_not(found, THE_LOG, base)))
+    return others
+
+
+def _why_not(found: Survey, other: Base, base: Base) -> str:
+    if base is THE_LOG:
+        return f"copies before it do not come back; about {_cost(found, other, other.sequence)[2]:.0f} s"
+    if other.sequence == base.sequence:
+        return "it is the same copy"
+    if other.sequence > base.sequence:
+        lost = _locked_lost(found, other)
+        return f"locked copies do not come back: {', '.join(lost)}" if lost else "another one goes on"
+    records, _, seconds = _cost(found, other, other.sequence)
+    return f"it leaves more to replay: {records} records, about {seconds:.0f} s in all"
+
+
+def _cost(found: Survey, base: Base, done: int) -> tuple[int, int, float]:
+    """Records and bytes left to replay behind sequence ``done``, and seconds for that and the base's load."""
+    bounds = found.bounds
+    records = bounds.end - bounds.start
+    if base.copy is not None and done == base.sequence:
+        records = bounds.end - base.copy.offset - 1
+    elif done and found.head_sequence:
+        records = round(records * max(0.0, 1 - done / found.head_sequence))
+    size = round(records * found.record_size)
+    writes = max(0, found.head_sequence - done)
+    replay = max(size / REPLAY_BYTES_PER_SECOND, writes / REPLAY_WRITES_PER_SECOND)
+    return records, size, base.content_bytes / LOAD_BYTES_PER_SECOND + replay

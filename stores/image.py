@@ -4,17 +4,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import cast
 
-from tidelog.errors import NotFound, StoreDamaged, WrongStore
+from tidelog.errors import NotFound, WrongStore
 from tidelog.schemas.chain import Head, origin
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.applier import Applier
-from tidelog.stores.base import BaseLoad
 from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.changes import read_changes, read_pairs
 from tidelog.stores.clones import Clones
 from tidelog.stores.contents import CopyContents
 from tidelog.stores.digest import Digests, copy_digest
-from tidelog.stores.erase import ERASING, erase, mark_erasing
 from tidelog.stores.eviction import check_policy
 from tidelog.stores.forgotten import prune_forgotten, read_forgotten
 from tidelog.stores.holds import Lease, Leases, read_holds
@@ -26,6 +24,7 @@ from tidelog.stores.named import named_since
 from tidelog.stores.pairs import Pair
 from tidelog.stores.placing import placing
 from tidelog.stores.reading import CopyReader, LiveReader
+from tidelog.stores.rebuildable import Rebuildable
 from tidelog.stores.records import FORMAT, decode_position, encode_position
 from tidelog.stores.state import present, read_tables
 from tidelog.stores.store import Copy, CopyOrigin, CopyState, Hold, HoldKind, Identity, Position
@@ -36,7 +35,7 @@ _IDENTITY_FIELDS = (b"group", b"group_id", b"site", b"format")
 
 
 @placing
-class Store:
+class Store(Rebuildable):
     """One group at one site, on a `Keyspace`. Thread-safe (an applier is not).
 
     Every method raises `StoreUnavailable` when Redis does not answer, `NeedsRebuild` when there is no position (an
@@ -232,10 +231,6 @@ class Store:
         """See `tidelog.stores.named.named_since`."""
         return named_since(self._keyspace, self._keys, copy)
 
-    def load_base(self) -> BaseLoad:
-        """Makes this empty store ready to take a copy from elsewhere as its base; see `BaseLoad` for what is raised."""
-        return BaseLoad(self._keyspace, self._keys)
-
     def digest(self, copy: Copy) -> bytes:
         """The copy's digest (16 bytes): from an elder copy's digest and the blocks named since, where that is known.
         Reads in bulk, and keeps what it found. Raises `NotFound` when the copy is dropped meanwhile."""
@@ -255,41 +250,6 @@ class Store:
             if advance is not None:
                 advance(volume.size)
         return copy_digest(digests)
-
-    def begin_rebuild(self, until_sequence: int) -> None:
-        """Marks the store as not good until it has applied ``until_sequence``; kept outside the data, over `erase`."""
-        self._keyspace.transact([(b"SET", self._keys.rebuild, b"%d" % until_sequence)])
-
-    def begin_erase(self) -> int | None:
-        """Marks the store as not good in a step that `Clones.create` sees: from then on no clone is made. Returns what
-        `withdraw_erase` puts back, if nothing is to be erased after all."""
-        before = self.rebuilding()
-        mark_erasing(self._keyspace, self._keys)
-        return None if before == ERASING else before
-
-    def withdraw_erase(self, before: int | None) -> None:
-        """Takes the mark of `begin_erase` back."""
-        key = self._keys.rebuild
-        self._keyspace.transact([(b"DEL", key) if before is None else (b"SET", key, b"%d" % before)])
-
-    def rebuilding(self) -> int | None:
-        """The sequence that a rebuild must reach before the store is good; None if no rebuild is under way."""
-        (value,) = self._keyspace.transact([(b"GET", self._keys.rebuild)])
-        return None if value is None else int(cast("bytes", value))
-
-    def end_rebuild(self) -> None:
-        """Declares the store good. Raises `StoreDamaged` if it has not come as far as the rebuild must."""
-        until, position = self.rebuilding(), self.position()
-        if until is not None and position.head.sequence < until:
-            what = f"the rebuild stands at {position.head.sequence}, before {until}"
-            raise StoreDamaged(what, group=self.identity.group)
-        self._keyspace.transact([(b"DEL", self._keys.rebuild)])
-
-    def erase(self) -> Iterator[int]:
-        """Empties the store in bounded steps, yielding the number of keys deleted so far; at the end it stands at the
-        origin. Cut short, it leaves no position (`NeedsRebuild`): run it again. Appliers see `PositionMoved`."""
-        start = Position(origin(self.identity.group_id), "", 0, 0)
-        yield from erase(self._keyspace, self._keys, encode_position(start))
 
     def _elders(self, copy: Copy) -> list[Copy]:
         """The formed copies before ``copy``, oldest first. Raises `NotFound` if it is neither formed itself nor held;

@@ -8,14 +8,13 @@ from tidelog.schemas.volumes import VolumeInfo, VolumeTable
 from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command, Keyspace, Reply
+from tidelog.stores.loading import LOADING, being_loaded
 from tidelog.stores.pairs import Pair, decode_pair
 from tidelog.stores.records import decode_copy, decode_position, decode_volume
 from tidelog.stores.store import Copy, Position
 
 # A reader meets a moving position; after so many tries something else is wrong.
 READ_TRIES = 100
-# What stands in a position's place while a copy from elsewhere is loaded: this, and a random name of that load.
-LOADING = b"loading:"
 
 
 @dataclass(slots=True)
@@ -77,10 +76,7 @@ def read_tables(keyspace: Keyspace, keys: Keys) -> Tables:
 def present(position: Reply) -> bytes:
     """The stored position. Raises `NeedsRebuild` if it is absent, or a copy from elsewhere is being loaded."""
     if isinstance(position, bytes) and position.startswith(LOADING):
-        raise NeedsRebuild(
-            "a copy is being imported into this store, or an import was cut short",
-            hint="wait for the import, or run it again: tidelog pitc import",
-        )
+        raise being_loaded()
     if not isinstance(position, bytes):
         raise NeedsRebuild(
             "the store has no position: an erase was cut short, or keys were lost",

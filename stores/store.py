@@ -110,6 +110,7 @@ class HoldKind(StrEnum):
     CLONE = "clone"
     EXPORT = "export"
     VOLUME = "volume"  # an open work volume
+    REBUILD = "rebuild"  # of another site, which takes the copy as its base
 
 
 @dataclass(frozen=True, slots=True)

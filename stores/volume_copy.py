@@ -139,8 +139,8 @@ def _source_copy(event: VolumeCopied, image: Image) -> Copy | None:
     raise CopyMissing(
         f"{event.kind} needs the copy of sequence {event.source_copy_sequence}, which this site does not hold",
         sequence=event.sequence,
-        hint="it was dropped at this site alone, or the site began from a later one; a replay of the log makes it"
-        f" again: {REBUILD}",
+        hint="it was dropped at this site alone, or the site began from a later one; all of the log makes it again"
+        f" (--from log), and a base that was made behind this needs it no more: {REBUILD}",
     )
 
 

@@ -13,6 +13,7 @@ from tidelog.gateways.cli.site_rebuild import rebuild_site
 from tidelog.gateways.cli.site_resync import resync_site, verify_site
 from tidelog.gateways.cli.site_run import run_worker
 from tidelog.gateways.cli.standing import COLUMNS, NUMBERS, Observer, exit_code, site_json, site_row
+from tidelog.recovery.rebuild_bases import Wanted
 from tidelog.recovery.rpo import missed
 
 app = typer.Typer(help="Sites: each applies the groups' logs to a Redis of its own.", no_args_is_help=True)
@@ -87,23 +88,32 @@ def rebuild(
     context: typer.Context,
     site: SiteName,
     group: Group,
+    source: Annotated[
+        str, typer.Option("--from", help="log, a site, or an export's place. Default: what leaves least to replay.")
+    ] = "",
+    copy: Annotated[str, typer.Option("--copy", help="Which copy of that site. Default: the newest that can be.")] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")] = False,
     from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="Erase also what an interrupted rebuild has replayed already.")
+        bool, typer.Option("--from-scratch", help="Erase also what an interrupted rebuild has loaded or replayed.")
     ] = False,
     drop_clones: Annotated[
         bool, typer.Option("--drop-clones", help="Go on although there are clones: an erase takes them away.")
     ] = False,
+    leave_locked: Annotated[
+        bool, typer.Option("--leave-locked", help="Go on although copies that are locked there do not come back.")
+    ] = False,
     json: Json = False,
 ) -> int:
-    """Erases a group's store at a site and replays it from the log; goes on if one was interrupted.
+    """Erases a group's store at a site and makes it anew; goes on if an earlier one was interrupted.
 
-    Refused while the site has clones of the group, which the log knows nothing of, unless --drop-clones. Copies made
-    along the way are compared with their receipts: exit code 3 if one differs.
+    From the log's beginning, or from another site's copy or an export, and the log behind that. Refused while the site
+    has clones of the group, which the log knows nothing of, unless --drop-clones. Copies made along the way are
+    compared with their receipts: exit code 3 if one differs.
     """
-    options = {"yes": yes, "dry_run": dry_run, "from_scratch": from_scratch, "drop_clones": drop_clones, "json": json}
-    return rebuild_site(of(context), site, group, **options)
+    options = {"yes": yes, "dry_run": dry_run, "from_scratch": from_scratch, "json": json}
+    options |= {"drop_clones": drop_clones, "leave_locked": leave_locked}
+    return rebuild_site(of(context), site, group, Wanted(source, copy), **options)
 
 
 @app.command()

@@ -5,17 +5,22 @@ from contextlib import closing
 
 from tidelog.consumers.deployment import Deployment, find_site, open_store
 from tidelog.errors import ExportDamaged, UsageError
-from tidelog.gateways.exports.ahead import ahead
 from tidelog.gateways.exports.blocks import read_blocks
 from tidelog.gateways.exports.checking import check_bytes
 from tidelog.gateways.exports.manifest import Manifest, read_manifest
 from tidelog.gateways.exports.place import Place, place_of
 from tidelog.gateways.files import Advance
+from tidelog.stores.ahead import ahead
+from tidelog.stores.digest import copy_digest
 from tidelog.stores.image import Store
+from tidelog.stores.loading import Loading
 from tidelog.stores.placing import placed
 from tidelog.stores.store import Copy, CopyOrigin
 
 Export = tuple[Place, Manifest]
+
+# What `tidelog.stores.loading.Loading` calls these: several exports on top of one another, which no load goes on with.
+IMPORTED = "import"
 
 
 def open_exports(urls: Sequence[str], group: str | None) -> list[Export]:
@@ -37,8 +42,8 @@ def import_exports(deployment: Deployment, site: str, exports: Sequence[Export],
     """Loads exports from `open_exports` into the empty store of ``site``; the last one's copy is then the site's only
     copy, and its position. A worker goes on from there.
 
-    All files' checksums are looked at first. Until the digest of what stands in the store is the copy's, the store is
-    marked as being rebuilt, and not served; killed or failed, the import is to be run again. ``advance`` is told of
+    All files' checksums are looked at first. Until the digest of what stands in the store is the copy's, the store has
+    no position, and is not served; killed or failed, the import is to be run again. ``advance`` is told of
     `work` bytes in all.
 
     Raises `NotFound` for an unknown site or group; `UsageError` if the group there is another one; `ExportDamaged`,
@@ -76,22 +81,27 @@ def work(exports: Sequence[Export]) -> int:
 def _load(store: Store, exports: Sequence[Export], advance: Advance) -> Copy:
     place, last = exports[-1]
     kept = {volume.id for volume in last.volumes}
-    with placed(store.identity), store.load_base() as base:
-        for place, manifest in exports:
+    copy, digest = last.copy_record, bytes.fromhex(last.pitc.digest)
+    with placed(store.identity), store.load_base(Loading.of(IMPORTED, place.url, copy, digest)) as base:
+        for _ in base.erase():
+            pass
+        for part, manifest in exports:
             for volume in manifest.volumes:
                 if volume.id in kept:  # else it was deleted since
-                    with closing(ahead(read_blocks(place, volume, advance))) as parts:
+                    with closing(ahead(read_blocks(part, volume, advance))) as parts:
                         for blocks in parts:
                             base.put(volume.info, blocks)
-        held = base.finish(last.copy_record, last.pair_bitmaps)
-        if store.verify(held, advance).hex() != last.pitc.digest:
+        proved = []
+        for info in copy.volumes:
+            proved.append((info, base.prove(info)))
+            advance(info.size)
+        if copy_digest(proved) != digest:
             base.withdraw()
             raise ExportDamaged(
                 f"what was imported from {place.url} has another digest than copy {last.pitc.name}",
                 hint="check it with: tidelog export verify; the site is not served until an import is whole",
             )
-        base.accept()
-    return held
+        return base.finish(copy, proved, last.pair_bitmaps, None)
 
 
 def _check_follows(place: Place, manifest: Manifest, before: Manifest | None) -> None:

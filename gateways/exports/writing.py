@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager, ExitStack, closing
 from typing import Protocol
 
 from tidelog.errors import CopiesDiffer, UsageError
-from tidelog.gateways.exports.ahead import ahead
 from tidelog.gateways.exports.blocks import CODEC, Written, write_blocks
 from tidelog.gateways.exports.checking import file_sum
 from tidelog.gateways.exports.manifest import MANIFEST, ExportedFile, ExportedVolume, Manifest, describe, read_manifest
 from tidelog.gateways.exports.place import Place, new_place
 from tidelog.gateways.files import Advance
 from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.ahead import ahead
 from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.contents import Block, CopyContents
 from tidelog.stores.diff import changed_blocks

@@ -41,8 +41,6 @@ from typing import ClassVar
 
 # For hints: `TidelogError.at_site` knows which site and group.
 REBUILD = "tidelog site rebuild SITE --group GROUP"
-# Where the log no longer reaches back far enough for a rebuild. An import wants a store in which nothing was applied.
-IMPORT = "empty the store (its keys tidelog:{GROUP}:*) and bring an export back: tidelog pitc import PLACE --site SITE"
 
 
 class TidelogError(Exception):

@@ -76,8 +76,10 @@ def test_everything_goes_on_afterwards(trimmable, deployment, sites):
         trimmable("pitc", "read", "three", "ledger", "-g", "bank", "--offset", "0", "--length", "10").out
         == b"afterwards"
     )
-    refused = trimmable("site", "rebuild", "osaka", "-g", "bank", "--yes")
-    assert refused.code == 4 and "tidelog pitc import" in refused.err
+    refused = trimmable("site", "rebuild", "osaka", "-g", "bank", "--from", "log", "--yes")
+    assert refused.code == 4 and "nothing was erased" in refused.err and "--from PLACE" in refused.err
+    rebuilt = trimmable("site", "rebuild", "osaka", "-g", "bank", "--yes")
+    assert rebuilt.code == 0 and "copy three" in rebuilt.err and "the log begins at offset" in rebuilt.err
 
 
 def test_a_site_that_takes_the_copy_as_its_base_goes_on(trimmable, deployment, sites, tmp_path):

@@ -178,7 +178,7 @@ def test_a_log_trimmed_past_the_site(lab: Lab, lost: str) -> None:
     needs_rebuild(replica)
     assert lab.store().position() == position
     error = replica.progress(0).error
-    assert error is not None and error.hint.endswith("tidelog pitc import PLACE --site osaka")
+    assert error is not None and error.hint.endswith("tidelog site rebuild osaka --group bank")
 
 
 def test_a_log_trimmed_up_to_the_head_is_well(lab: Lab) -> None:

@@ -10,7 +10,8 @@ from tidelog.consumers.deployment import open_store
 from tidelog.consumers.site_view import SiteGroup
 from tidelog.errors import NeedsRebuild, SiteBehind, StoreDamaged, TidelogError
 from tidelog.producers import volume as volume_module
-from tidelog.recovery.rebuild_plan import plan_rebuild, survey
+from tidelog.recovery.rebuild_plan import plan_rebuild
+from tidelog.recovery.rebuild_survey import survey
 
 REBUILD = "tidelog site rebuild osaka --group bank"
 
@@ -99,8 +100,8 @@ def test_a_writer_whose_site_is_behind(lab: Lab, monkeypatch: pytest.MonkeyPatch
     assert filled(told).endswith("tidelog site run osaka")
 
 
-def test_a_trimmed_log_leads_to_an_import(lab: Lab) -> None:
-    """Since no rebuild can start from it: neither the site's halt nor the rebuild's refusal names the other."""
+def test_a_trimmed_log_leads_to_another_base(lab: Lab) -> None:
+    """The site's halt names the command as it is typed; where there is no base, that says what would be one."""
     written(lab.group())
     replica = lab.replica()
     position = lab.caught_up().position()
@@ -113,9 +114,8 @@ def test_a_trimmed_log_leads_to_an_import(lab: Lab) -> None:
     assert isinstance(error, NeedsRebuild)
     with pytest.raises(NeedsRebuild) as told:
         plan_rebuild(survey(lab.deployment, "osaka", "bank"))
-    for hint in (error.hint, filled(told)):
-        assert hint.endswith("tidelog pitc import PLACE --site osaka") and "tidelog:{bank}:*" in hint
-        assert "site rebuild" not in hint
+    assert error.hint.endswith(REBUILD)
+    assert filled(told).endswith(f"{REBUILD} --from PLACE") and "pitc create NAME --group bank" in filled(told)
 
 
 def test_another_log_names_the_rebuild_in_full(lab: Lab) -> None:

@@ -10,11 +10,11 @@ import avro.schema
 import pytest
 
 from tests.exports.conftest import ignore
-from tidelog.gateways.exports import ahead as aheads
-from tidelog.gateways.exports.ahead import ahead
 from tidelog.gateways.exports.blocks import write_blocks, zstd
 from tidelog.gateways.exports.place import Place
 from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores import ahead as aheads
+from tidelog.stores.ahead import ahead
 
 META = avro.schema.parse('{"type": "map", "values": "bytes"}')
 MAGIC, SYNC = 4, 16

@@ -4,14 +4,20 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.recovery.rebuild_lab import BLOCK, RebuildLab
 from tidelog.clock import wall_us
 from tidelog.config import Config
+from tidelog.consumers import replica as replica_module
 from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import MemoryDeployment, open_store
 from tidelog.consumers.membership import SoleWorker
 from tidelog.consumers.worker import SiteWorker
+from tidelog.gateways.exports import blocks as blocks_module
 from tidelog.producers.group import Group
+from tidelog.recovery import base_load, rebuild
 from tidelog.schemas.control import SiteStatus, copy_key
+from tidelog.stores import base as base_module
+from tidelog.stores import contents as contents_module
 from tidelog.stores.image import Store
 from tidelog.testing.running import RunningDeployment
 
@@ -89,3 +95,24 @@ def status(store: Store, state: str = "STREAMING", **changes: object) -> SiteSta
         worker="somewhere:1",
     )
     return found.model_copy(update=changes)
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small steps, and no waiting: interruptions are many here."""
+    monkeypatch.setattr(replica_module, "RETRY_FIRST", 0.005)
+    monkeypatch.setattr(replica_module, "RETRY_MOST", 0.02)
+    monkeypatch.setattr(replica_module, "IDLE", 0.02)
+    monkeypatch.setattr(rebuild, "STEP", 0.002)
+    monkeypatch.setattr(base_load, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(blocks_module, "_BATCH_BLOCKS", 8)
+    for module in (base_module, contents_module):
+        monkeypatch.setattr(module, "WINDOW_BYTES", 8 * BLOCK)
+
+
+@pytest.fixture
+def lab(soon: None) -> Iterator[RebuildLab]:  # noqa: ARG001
+    """See `RebuildLab`."""
+    lab = RebuildLab()
+    yield lab
+    lab.end()

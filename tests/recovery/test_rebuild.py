@@ -9,8 +9,11 @@ from tidelog.clock import wall_us
 from tidelog.consumers.deployment import open_store
 from tidelog.errors import CopiesDiffer, CorruptEvent, NeedsRebuild, NotFound, SiteBehind, UsageError, WrongStore
 from tidelog.recovery import rebuild
-from tidelog.recovery.rebuild import Phase, Rebuild
-from tidelog.recovery.rebuild_plan import ERASING, plan_rebuild, survey
+from tidelog.recovery.rebuild import Rebuild
+from tidelog.recovery.rebuild_bases import Wanted
+from tidelog.recovery.rebuild_plan import ERASING, plan_rebuild
+from tidelog.recovery.rebuild_report import Phase
+from tidelog.recovery.rebuild_survey import survey
 from tidelog.schemas.control import CopyFormed, status_key
 
 
@@ -174,7 +177,7 @@ def test_a_trimmed_log_erases_nothing(deployment, replicate):
     log = deployment.cluster.log(deployment.cluster.find_group("bank"))
     log.trim(2)
     with pytest.raises(NeedsRebuild, match="begins at offset 2, with sequence 3"):
-        plan_rebuild(survey(deployment, "osaka", "bank"))
+        plan_rebuild(survey(deployment, "osaka", "bank", Wanted("log")))
     assert image(deployment) == before
 
 

@@ -1,0 +1,76 @@
+"""What a store offers to whoever rebuilds it: a mark that it is not good, an erase, a copy from elsewhere as base."""
+
+from collections.abc import Iterable, Iterator
+from typing import cast
+
+from tidelog.errors import StoreDamaged
+from tidelog.schemas.chain import origin
+from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.base import BaseLoad
+from tidelog.stores.erase import ERASING, erase, mark_erasing
+from tidelog.stores.keys import Keys
+from tidelog.stores.keyspace import Keyspace
+from tidelog.stores.loading import Loading, decode_loading
+from tidelog.stores.placing import placing
+from tidelog.stores.records import decode_position, encode_position
+from tidelog.stores.state import present
+from tidelog.stores.store import Identity, Position
+
+
+@placing
+class Rebuildable:
+    """The part of a `tidelog.stores.image.Store` that rebuilds use. Methods raise as the store's do."""
+
+    identity: Identity
+    _keyspace: Keyspace
+    _keys: Keys
+
+    def begin_rebuild(self, until_sequence: int) -> None:
+        """Marks the store as not good until it has applied ``until_sequence``; kept outside the data, over `erase`."""
+        self._keyspace.transact([(b"SET", self._keys.rebuild, b"%d" % until_sequence)])
+
+    def begin_erase(self) -> int | None:
+        """Marks the store as not good in a step that `Clones.create` sees: from then on no clone is made. Returns what
+        `withdraw_erase` puts back, if nothing is to be erased after all."""
+        before = self.rebuilding()
+        mark_erasing(self._keyspace, self._keys)
+        return None if before == ERASING else before
+
+    def withdraw_erase(self, before: int | None) -> None:
+        """Takes the mark of `begin_erase` back."""
+        key = self._keys.rebuild
+        self._keyspace.transact([(b"DEL", key) if before is None else (b"SET", key, b"%d" % before)])
+
+    def rebuilding(self) -> int | None:
+        """The sequence that a rebuild must reach before the store is good; None if no rebuild is under way."""
+        (value,) = self._keyspace.transact([(b"GET", self._keys.rebuild)])
+        return None if value is None else int(cast("bytes", value))
+
+    def end_rebuild(self) -> None:
+        """Declares the store good. Raises `StoreDamaged` if it has not come as far as the rebuild must."""
+        until = self.rebuilding()
+        (value,) = self._keyspace.transact([(b"GET", self._keys.position)])
+        sequence = decode_position(present(value)).head.sequence
+        if until is not None and sequence < until:
+            what = f"the rebuild stands at {sequence}, before {until}"
+            raise StoreDamaged(what, group=self.identity.group)
+        self._keyspace.transact([(b"DEL", self._keys.rebuild)])
+
+    def erase(self) -> Iterator[int]:
+        """Empties the store in bounded steps, yielding the number of keys deleted so far; at the end it stands at the
+        origin. Cut short, it leaves no position (`NeedsRebuild`): run it again. Appliers see `PositionMoved`."""
+        start = Position(origin(self.identity.group_id), "", 0, 0)
+        yield from erase(self._keyspace, self._keys, encode_position(start))
+
+    def loading(self) -> Loading | None:
+        """The copy from elsewhere that is being loaded, or whose load was cut short; None if there is none."""
+        (value,) = self._keyspace.transact([(b"GET", self._keys.position)])
+        return decode_loading(value)
+
+    def load_base(self, loading: Loading, *, over: bool = False) -> BaseLoad:
+        """Takes this store for a copy from elsewhere, see `BaseLoad.begin`; to be erased first."""
+        return BaseLoad.begin(self._keyspace, self._keys, loading, over=over)
+
+    def resume_load(self, loading: Loading, volumes: Iterable[VolumeInfo]) -> BaseLoad:
+        """Goes on with a load that stands here, see `BaseLoad.resume`."""
+        return BaseLoad.resume(self._keyspace, self._keys, loading, volumes)
