@@ -16,6 +16,7 @@ from benchmarks import (
     exports,
     latency,
     materialise,
+    promotions,
     publish,
     resyncs,
     sizes,
@@ -48,6 +49,8 @@ BENCHMARKS: dict[str, Callable[[Bench], list[Row]]] = {
     "materialise": materialise.rates,
     "volume-copy": volume_copies.wire,
     "resync": resyncs.moved,
+    "promote": promotions.promote,
+    "failover": promotions.failover,
     "worker-memory": sizes.worker_memory,
 }
 RESULTS = Path(__file__).with_name("results.json")

@@ -8,6 +8,7 @@ from tidelog.clock import PROCESS_CLOCK, HybridClock
 from tidelog.config import Config
 from tidelog.consumers.deployment import Deployment, RealDeployment, open_store
 from tidelog.consumers.local_retention import known
+from tidelog.consumers.primary import await_promotion, chosen_primary, primary_site
 from tidelog.consumers.read_side import SiteReadSide
 from tidelog.consumers.site_view import ArchiveFinder, Site
 from tidelog.errors import ConfigError, NotFound, TidelogError, Unavailable
@@ -37,8 +38,10 @@ def open_group(
     """Opens a consistency group for writing: a new writer session, which fences any other.
 
     ``config`` is a path or a `Config` (default: ``TIDELOG_CONFIG``, ``./tidelog.toml``, the environment); ``site`` is
-    where reads go (default: the configuration's primary). ``deployment`` replaces what ``config`` would connect to,
-    and stays open. The session makes the copies of the group's schedule, if it has one, unless ``schedule`` is False.
+    where reads go (default: the group's primary, as the last promotion has chosen it, else the configuration's).
+    ``deployment`` replaces what ``config`` would connect to, and stays open. The session makes the copies of the
+    group's schedule, if it has one, unless ``schedule`` is False. The end of a promotion that is under way is waited
+    for, for a minute at most.
 
     Raises `NotFound` (make the group with ``tidelog group create``), `ConfigError`, `LogUnavailable`, `LogDiverged`,
     `CorruptEvent`, `ClockSkew`, `Fenced`.
@@ -82,7 +85,9 @@ def read_group(name: str, deployment: Deployment) -> tuple[GroupState, Head]:
     """
     record = deployment.cluster.find_group(name)
     log = deployment.cluster.log(record)
-    primary, timeout = deployment.config.primary, deployment.config.writer.write_timeout
+    config, chosen = deployment.config, chosen_primary(deployment.cluster.control.snapshot(), record)
+    primary = chosen.site if chosen is not None and chosen.site in config.sites else config.primary
+    timeout = config.writer.write_timeout
     try:
         vouched = _vouched(deployment, primary, name, log.cluster_id) if primary is not None else None
         return read_state(log, deployment.cluster.codec(record), record.group_id, timeout, vouched=vouched)
@@ -97,10 +102,11 @@ def _open(
     deployment: Deployment, name: str, site: str | None, clock: HybridClock, *, owns: bool, schedule: bool
 ) -> Group:
     config = deployment.config
-    site = site or config.primary
-    if site is None:
+    if site is None and config.primary is None:
         raise ConfigError("no site is configured", hint="add [sites.NAME.redis] with its url")
     record = deployment.cluster.find_group(name)
+    view = await_promotion(deployment.cluster.control, record)
+    site = site or primary_site(view, record, config)
     log = deployment.cluster.log(record)
     read_side = SiteReadSide(deployment, site, name)
     try:

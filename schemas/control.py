@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from tidelog.errors import CorruptEvent
 from tidelog.schemas.codec import read_record
 from tidelog.schemas.control_record import ControlRecord, Fixed16
+from tidelog.schemas.promotions import PROMOTIONS
 from tidelog.schemas.reports import REPORTS
 
 MAX_RECORD_SIZE = 64 * 1024
@@ -172,6 +173,7 @@ _ALL: tuple[type[ControlRecord], ...] = (
     CopyArchived,
     SiteStatus,
     *REPORTS,
+    *PROMOTIONS,
 )
 CONTROL_TYPES = {cls.kind: cls for cls in _ALL}
 
