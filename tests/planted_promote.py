@@ -2,7 +2,7 @@
 
 from tests.planted import Mutant
 
-PROMOTE = "tests/recovery/test_promote.py"
+PROMOTE = "tests/recovery/test_promote.py tests/recovery/test_promotions_at_once.py"
 
 PROMOTE_MUTANTS: tuple[Mutant, ...] = (
     Mutant(
