@@ -70,7 +70,8 @@ def test_twenty_swaps_under_load(running: RunningDeployment, group_name: str) ->
     assert len(application.fenced) >= 20
     planned = [error for error in application.fenced if "all that it had accepted is in the log" in str(error)]
     assert len(planned) >= 16
-    running.group(group_name).mark("after").wait(SITES, timeout=60)
+    with running.group(group_name) as group:
+        group.mark("after").wait(SITES, timeout=60)
     reference = compared(running.deployment, group_name, SITES, application.flushed)
     assert reference.epoch >= 40 and not reference.gap
     assert [cut.name for cut in reference.copies.values()] == ["after"]
