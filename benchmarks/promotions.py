@@ -24,6 +24,7 @@ from tidelog.testing.stack import stack_toml
 
 _WITHIN = 2.0  # seconds
 _BLOCK = b"x" * 4096
+_TRIES = 6
 
 
 def promote(bench: Bench) -> list[Row]:
@@ -101,8 +102,8 @@ def failover(bench: Bench) -> list[Row]:
 
         workers = [start(), start()]
         volume = opened.create_volume(ours.VOLUME, 1 << 20)
-        took = []
-        for _ in range(min(bench.pairs, 3)):
+        took: list[float] = []
+        for _ in range(_TRIES):
             volume.write(0, _BLOCK)
             opened.flush()
             _applied(bench.servers, group, opened.session.confirmed.sequence)
@@ -112,7 +113,12 @@ def failover(bench: Bench) -> list[Row]:
             begun = time.monotonic()
             volume.write(0, _BLOCK)
             opened.flush()
-            took.append(_applied(bench.servers, group, opened.session.confirmed.sequence) - begun)
+            lasted = _applied(bench.servers, group, opened.session.confirmed.sequence) - begun
+            # Kafka notices no sooner than this after the last heartbeat: else the group had moved before the kill.
+            if lasted > timeout - 2 * config.worker.heartbeat_interval:
+                took.append(lasted)
+            if len(took) == min(bench.pairs, 3):
+                break
             workers.remove(owner)
             workers.append(start())
     bench.empty_redis()

@@ -12,8 +12,9 @@ from tidelog.producers.control import Control, ControlView
 from tidelog.producers.session import WriterSession
 from tidelog.schemas.promotions import PromotionAsked, promotion_key
 
-# What came in is looked at so often, for so long (seconds): others of this process want the control topic, too.
-HEAR_EVERY, HEAR_FOR = 0.1, 0.005
+# What came in is looked at so often, for so long (seconds): others of this process want the control topic, too, and
+# fewer than one in a hundred flushes of a busy writer shall meet it.
+HEAR_EVERY, HEAR_FOR = 0.2, 0.005
 # While the control topic does not answer.
 HEAR_LATER = 1.0
 

@@ -20,10 +20,10 @@ PROMOTE_MUTANTS: tuple[Mutant, ...] = (
         f"{PROMOTE} tests/simulation/test_promotions.py",
     ),
     Mutant(
-        "a-request-never-expires",
+        "a-writer-ends-when-the-promotion-has-given-up",
         "producers/stepping_down.py",
-        "        if session.ended or wall_us() >= asked.expires_us:\n",
-        "        if session.ended:\n",
+        "        if wall_us() >= asked.expires_us:\n",
+        "        if False:\n",
         PROMOTE,
     ),
     Mutant(

@@ -13,6 +13,7 @@ from tidelog.consumers.deployment import open_store
 from tidelog.errors import Fenced, NotFound, SiteBehind, StoreUnavailable, TidelogError, UsageError
 from tidelog.producers.stepping_down import SteppingDown, step_down
 from tidelog.recovery import promote as promote_module
+from tidelog.recovery.promote import Promotion
 from tidelog.recovery.promote_plan import PromotionRefused, plan_promotion
 from tidelog.schemas.control import SiteStatus, status_key
 from tidelog.schemas.promotions import promotion_key
@@ -121,6 +122,22 @@ def test_a_writer_that_does_not_answer_is_left_alone(
     ledger.write(0, b"goes on")
     group.flush()
     assert not group.session.ended
+
+
+@pytest.mark.usefixtures("deaf")
+def test_ctrl_c_withdraws_the_request(running: RunningDeployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the writer goes on."""
+    group = running.group("bank")
+
+    def interrupted(*_: object) -> None:
+        assert view_of(running)[promotion_key("bank")].writer == group.session.writer
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Promotion, "_await_end", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        promoted(running, "osaka")
+    assert promotion_key("bank") not in view_of(running) and chosen(running) is None
+    group.create_volume("ledger", BLOCK)
 
 
 @pytest.mark.usefixtures("deaf")
