@@ -3,6 +3,7 @@ promoted is refused before anybody is asked."""
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -14,9 +15,11 @@ from tidelog.errors import Fenced, NotFound, SiteBehind, StoreUnavailable, Tidel
 from tidelog.producers.stepping_down import SteppingDown, step_down
 from tidelog.recovery import promote as promote_module
 from tidelog.recovery.promote import Promotion
-from tidelog.recovery.promote_plan import PromotionRefused, plan_promotion
+from tidelog.recovery.promote_plan import PromotionRefused, plan_promotion, writer_to_stop
+from tidelog.recovery.rpo import WriterStanding, WriterState
 from tidelog.schemas.control import SiteStatus, status_key
-from tidelog.schemas.promotions import promotion_key
+from tidelog.schemas.events import WriterOpened
+from tidelog.schemas.promotions import opened_for, promotion_key
 from tidelog.schemas.reports import CLOSED, WriterStatus, writer_key
 from tidelog.testing.readiness import wait_until
 from tidelog.testing.running import RunningDeployment
@@ -231,3 +234,35 @@ def test_a_gap_is_no_reason_to_refuse(running: RunningDeployment) -> None:
     later = {"state": "HALTED", "reason": "LogGap: sequence 9 is missing", "reported_us": wall_us() + 60_000_000}
     running.deployment.cluster.control.publish(stopped.model_copy(update=later))
     assert plan_promotion(running.deployment, "osaka", "bank", forced=False, timeout=1).done is False
+
+
+def test_who_is_asked() -> None:
+    """By the log's newest event and the report of that very session: a silent one is, one that is gone is not."""
+    event = WriterOpened(
+        epoch=3, writer=b"w" * 16, sequence=9, timestamp_us=1, previous=bytes(16), seal=bytes(16), opened_by="app:1"
+    )
+    report = WriterStatus(
+        group="bank",
+        epoch=3,
+        writer=b"w" * 16,
+        state="OPEN",
+        sequence=9,
+        timestamp_us=1,
+        unlogged_us=0,
+        reported_us=7,
+        process="app:1",
+    )
+
+    def who(found: WriterStatus | None, *, gone: bool = False) -> tuple[str, int] | None:
+        standing = WriterStanding(WriterState.SILENT, found, 100.0, 0.0)
+        writer = writer_to_stop(event, standing, lambda _: gone)
+        return None if writer is None else (writer.process, writer.reported_us)
+
+    assert who(report) == ("app:1", 7)
+    assert who(report, gone=True) is None
+    assert who(report.model_copy(update={"state": "ENDED"})) is None
+    assert who(None) == ("", 0)
+    assert who(report.model_copy(update={"writer": b"x" * 16, "state": "CLOSED"})) == ("", 0)
+    nobody = WriterStanding(WriterState.NONE, None, None, 0.0)
+    assert writer_to_stop(None, nobody) is None
+    assert writer_to_stop(replace(event, opened_by=opened_for("osaka", "ops:1")), nobody) is None
