@@ -16,6 +16,7 @@ from benchmarks import (
     exports,
     latency,
     materialise,
+    promotions,
     publish,
     rebuilds,
     resyncs,
@@ -51,6 +52,8 @@ BENCHMARKS: dict[str, Callable[[Bench], list[Row]]] = {
     "volume-copy": volume_copies.wire,
     "resync": resyncs.moved,
     "rebuild": rebuilds.rebuild,
+    "promote": promotions.promote,
+    "failover": promotions.failover,
     "worker-memory": sizes.worker_memory,
 }
 RESULTS = Path(__file__).with_name("results.json")

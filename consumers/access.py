@@ -8,6 +8,7 @@ from tidelog.clock import PROCESS_CLOCK, HybridClock
 from tidelog.config import Config
 from tidelog.consumers.deployment import Deployment, RealDeployment, open_store
 from tidelog.consumers.local_retention import known
+from tidelog.consumers.primary import await_promotion, chosen_primary, primary_site
 from tidelog.consumers.read_side import SiteReadSide
 from tidelog.consumers.sidefiles import Plan, open_with_sidefile, sidefile_settings
 from tidelog.consumers.site_view import ArchiveFinder, Site
@@ -45,10 +46,11 @@ def open_group(
     """Opens a consistency group for writing: a new writer session, which fences any other.
 
     ``config`` is a path or a `Config` (default: ``TIDELOG_CONFIG``, ``./tidelog.toml``, the environment); ``site`` is
-    where reads go (default: the configuration's primary). ``deployment`` replaces what ``config`` would connect to,
-    and stays open. The session makes the copies of the group's schedule, if it has one, unless ``schedule`` is False.
-    Where a sidefile is configured, and ``sidefile`` is not False, it is a `SidefileGroup`, and what an earlier process
-    has left in the sidefile is in the log when this returns.
+    where reads go (default: the group's primary, as the last promotion has chosen it, else the configuration's).
+    ``deployment`` replaces what ``config`` would connect to, and stays open. The session makes the copies of the
+    group's schedule, if it has one, unless ``schedule`` is False. The end of a promotion that is under way is waited
+    for, for a minute at most. Where a sidefile is configured, and ``sidefile`` is not False, it is a `SidefileGroup`,
+    and what an earlier process has left in the sidefile is in the log when this returns.
 
     Raises `SidefileLost`, `SidefileInUse` or `SidefileDamaged` about a sidefile, `NotFound` (make the group with
     ``tidelog group create``), `UsageError` (its log is a mirror), `ConfigError`, `LogUnavailable`, `LogDiverged`,
@@ -93,7 +95,9 @@ def read_group(name: str, deployment: Deployment) -> tuple[GroupState, Head]:
     """
     record = deployment.cluster.find_group(name)
     log = deployment.cluster.log(record)
-    primary, timeout = deployment.config.primary, deployment.config.writer.write_timeout
+    config, chosen = deployment.config, chosen_primary(deployment.cluster.control.snapshot(), record)
+    primary = chosen.site if chosen is not None and chosen.site in config.sites else config.primary
+    timeout = config.writer.write_timeout
     try:
         vouched = _vouched(deployment, primary, name, log.cluster_id) if primary is not None else None
         return read_state(log, deployment.cluster.codec(record), record.group_id, timeout, vouched=vouched)
@@ -115,11 +119,12 @@ def _open(
     sidefile: bool,
 ) -> Group:
     config = deployment.config
-    site = site or config.primary
-    if site is None:
+    if site is None and config.primary is None:
         raise ConfigError("no site is configured", hint="add [sites.NAME.redis] with its url")
     record = deployment.cluster.find_group(name)
     refuse_mirror(deployment.cluster.control, record, lambda: deployment.cluster.log(record))
+    view = await_promotion(deployment.cluster.control, record)
+    site = site or primary_site(view, record, config)
     log = deployment.cluster.log(record)
     read_side = SiteReadSide(deployment, site, name)
     try:

@@ -10,12 +10,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tidelog.clock import iso
 from tidelog.errors import Fenced, LogDiverged, LogUnavailable, TidelogError
 from tidelog.producers.follower import Follower, follow
 from tidelog.producers.log import UNKNOWN_OFFSET, Log
 from tidelog.schemas.chain import Head
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.events import Event, Heartbeat
+from tidelog.schemas.promotions import is_promotion
 
 
 @dataclass(slots=True)
@@ -122,7 +124,8 @@ class Confirmations:
             raise self._fenced("an earlier loss: its own record does not count", self.confirmed.epoch)
         if follower.superseded_by is not None:
             # Stepping down to a void opening of a higher epoch lets its second try succeed against a busy writer (L3).
-            raise self._fenced(f"{follower.superseded_by.opened_by}, which is opening", follower.superseded_by.epoch)
+            opening = follower.superseded_by
+            raise self._fenced(f"{opening.opened_by}, which is opening", opening.epoch, promoted=is_promotion(opening))
         with self._changed:
             self.doubt = False
             self._confirm_expected()
@@ -136,7 +139,8 @@ class Confirmations:
         try:
             for event, offset in follow(reader, until, follower, self._timeout):
                 if event.writer != self.confirmed.writer:
-                    raise self._fenced(getattr(event, "opened_by", "another session"), event.epoch)
+                    by = f"{getattr(event, 'opened_by', 'another session')} at {iso(event.timestamp_us)}"
+                    raise self._fenced(by, event.epoch, promoted=is_promotion(event))
                 with self._changed:
                     if not self._sent or event.seal != self._sent[0].head.seal:
                         raise LogDiverged("the log holds an event of this session that it did not send")
@@ -157,9 +161,10 @@ class Confirmations:
         head = sent.head
         self.confirmed = Head(head.sequence, head.seal, head.epoch, head.writer, head.timestamp_us, offset)
 
-    def _fenced(self, by: str, epoch: int) -> Fenced:
+    def _fenced(self, by: str, epoch: int, *, promoted: bool = False) -> Fenced:
+        who = "the group has another primary: open it again" if promoted else "another process opened this group"
         return Fenced(
             f"writer session of epoch {self.confirmed.epoch} was fenced by {by} (epoch {epoch})",
-            hint="another process opened this group for writing; unflushed writes may or may not be in the log",
+            hint=f"{who} for writing; unflushed writes may or may not be in the log",
             sequence=self.confirmed.sequence,
         )

@@ -7,6 +7,7 @@ from typing import Protocol
 from tidelog.errors import CorruptEvent, UnsupportedEvent
 from tidelog.schemas.control import OrderProtected, decode_control
 from tidelog.schemas.control_record import ControlRecord
+from tidelog.schemas.promotions import PrimaryChosen
 
 ControlView = Mapping[str, ControlRecord]
 PUBLISH_TIMEOUT = 10.0
@@ -41,10 +42,13 @@ class Control(Protocol):
         """Ends; other calls fail from then on."""
 
 
-def _lock_kept(before: ControlRecord | None, record: ControlRecord) -> ControlRecord:
-    """The record, with the longer lock where it is about the same copies: whoever wrote it may not have heard of it."""
+def _merged(before: ControlRecord | None, record: ControlRecord) -> ControlRecord:
+    """The record, with the longer lock where it is about the same copies, and of two promotions the one of the later
+    epoch: whoever wrote it may not have heard of the other."""
     if isinstance(before, OrderProtected) and isinstance(record, OrderProtected) and before.at_us == record.at_us:
         return record.model_copy(update={"locked_until_us": max(before.locked_until_us, record.locked_until_us)})
+    if isinstance(before, PrimaryChosen) and isinstance(record, PrimaryChosen) and before.group_id == record.group_id:
+        return before if before.epoch > record.epoch else record
     return record
 
 
@@ -69,7 +73,7 @@ class Fold:
             self.unreadable[name] = str(error)
             return
         if record.key == name:
-            self.records[name] = _lock_kept(before, record)
+            self.records[name] = _merged(before, record)
         else:
             self.unreadable[name] = f"a {record.kind} under a key that is not its own ({record.key})"
 

@@ -119,7 +119,7 @@ def refuse_mirror(
     raise UsageError(
         f"the log of group {record.group} is a mirror of {source}{where}: {what}",
         group=record.group,
-        hint="do it there; if that region is lost, this one must be promoted first (site promote --force)",
+        hint="do it there, with that region's configuration; promotion between regions is not built yet",
     )
 
 

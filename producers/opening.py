@@ -1,8 +1,6 @@
 """Opening a writer session: fold the log to its head, extend that head, and see that it counts."""
 
 import math
-import os
-import socket
 import threading
 import uuid
 from collections.abc import Callable
@@ -13,6 +11,7 @@ from tidelog.errors import ClockSkew, Fenced, LogDiverged, LogUnavailable
 from tidelog.producers.follower import Follower, carries_head, follow
 from tidelog.producers.group_state import GroupState, Vouched
 from tidelog.producers.log import UNKNOWN_OFFSET, Appender, Log, Reader
+from tidelog.producers.process_name import process_name
 from tidelog.producers.session import WriterSession
 from tidelog.producers.writer_settings import WriterSettings
 from tidelog.schemas.chain import Head, origin
@@ -60,8 +59,8 @@ def open_session(
             _check_skew(follower.head, clock, settings.max_clock_skew)
             appender = log.appender()
             try:
-                opening = Opening(uuid.uuid4().bytes, clock.stamp()) if plan is None else plan(follower.head)
-                if _try_open(opening, appender, reader, log, codec, follower, state, settings):
+                opening = _opening(clock) if plan is None else plan(follower.head)
+                if _try_open(opening, appender, reader, log, codec, follower, state, settings, process_name()):
                     return make(log, appender, codec, follower.head, state, clock, settings, on_turn)
             except BaseException:
                 appender.abandon()
@@ -69,11 +68,42 @@ def open_session(
             appender.abandon()
     finally:
         reader.close()
-    raise Fenced(
-        f"{MAX_ATTEMPTS} openings in a row lost the race to other writers",
-        sequence=follower.head.sequence,
-        hint="several processes open this group for writing at the same time; let one do it",
-    )
+    raise _lost_to_others(follower.head)
+
+
+def open_epoch(
+    log: Log,
+    codec: Codec,
+    head: Head,
+    settings: WriterSettings,
+    *,
+    behind: bytes | None,
+    opened_by: str,
+    clock: HybridClock = PROCESS_CLOCK,
+) -> Head | None:
+    """Opens a new epoch in which nobody writes, and gives its head: every session before it is fenced, and the next one
+    extends it. Folds from ``head``.
+
+    None, and nothing was changed, if the session at the log's end is no longer ``behind`` (None: whoever it is), since
+    another was opened meanwhile. Raises as `open_session` does.
+    """
+    follower = Follower(log, codec, head)
+    reader = log.reader(head.next_offset)
+    try:
+        for _ in range(MAX_ATTEMPTS):
+            _fold(reader, log.bounds().end, follower, None, settings.write_timeout)
+            if behind is not None and follower.head.writer != behind:
+                return None
+            _check_skew(follower.head, clock, settings.max_clock_skew)
+            appender = log.appender()
+            try:
+                if _try_open(_opening(clock), appender, reader, log, codec, follower, None, settings, opened_by):
+                    return follower.head
+            finally:
+                appender.abandon()
+    finally:
+        reader.close()
+    raise _lost_to_others(follower.head)
 
 
 def read_state(
@@ -107,9 +137,18 @@ def _require_beginning(log: Log) -> None:
         )
 
 
-def _fold(reader: Reader, until: int, follower: Follower, state: GroupState, timeout: float) -> None:
+def _lost_to_others(head: Head) -> Fenced:
+    return Fenced(
+        f"{MAX_ATTEMPTS} openings in a row lost the race to other writers",
+        sequence=head.sequence,
+        hint="several processes open this group for writing at the same time; let one do it",
+    )
+
+
+def _fold(reader: Reader, until: int, follower: Follower, state: GroupState | None, timeout: float) -> None:
     for event, _ in follow(reader, until, follower, timeout):
-        state.fold(event)
+        if state is not None:
+            state.fold(event)
 
 
 def _check_skew(head: Head, clock: HybridClock, max_skew: float) -> None:
@@ -130,8 +169,9 @@ def _try_open(
     log: Log,
     codec: Codec,
     follower: Follower,
-    state: GroupState,
+    state: GroupState | None,
     settings: WriterSettings,
+    opened_by: str,
 ) -> bool:
     """Sends a ``WriterOpened`` that extends the head; True once it counts. The follower ends behind it either way."""
     head = follower.head
@@ -141,7 +181,7 @@ def _try_open(
         sequence=head.sequence + 1,
         timestamp_us=planned.timestamp_us,
         previous=head.seal,
-        opened_by=f"{socket.gethostname()}:{os.getpid()}",
+        opened_by=opened_by,
     )
     message, _ = codec.encode(opening)
     # Where the fold stopped, never an end offset fetched apart from it: a record in between would be overlooked (L1).
@@ -153,6 +193,10 @@ def _try_open(
     # At the expected offset nothing can stand in between, and this reads the one record that was just acknowledged.
     _fold(reader, until, follower, state, settings.write_timeout)
     return follower.head.writer == opening.writer
+
+
+def _opening(clock: HybridClock) -> Opening:
+    return Opening(uuid.uuid4().bytes, clock.stamp())
 
 
 def _send_and_wait(appender: Appender, message: bytes, timeout: float) -> int:

@@ -185,6 +185,10 @@ class WriterSession:
         self._wake.set()
         self._thread.join(self._settings.write_timeout)
 
+    def end(self, error: TidelogError) -> None:
+        """Ends with an error that each further call raises; for who holds `order` and has flushed."""
+        self._confirmations.fail(error)
+
     # ---- sending, under the order lock
 
     def _close_batch(self) -> None:
@@ -210,9 +214,7 @@ class WriterSession:
     def _hand_over(self, event: Event, message: bytes) -> None:
         self.overlay.add(event, self._batch, self.state.volumes)
         self._batch = OpenBatch(event.last_sequence + 1)
-        self._planned = Head(
-            event.last_sequence, event.seal, self.epoch, self.writer, event.timestamp_us, UNKNOWN_OFFSET
-        )
+        self._planned = self._planned.after(event, UNKNOWN_OFFSET)
         if not isinstance(event, Heartbeat):
             self._promised = event.last_sequence
         self._last_send = time.monotonic()

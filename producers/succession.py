@@ -95,6 +95,10 @@ class Succession:
         """The log's time now."""
         return self._source.clock.stamp()
 
+    def end(self, error: TidelogError) -> None:
+        """See `WriterSession.end`: who has flushed has nothing in the sidefile."""
+        self._session.end(error)
+
     # ---- into the sidefile; for who holds the order
 
     def _spooled(self, put: Callable[[Spool], object], *, doubtful: bool = False) -> bool:

@@ -12,6 +12,7 @@ from tidelog.errors import CorruptEvent
 from tidelog.schemas.codec import read_record
 from tidelog.schemas.control_record import ControlRecord, Fixed16
 from tidelog.schemas.mirrors import LogMirrored
+from tidelog.schemas.promotions import PROMOTIONS
 from tidelog.schemas.reports import REPORTS
 
 MAX_RECORD_SIZE = 64 * 1024
@@ -174,6 +175,7 @@ _ALL: tuple[type[ControlRecord], ...] = (
     SiteStatus,
     LogMirrored,
     *REPORTS,
+    *PROMOTIONS,
 )
 CONTROL_TYPES = {cls.kind: cls for cls in _ALL}
 

@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 
 from tidelog.clock import iso
+from tidelog.consumers.primary import chosen_primary
 from tidelog.gateways.cli.group_materialise import materialise_group
 from tidelog.gateways.cli.group_mirror import mirror_facts, mirror_group, mirrors_json
 from tidelog.gateways.cli.group_regions import show_regions
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Json
 from tidelog.gateways.cli.output import emit_facts, emit_json, emit_table
+from tidelog.gateways.cli.primary_text import primary_json, primary_text
 from tidelog.names import check_name
 from tidelog.schemas.control import GroupCreated
 
@@ -37,12 +39,22 @@ def create(
 def list_groups(context: typer.Context, json: Json = False) -> None:
     """Every group."""
     invocation = of(context)
-    records = invocation.deployment.cluster.list_groups()
+    cluster, configured = invocation.deployment.cluster, invocation.config.primary
+    records = cluster.list_groups()
+    view = cluster.control.snapshot()
+    chosen_ones = [chosen_primary(view, record) for record in records]
     if json:
-        emit_json(invocation, {"groups": [as_json(record) for record in records]})
+        listed = [
+            as_json(record) | {"primary": primary_json(chosen, configured)}
+            for record, chosen in zip(records, chosen_ones, strict=True)
+        ]
+        emit_json(invocation, {"groups": listed})
         return
-    rows = [(record.group, record.topic, _keyed(record), iso(record.created_us)) for record in records]
-    emit_table(invocation, ("group", "topic", "seals", "created"), rows)
+    rows = [
+        (record.group, record.topic, _keyed(record), primary_text(chosen, configured), iso(record.created_us))
+        for record, chosen in zip(records, chosen_ones, strict=True)
+    ]
+    emit_table(invocation, ("group", "topic", "seals", "primary", "created"), rows)
 
 
 @app.command()
@@ -128,15 +140,18 @@ def _show(invocation: Invocation, record: GroupCreated, *, json: bool) -> None:
         bounds, cluster_id = log.bounds(), log.cluster_id
     finally:
         log.close()
+    chosen, configured = chosen_primary(cluster.control.snapshot(), record), invocation.config.primary
     if json:
         log_json = {"cluster_id": cluster_id, "start_offset": bounds.start, "end_offset": bounds.end}
-        emit_json(invocation, as_json(record) | {"log": log_json} | mirrors_json(invocation, record, cluster_id))
+        more = {"primary": primary_json(chosen, configured), "log": log_json}
+        emit_json(invocation, as_json(record) | more | mirrors_json(invocation, record, cluster_id))
         return
     facts = [
         ("group", record.group),
         ("id", record.group_id),
         ("topic", record.topic),
         ("seals", _keyed(record)),
+        ("primary", primary_text(chosen, configured)),
         ("created", iso(record.created_us)),
         ("log", f"offsets {bounds.start} to {bounds.end} on cluster {cluster_id}"),
         *mirror_facts(invocation, record, cluster_id),

@@ -9,6 +9,7 @@ from tidelog.consumers.deployment import find_site
 from tidelog.gateways.cli.invocation import of
 from tidelog.gateways.cli.options import Group, Json
 from tidelog.gateways.cli.output import emit_json, emit_table
+from tidelog.gateways.cli.site_promote import promote_site
 from tidelog.gateways.cli.site_rebuild import rebuild_site
 from tidelog.gateways.cli.site_resync import resync_site, verify_site
 from tidelog.gateways.cli.site_run import run_worker
@@ -148,3 +149,25 @@ def resync(
     something is left that only a rebuild mends.
     """
     return resync_site(of(context), site, other, group or [], dry_run=dry_run, json=json)
+
+
+@app.command()
+def promote(
+    context: typer.Context,
+    site: SiteName,
+    group: Group,
+    timeout: Annotated[
+        str, typer.Option("--timeout", help="How long the writer and the site may take, such as 30s.")
+    ] = "30s",
+    force: Annotated[
+        bool, typer.Option("--force", help="Ask no writer: it is gone, or cut off, and is fenced if it lives.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")] = False,
+    json: Json = False,
+) -> int:
+    """Makes a site the primary of a group: from then on its writer reads there. The way back is the same command.
+
+    The writer is asked to flush and end; then the application opens its group again. Nothing is lost. Exit code 13,
+    with nothing changed, if the writer does not answer in time; 3 if the site does not apply the log to its end.
+    """
+    return promote_site(of(context), site, group, timeout, forced=force, dry_run=dry_run, json=json)

@@ -9,9 +9,11 @@ from rich.text import Text
 
 from tidelog.clock import iso, wall_us
 from tidelog.consumers.catalogue import CatalogueCopy, GroupStanding, Newest, SiteStanding, catalogue
+from tidelog.consumers.primary import chosen_primary
 from tidelog.gateways.cli.exit_codes import DEGRADED, HALTED, MISSED, OK
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import make_table, seconds_text, state_text, time_or_none
+from tidelog.gateways.cli.primary_text import primary_json
 from tidelog.gateways.cli.rpo_text import RPO_COLUMNS, rpo_cells, rpo_json, writer_json
 from tidelog.gateways.cli.sidefile_files import configured, sentence, sidefile_json, state_word, summaries
 from tidelog.producers.control import ControlView
@@ -21,6 +23,7 @@ from tidelog.recovery.head import event_after, newest_event
 from tidelog.recovery.rpo import Exposure, WriterStanding, WriterState, exposure, missed, writer_standing
 from tidelog.schemas.control import GroupCreated, SiteStatus
 from tidelog.schemas.events import Event
+from tidelog.schemas.promotions import PrimaryChosen
 
 COLUMNS = ("site", "state", "applied", "behind", *RPO_COLUMNS, "reported", "worker")
 NUMBERS = ("applied", "behind", *RPO_COLUMNS)
@@ -35,6 +38,8 @@ class Observed:
     writer: WriterStanding
     exposures: dict[str, Exposure]  # by site
     observed_us: int
+    chosen: PrimaryChosen | None  # what the last promotion has told of the primary
+    configured: str | None  # the primary where there was none
     sidefiles: tuple[Summary, ...]  # those on this machine that hold anything
 
     @property
@@ -91,7 +96,8 @@ class Observer:
             found[site.site] = exposure(view, config, site, writer, oldest_us, now_us)
         there = summaries(config, group) if group in configured(config) else ()
         sidefiles = tuple(one for one in there if one.writes or one.problem)
-        return Observed(standing, event, writer, found, now_us, sidefiles)
+        chosen = chosen_primary(view, standing.record)
+        return Observed(standing, event, writer, found, now_us, chosen, config.primary, sidefiles)
 
     def _oldest_unapplied_us(self, record: GroupCreated, site: SiteStanding, newest: Event | None) -> int | None:
         if site.status is None or newest is None or site.status.sequence >= newest.last_sequence:
@@ -154,6 +160,7 @@ def group_json(group: Observed) -> dict[str, Any]:
         else {"sequence": event.last_sequence, "time": iso(event.timestamp_us), "epoch": event.epoch},
         "writer_alive": group.writer.state is WriterState.ALIVE,
         "writer": writer_json(group.writer),
+        "primary": primary_json(group.chosen, group.configured),
         "sites": [site_json(site, group.exposures[site.site]) for site in standing.sites],
         "copies": len(standing.copies),
         "newest_copy": copy_json(standing.copies[-1]) if standing.copies else None,

@@ -12,6 +12,7 @@ from tidelog.clock import iso, wall_us
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Json
 from tidelog.gateways.cli.output import emit_json, emit_json_line, equal_text, short
+from tidelog.gateways.cli.primary_text import primary_text
 from tidelog.gateways.cli.rpo_text import pacing_text, writer_text
 from tidelog.gateways.cli.sidefile_files import sentence, state_word
 from tidelog.gateways.cli.standing import Observed, Observer, exit_code, group_json, site_table
@@ -79,6 +80,7 @@ def _screen(observed: list[Observed]) -> RenderableType:
         standing = group.standing
         writer = writer_text(group.writer, group.newest, group.observed_us)
         parts.append(Text.assemble(("group ", "dim"), (standing.record.group, "bold"), "  ", writer))
+        parts.append(Text(f"primary {primary_text(group.chosen, group.configured)}"))
         parts += [pacing] if (pacing := pacing_text(group.writer)) is not None else []
         waiting = (found for found in group.sidefiles if state_word(found) == "undrained")
         parts += [Text(sentence(found), style="bold yellow") for found in waiting]

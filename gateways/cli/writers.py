@@ -1,7 +1,5 @@
 """Commands that write open a writer session, which fences any other: not unasked, while one is alive."""
 
-import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +15,12 @@ from tidelog.producers.group import Group
 from tidelog.producers.group_state import GroupState
 from tidelog.producers.log import Log
 from tidelog.producers.mirrors import refuse_mirror
+from tidelog.producers.process_name import has_ended
 from tidelog.recovery.head import tail
 from tidelog.recovery.rpo import ALIVE_HEARTBEATS
 from tidelog.schemas.chain import Head
 from tidelog.schemas.events import Event, WriterOpened
+from tidelog.schemas.promotions import is_promotion
 from tidelog.schemas.reports import OPEN, WriterStatus, writer_key
 
 # Raises `UsageError` for what a group, as its log has it at that head, does not let the command do.
@@ -107,21 +107,10 @@ def _age(event: Event) -> float:
 
 
 def _opener_is_gone(newest: Event, events: list[Event]) -> bool:
-    """Whether the session of the newest event was a process of this machine that has ended."""
+    """Whether the session of the newest event was a process of this machine that has ended, or a promotion's."""
     openings = (event for event in events if isinstance(event, WriterOpened) and event.writer == newest.writer)
     opening = next(openings, None)
-    if opening is None:
-        return False
-    host, _, pid = opening.opened_by.rpartition(":")
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+    return is_promotion(opening) or (opening is not None and has_ended(opening.opened_by))
 
 
 def _moves(log: Log, end: int, seconds: float) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.recovery.promote_lab import SITES as PROMOTABLE
 from tests.recovery.rebuild_lab import BLOCK, RebuildLab
 from tidelog.clock import wall_us
 from tidelog.config import Config
@@ -15,10 +16,11 @@ from tidelog.consumers.worker import SiteWorker
 from tidelog.gateways.exports import blocks as blocks_module
 from tidelog.producers.group import Group
 from tidelog.recovery import base_load, rebuild
-from tidelog.schemas.control import SiteStatus, copy_key
+from tidelog.schemas.control import SiteStatus, copy_key, status_key
 from tidelog.stores import base as base_module
 from tidelog.stores import contents as contents_module
 from tidelog.stores.image import Store
+from tidelog.testing.readiness import wait_until
 from tidelog.testing.running import RunningDeployment
 
 SITES = ("tokyo", "osaka")
@@ -73,6 +75,24 @@ class _Kept:
 @pytest.fixture
 def worker(deployment: MemoryDeployment) -> Callable[[str], SiteWorker]:
     return lambda site: SiteWorker(deployment, site, SoleWorker)
+
+
+@pytest.fixture
+def running() -> Iterator[RunningDeployment]:
+    """The group ``bank`` served by three sites; tokyo is the configured primary."""
+    sites = {site: {"redis": {"url": f"redis://memory-{site}"}} for site in PROMOTABLE}
+    config = Config(sites=sites, worker={"status_interval": 0.2}, writer={"heartbeat": 0.2, "write_timeout": 5})
+    with RunningDeployment(MemoryDeployment(config)) as running:
+        running.deployment.cluster.create_group("bank")
+        for site in PROMOTABLE:
+            running.wait_for_store(site, "bank")
+        assert wait_until(
+            lambda: all(
+                status_key("bank", site) in running.deployment.cluster.control.snapshot() for site in PROMOTABLE
+            ),
+            timeout_s=20,
+        )
+        yield running
 
 
 def status(store: Store, state: str = "STREAMING", **changes: object) -> SiteStatus:

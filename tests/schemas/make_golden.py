@@ -20,6 +20,7 @@ from tidelog.schemas.control import (
     SiteStatus,
 )
 from tidelog.schemas.mirrors import LogMirrored
+from tidelog.schemas.promotions import PrimaryChosen, PromotionAsked
 from tidelog.schemas.registry import NAMESPACE, schemas
 from tidelog.schemas.reports import PositionAsked, UncopiedSince, WriterStatus
 
@@ -125,6 +126,28 @@ CONTROL = (
     ),
     PositionAsked(group="bank", sequence=40, asked_us=1_790_000_000_000_000),
     UncopiedSince(site="osaka", group="bank", since_us=1_790_000_000_000_000, reported_us=1_790_000_000_000_321),
+    PromotionAsked(
+        group="bank",
+        site="osaka",
+        epoch=3,
+        writer=bytes(range(16)),
+        forced=False,
+        asked_us=1_790_000_000_000_000,
+        expires_us=1_790_000_030_000_000,
+        asked_by="ops-1:4711",
+    ),
+    PrimaryChosen(
+        group="bank",
+        group_id="9c2f6f0e-0000-4000-8000-1d2f3a4b5c6d",
+        site="osaka",
+        before="tokyo",
+        epoch=4,
+        sequence=41,
+        seal=bytes(range(16)),
+        forced=True,
+        chosen_us=1_790_000_001_000_000,
+        chosen_by="ops-1:4711",
+    ),
 )
 
 

@@ -37,6 +37,8 @@ FINGERPRINTS = {
     "OrderAnswered": "6255de7d1ebc373a",
     "OrderProtected": "283673035207a2f0",
     "PositionAsked": "f9f564b59fd789fe",
+    "PrimaryChosen": "319ea8cc3898c378",
+    "PromotionAsked": "a0b257340bb58914",
     "SiteStatus": "5a176c55a34aa95e",
     "UncopiedSince": "0d37580a3e9341e3",
     "VolumeCopied": "d0f41ab7f8087758",

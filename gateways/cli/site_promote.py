@@ -1,0 +1,121 @@
+"""`tidelog site promote`: the plan shown, then carried out."""
+
+from typing import Any
+
+from rich.text import Text
+
+from tidelog.clock import iso
+from tidelog.gateways.cli.exit_codes import OK
+from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.cli.output import emit_facts, emit_json, seconds_text
+from tidelog.gateways.cli.primary_text import primary_json, primary_text
+from tidelog.gateways.cli.sidefile_files import refuse_undrained
+from tidelog.recovery.promote import Promotion, PromotionReport
+from tidelog.recovery.promote_plan import PromotionPlan, plan_promotion
+from tidelog.schemas.reports import CLOSED
+from tidelog.units import parse_duration
+
+
+def promote_site(
+    invocation: Invocation, site: str, group: str, timeout: str, *, forced: bool, dry_run: bool, json: bool
+) -> int:
+    """The exit code: 0 also where the site is the primary already."""
+    deployment = invocation.deployment
+    if not forced:
+        refuse_undrained(deployment.config, group)
+    plan = plan_promotion(deployment, site, group, forced=forced, timeout=parse_duration(timeout))
+    if dry_run:
+        if json:
+            emit_json(invocation, {"plan": _plan_json(plan)})
+        else:
+            emit_facts(invocation, _plan_facts(plan))
+        return OK
+    report = Promotion(deployment, plan).run(invocation.say)
+    if json:
+        emit_json(invocation, {"plan": _plan_json(plan), "report": None if plan.done else _report_json(report)})
+    elif plan.done:
+        invocation.out.print(_primary_sentence(plan), soft_wrap=True, markup=False, highlight=False)
+    else:
+        emit_facts(invocation, _report_facts(report))
+    return OK
+
+
+def _primary_sentence(plan: PromotionPlan) -> str:
+    since = f" since {iso(plan.before.chosen_us)} (epoch {plan.before.epoch})" if plan.before is not None else ""
+    return f"site {plan.site} is the primary of group {plan.group} already{since}; nothing is to be done"
+
+
+def _plan_facts(plan: PromotionPlan) -> list[tuple[str, str | Text]]:
+    if plan.done:
+        return [("promote", _primary_sentence(plan))]
+    behind = plan.head.sequence - plan.applied
+    writer = "none is alive: nobody is asked"
+    if plan.forced:
+        writer = "is not asked: one that lives is fenced, and what it has not flushed may or may not be in the log"
+    elif plan.writer is not None:
+        who = plan.writer.process or "it has never reported"
+        writer = (
+            f"epoch {plan.writer.epoch}, {who}, last heard of {seconds_text(plan.writer.silent_seconds)} ago:"
+            f" is asked to flush and end, within {seconds_text(plan.timeout)}"
+        )
+    return [
+        ("promote", f"site {plan.site}, for group {plan.group}"),
+        ("primary", primary_text(plan.before, plan.configured)),
+        ("log", f"sequence {plan.head.sequence}, epoch {plan.head.epoch}"),
+        ("applied", f"sequence {plan.applied} at {plan.site}" + (f": {behind} behind" if behind > 0 else "")),
+        ("writer", writer),
+    ]
+
+
+def _plan_json(plan: PromotionPlan) -> dict[str, Any]:
+    writer = plan.writer
+    return {
+        "site": plan.site,
+        "group": plan.group,
+        "forced": plan.forced,
+        "done": plan.done,
+        "primary": primary_json(plan.before, plan.configured or None),
+        "sequence": plan.head.sequence,
+        "epoch": plan.head.epoch,
+        "applied": plan.applied if not plan.done else None,
+        "writer": None
+        if writer is None
+        else {"epoch": writer.epoch, "process": writer.process or None, "silent_seconds": writer.silent_seconds},
+        "timeout_seconds": plan.timeout,
+    }
+
+
+def _report_facts(report: PromotionReport) -> list[tuple[str, str | Text]]:
+    ended = [
+        f"epoch {last.epoch}, {last.process}: "
+        + (f"all in the log, up to sequence {last.sequence}" if last.state == CLOSED else last.reason)
+        for last in report.stopped
+    ]
+    return [
+        ("primary", f"{report.site} for group {report.group}; before: {report.before or 'none'}"),
+        ("epoch", f"{report.epoch}, opened at sequence {report.sequence}"),
+        ("writer", "; ".join(ended) or ("not asked" if report.forced else "none was alive")),
+        ("took", f"{seconds_text(report.seconds)}, {seconds_text(report.without_writer)} of it without a writer"),
+    ]
+
+
+def _report_json(report: PromotionReport) -> dict[str, Any]:
+    return {
+        "epoch": report.epoch,
+        "sequence": report.sequence,
+        "seal": report.seal.hex(),
+        "before": report.before or None,
+        "stopped": [
+            {
+                "epoch": last.epoch,
+                "process": last.process,
+                "state": last.state,
+                "reason": last.reason,
+                "sequence": last.sequence,
+            }
+            for last in report.stopped
+        ],
+        "catching_up_seconds": round(report.catching_up, 6),
+        "without_writer_seconds": round(report.without_writer, 6),
+        "seconds": round(report.seconds, 6),
+    }
