@@ -22,7 +22,7 @@ from tidelog.consumers.local_retention import apply_local
 from tidelog.consumers.orders import Order
 from tidelog.consumers.receipts import Receipts
 from tidelog.consumers.uncopied import Uncopied
-from tidelog.errors import Halted, NeedsRebuild, TidelogError, Unavailable
+from tidelog.errors import Halted, NeedsRebuild, RollingBack, TidelogError, Unavailable
 from tidelog.producers.control import Control
 from tidelog.producers.follower import Follower, Skipped
 from tidelog.producers.log import Log
@@ -159,7 +159,8 @@ class Replica:
                 self._state = State.STARTING  # read everything anew; whoever moved it may be ahead of us
             except Unavailable as error:
                 error.at_site(self._site, self.group)
-                self._state, self._error = State.STARTING, error
+                rolling = isinstance(error, RollingBack)
+                self._state, self._error = State.REBUILDING if rolling else State.STARTING, error
             except TidelogError as error:
                 self._halt(error)
                 return

@@ -125,15 +125,16 @@ class Store:
             raise NotFound(f"group {self.identity.group} has no volume {name}", group=self.identity.group)
         return found
 
-    def copies(self, *, dropping: bool = False) -> list[Copy]:
-        """The copies, oldest first; those being dropped only if ``dropping``."""
+    def copies(self, *, dropping: bool = False, lost: bool = False) -> list[Copy]:
+        """The copies, oldest first; those being dropped only if ``dropping``, those of a lost history if ``lost``."""
         copies = read_tables(self._keyspace, self._keys).copies.values()
-        return [copy for copy in copies if dropping or copy.state is CopyState.FORMED]
+        there = [copy for copy in copies if dropping or copy.state is CopyState.FORMED]
+        return [copy for copy in there if lost or copy.origin is not CopyOrigin.LOST]
 
     def copy(self, name: str) -> Copy:
         """The newest formed copy of that name (names are labels). ``#<sequence>`` names one by sequence: of several
         that end there the marker's, whoever asks. Raises `NotFound`."""
-        copies = self.copies()
+        copies = self.copies(lost=True)
         named = [copy for copy in copies if name == copy.name]
         named = named or sorted(
             (copy for copy in copies if name == f"#{copy.sequence}"), key=lambda copy: copy.origin is CopyOrigin.MARKER
@@ -201,8 +202,8 @@ class Store:
         return read_changes(self._keyspace, self._keys, (source, target), copy)
 
     def pairs(self, copy: Copy) -> dict[Pair, ChangeBitmap]:
-        """The pairs of volumes, by id, that copies had gone between at the cut, and in which blocks each may have
-        differed: what a store needs that goes on from this copy. Raises `NotFound` once the copy is dropped."""
+        """The pairs of volumes, by id, that copies had gone between at the cut, and in which blocks each may differ:
+        what a store needs that goes on from this copy. Raises `NotFound` once the copy is dropped."""
         return read_pairs(self._keyspace, self._keys, copy)
 
     def stream(self, volume: VolumeInfo, copy: Copy, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -257,7 +258,7 @@ class Store:
         return copy_digest(digests)
 
     def begin_rebuild(self, until_sequence: int) -> None:
-        """Marks the store as not good until it has applied ``until_sequence``; kept outside the data, over `erase`."""
+        """Marks the store as not good until it has applied ``until_sequence``; kept over `erase`."""
         self._keyspace.transact([(b"SET", self._keys.rebuild, b"%d" % until_sequence)])
 
     def begin_erase(self) -> int | None:
@@ -279,10 +280,9 @@ class Store:
 
     def end_rebuild(self) -> None:
         """Declares the store good. Raises `StoreDamaged` if it has not come as far as the rebuild must."""
-        until, position = self.rebuilding(), self.position()
-        if until is not None and position.head.sequence < until:
-            what = f"the rebuild stands at {position.head.sequence}, before {until}"
-            raise StoreDamaged(what, group=self.identity.group)
+        until, at = self.rebuilding(), self.position().head.sequence
+        if until is not None and at < until:
+            raise StoreDamaged(f"the rebuild stands at {at}, before {until}", group=self.identity.group)
         self._keyspace.transact([(b"DEL", self._keys.rebuild)])
 
     def erase(self) -> Iterator[int]:
@@ -294,7 +294,7 @@ class Store:
     def _elders(self, copy: Copy) -> list[Copy]:
         """The formed copies before ``copy``, oldest first. Raises `NotFound` if it is neither formed itself nor held;
         that it is held indeed, its reads see."""
-        copies = self.copies()
+        copies = self.copies(lost=True)
         if not copy.hold and not any((found.sequence, found.seal) == (copy.sequence, copy.seal) for found in copies):
             raise NotFound(f"copy {copy.name} (sequence {copy.sequence}) is not here any more")
-        return [elder for elder in copies if elder.generation < copy.generation]
+        return [one for one in copies if one.generation < copy.generation and one.origin is not CopyOrigin.LOST]

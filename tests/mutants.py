@@ -19,9 +19,10 @@ from tests.planted_copies import COPY_MUTANTS
 from tests.planted_exposure import EXPOSURE_MUTANTS
 from tests.planted_moments import MOMENT_MUTANTS
 from tests.planted_resync import RESYNC_MUTANTS
+from tests.planted_rollback import ROLLBACK_MUTANTS
 
 ROOT = Path(__file__).parent.parent
-MUTANTS = planted.MUTANTS + COPY_MUTANTS + MOMENT_MUTANTS + RESYNC_MUTANTS + EXPOSURE_MUTANTS
+MUTANTS = planted.MUTANTS + COPY_MUTANTS + MOMENT_MUTANTS + RESYNC_MUTANTS + EXPOSURE_MUTANTS + ROLLBACK_MUTANTS
 COPIED = ("schemas", "stores", "producers", "consumers", "recovery", "gateways", "testing", "src", "tests", "examples")
 TIMEOUT = 420
 

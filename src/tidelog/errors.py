@@ -12,6 +12,7 @@
     ├── Unavailable                 something that must answer does not
     │   ├── LogUnavailable          Kafka; of a write: unknown whether it is in the log
     │   ├── StoreUnavailable        Redis
+    │   │   └── RollingBack         a site's store is between two histories
     │   └── SiteBehind              a site has not applied what the caller waits for
     ├── Fenced                      another writer session took over; the write's fate is unknown
     ├── CopiesDiffer                two sites have different bytes under the same identity: an alarm
@@ -37,6 +38,8 @@ from typing import ClassVar
 
 # For hints: `TidelogError.at_site` knows which site and group.
 REBUILD = "tidelog site rebuild SITE --group GROUP"
+# Where the log's history is another one than the store's.
+ROLLBACK = "tidelog site rollback SITE --group GROUP"
 # Where the log no longer reaches back far enough for a rebuild. An import wants a store in which nothing was applied.
 IMPORT = "empty the store (its keys tidelog:{GROUP}:*) and bring an export back: tidelog pitc import PLACE --site SITE"
 
@@ -134,6 +137,12 @@ class StoreUnavailable(Unavailable):
     """Redis does not answer, or refuses this user."""
 
     exit_code = 12
+
+
+class RollingBack(StoreUnavailable):
+    """A site's store is being rolled back, and nothing in it can be read until that has ended."""
+
+    exit_code = 3
 
 
 class SiteBehind(Unavailable):

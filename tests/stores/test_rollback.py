@@ -1,0 +1,163 @@
+"""Roll back: a site whose history is not the log's goes back to an elder copy, keeps what it held, and follows."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from late_lab import LateAuthor, LateSite, end_all, holds, named
+from moments_lab import KINDS
+from rollback_lab import Fork, Program, beat, common_copy, contents, forked, grown, roll_back, roll_back_with_crashes
+from store_lab import check_generations
+
+from tidelog.stores.store import CopyOrigin
+from tidelog.stores.timed import DueCopy
+
+PHASES = [phase for phase in Phase if phase is not Phase.shrink or "TIDELOG_SHRINK" in os.environ]
+numbers = st.integers(0, 11)
+events = st.tuples(st.sampled_from(KINDS), numbers, numbers)
+programs = st.lists(events, max_size=9)
+times = st.lists(st.integers(1, 60), max_size=3)
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything in steps of a block or two."""
+    for name in ("drop", "plan", "volume_copy", "late", "late_values", "handing", "rollback_blocks", "healing"):
+        monkeypatch.setattr(f"tidelog.stores.{name}.STEP_BLOCKS", 2)
+    monkeypatch.setattr("tidelog.stores.plan.STEP_SPAN_BLOCKS", 5)
+
+
+def fork(common: Program, lost: Program, new: Program, at: list[int] = [], steps: int = 99) -> Fork:  # noqa: B006
+    """A copy, some of both histories, and a site at the end of the one that is lost, copies by time included."""
+    author = LateAuthor()
+    author.grow("write", 3, 1)
+    author.grow("mark", 0, 0)
+    grown(author, common)
+    other = forked(author, 1)
+    grown(author, lost)
+    grown(other, new)
+    beat(other)
+    site = LateSite(author)
+    orders = [DueCopy(f"t{half}", half * 500) for half in at]
+    site.order(orders)
+    site.apply()
+    site.apply()
+    site.maintain(steps)
+    site.crash()
+    return Fork(site, author, other, orders)
+
+
+def in_time(made: Fork) -> LateSite:
+    """A site that has followed the new log alone, with all commands from the beginning."""
+    site = LateSite(made.new)
+    site.order(made.orders)
+    site.finish()
+    return site
+
+
+def compare(site: LateSite, other: LateSite) -> None:
+    """What both hold is equal: identity, bytes, digests, counts, pairs."""
+    mine, theirs = holds(site), holds(other)
+    for key in mine.keys() & theirs.keys():
+        assert mine[key] == theirs[key], key
+
+
+@settings(max_examples=300, phases=PHASES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(programs, programs, programs, times, st.integers(0, 99))
+def test_the_site_is_the_fold_of_the_new_log(
+    common: Program, lost: Program, new: Program, at: list[int], steps: int
+) -> None:
+    """Whatever both histories hold: volumes with one id, drops, copies onto volumes, copies by time inside batches."""
+    made = fork(common, lost, new, at, steps)
+    copy = common_copy(made.site.store, made.new)
+    if copy is None:
+        return
+    roll_back(made.site, made.new, copy)
+    made.check()
+    check_generations(made.site.keyspace)
+    made.follow()
+    made.check()
+    compare(made.site, in_time(made))
+    check_generations(made.site.keyspace)
+
+
+@settings(max_examples=120, phases=PHASES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(programs, programs, programs, times, st.integers(1, 4), st.booleans())
+def test_cut_short_at_every_transaction(
+    common: Program, lost: Program, new: Program, at: list[int], every: int, applied: bool
+) -> None:
+    """Nobody reads or applies before it has ended, and running it again ends it."""
+    made = fork(common, lost, new, at)
+    copy = common_copy(made.site.store, made.new)
+    if copy is None:
+        return
+    if every > 1 or applied:
+        roll_back_with_crashes(made.site, made.new, copy, every, applied=applied)
+    else:
+        roll_back(made.site, made.new, copy)
+    made.check()
+    made.follow()
+    made.check()
+    compare(made.site, in_time(made))
+
+
+@settings(max_examples=120, phases=PHASES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(programs, programs, programs, programs, st.booleans(), times)
+def test_twice(common: Program, lost: Program, new: Program, newest: Program, drop: bool, at: list[int]) -> None:
+    """The second history is lost as well, from some place in it on; and in the end nothing is left of any of it."""
+    made = fork(common, lost, new, at)
+    copy = common_copy(made.site.store, made.new)
+    if copy is None:
+        return
+    roll_back(made.site, made.new, copy)
+    made.follow()
+    if drop:
+        for lost_copy in made.site.store.copies(lost=True)[::2]:
+            if lost_copy.origin is CopyOrigin.LOST:
+                made.site.store.mark_dropping(lost_copy)
+        made.site.crash()
+        made.site.maintain(5)
+    author = LateAuthor()
+    author.grow("write", 3, 1)
+    author.grow("mark", 0, 0)
+    third = forked(grown(author, common), 2)
+    grown(third, newest)
+    beat(third)
+    again = Fork(made.site, made.new, third, made.orders)
+    copy = common_copy(again.site.store, third)
+    if copy is None:
+        return
+    roll_back(again.site, third, copy)
+    again.check()
+    again.follow()
+    again.check()
+    compare(again.site, in_time(again))
+    check_generations(again.site.keyspace)
+
+
+@settings(max_examples=120, phases=PHASES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(programs, programs, programs, st.integers(0, 9), times)
+def test_lost_copies_are_dropped(common: Program, lost: Program, new: Program, order: int, at: list[int]) -> None:
+    """In any order: no other copy changes, the site then names what an equal site names, and nothing is left."""
+    made = fork(common, lost, new, at)
+    copy = common_copy(made.site.store, made.new)
+    if copy is None:
+        return
+    roll_back(made.site, made.new, copy)
+    made.follow()
+    other = in_time(made)
+    left = [one for one in made.site.store.copies(lost=True) if one.origin is CopyOrigin.LOST]
+    while left:
+        gone = left.pop(order % len(left))
+        kept = [one for one in made.site.store.copies(lost=True) if one.generation != gone.generation]
+        were = contents(made.site.store, kept)
+        assert made.site.store.mark_dropping(gone)
+        made.site.crash()
+        made.site.finish()
+        assert contents(made.site.store, kept) == were
+        check_generations(made.site.keyspace)
+    compare(made.site, other)
+    if {copy.sequence for copy in made.site.store.copies()} == {copy.sequence for copy in other.store.copies()}:
+        assert named(made.site) == named(other)
+    assert end_all(made.site) == end_all(other)
