@@ -14,7 +14,7 @@ from tidelog.producers.log import Log
 from tidelog.recovery.head import FOLD_TIMEOUT
 from tidelog.schemas.chain import Head, origin
 from tidelog.schemas.codec import Codec
-from tidelog.schemas.events import Event
+from tidelog.schemas.events import Event, VolumeCopied
 
 # Of an event: the sequence that it ends with, and its seal.
 Identity = tuple[int, bytes]
@@ -24,9 +24,11 @@ Identity = tuple[int, bytes]
 class CommonHistory:
     """``heads`` are those of the wanted events that count in the log, ``end`` is the log's own. ``common`` is the
     newest event that is known to be in both: one of the heads, or a later one of the very session that the site's head
-    is of, which sends each sequence once; None if there is none."""
+    is of, which sends each sequence once; None if there is none. ``sources`` are the copies that volumes are copied
+    from, each with the sequence of the event that needs it."""
 
     heads: dict[Identity, Head] = field(default_factory=dict)
+    sources: list[tuple[int, Identity]] = field(default_factory=list)
     common: Head | None = None
     end: Head | None = None
 
@@ -41,8 +43,11 @@ def find_common(log: Log, codec: Codec, group_id: str, position: Head, wanted: s
     _note(found, start, position, wanted)
     reader = log.reader(max(start.next_offset, log.bounds().start))
     try:
-        for _ in follow(reader, log.bounds().end, follower, FOLD_TIMEOUT):
+        for event, _ in follow(reader, log.bounds().end, follower, FOLD_TIMEOUT):
             _note(found, follower.head, position, wanted)
+            if isinstance(event, VolumeCopied) and event.source_copy_sequence:
+                source = event.source_copy_sequence, event.source_copy_seal
+                found.sources.append((event.sequence, source))
     finally:
         reader.close()
     found.end = follower.head

@@ -1,5 +1,6 @@
 """The plan of a roll back: where the site's history and the log's part, what goes back and what is lost, as data."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,7 +15,7 @@ from tidelog.stores.image import Store
 from tidelog.stores.keys import Keys
 from tidelog.stores.named import blocks_since
 from tidelog.stores.rollback import Rollback
-from tidelog.stores.store import Copy, Position
+from tidelog.stores.store import Copy, CopyOrigin, Position
 
 
 class Way(StrEnum):
@@ -87,7 +88,7 @@ def plan_rollback(deployment: Deployment, site: str, group: str) -> RollbackPlan
             log.close()
         if tail is not None:
             return _plan(site, group, Way.RESUME, position, common, copies, cluster_id, worker, (0, 0))
-        usable = [copy for copy in copies if (copy.sequence, copy.seal) in common.heads]
+        usable = usable_copies(copies, common)
         way = _way(position, common, cluster_id) or (Way.ROLL_BACK if usable else Way.REBUILD)
         if way is Way.NOTHING and store.rebuilding() is not None:  # all but the last word of it is said
             way = Way.RESUME
@@ -98,9 +99,26 @@ def plan_rollback(deployment: Deployment, site: str, group: str) -> RollbackPlan
                 moved = blocks_since(keyspace, Keys(group), usable[-1])
             finally:
                 keyspace.close()
-        return _plan(site, group, way, position, common, copies, cluster_id, worker, moved)
+        return _plan(site, group, way, position, common, copies, cluster_id, worker, moved, usable)
     finally:
         store.close()
+
+
+def usable_copies(copies: Sequence[Copy], common: CommonHistory) -> list[Copy]:
+    """The copies, in order, that a roll back may go to: each is in the log, and what the log does behind it can be done
+    from there. A volume that is copied from a copy needs that copy, which the lost history may have dropped: it must be
+    at the site, or come back behind the place that is gone back to. Pure."""
+    there = {(copy.sequence, copy.seal): copy.generation for copy in copies if copy.origin is CopyOrigin.MARKER}
+
+    def enough(copy: Copy) -> bool:
+        return all(
+            sequence <= copy.sequence
+            or source[0] > copy.sequence
+            or there.get(source, copy.generation + 1) <= copy.generation
+            for sequence, source in common.sources
+        )
+
+    return [copy for copy in copies if (copy.sequence, copy.seal) in common.heads and enough(copy)]
 
 
 def _plan(
@@ -113,9 +131,9 @@ def _plan(
     cluster_id: str,
     worker: str,
     moved: tuple[int, int],
+    usable: Sequence[Copy] = (),
 ) -> RollbackPlan:
-    there = [copy for copy in copies if (copy.sequence, copy.seal) in common.heads]
-    copy = there[-1] if there and way in (Way.ROLL_BACK, Way.RESUME) else None
+    copy = usable[-1] if usable and way is Way.ROLL_BACK else None
     lost = tuple(one for one in copies if one.generation > copy.generation) if copy is not None else ()
     identity = (copy.sequence, copy.seal) if copy is not None else (position.head.sequence, position.head.seal)
     return RollbackPlan(

@@ -49,7 +49,7 @@ def rolled_back(lab: Lab, site: str = "osaka") -> SiteRollback:
 def test_a_worker_goes_on_in_the_new_log_and_what_was_lost_is_kept(lab: Lab) -> None:
     """The halted worker by itself, with receipts of what it holds now; those of the lost copies are gone."""
     stood, held = diverged(lab)
-    assert "LogDiverged" in lab.status().reason and "site rollback osaka --group bank" in lab.status().hint
+    assert "LogDiverged" in lab.status().reason
     before = {copy.sequence: copy for copy in lab.store().copies()}
     plan = plan_rollback(lab.deployment, "osaka", "bank")
     assert plan.way is Way.ROLL_BACK and plan.position.sequence == stood and plan.lost_copies

@@ -9,8 +9,10 @@ from store_lab import CLUSTER, IDENTITY
 from timed_lab import check_copies, check_live
 
 from tidelog.errors import StoreUnavailable
+from tidelog.recovery.common_history import CommonHistory
+from tidelog.recovery.rollback_plan import usable_copies
 from tidelog.schemas.chain import Head
-from tidelog.schemas.events import Heartbeat, WriterOpened
+from tidelog.schemas.events import Heartbeat, VolumeCopied, WriterOpened
 from tidelog.stores.image import Store
 from tidelog.stores.rollback import Rollback
 from tidelog.stores.store import Copy, CopyOrigin
@@ -45,13 +47,17 @@ def heads(author: LateAuthor) -> dict[tuple[int, bytes], Head]:
 
 
 def common_copy(store: Store, author: LateAuthor) -> Copy | None:
-    """The newest copy whose event is in that log, and ends with it."""
+    """The newest copy whose event is in that log, and ends with it, and from which the log can be followed: no volume
+    is copied from a copy that the lost history has dropped."""
     there = heads(author)
-    return max(
-        (copy for copy in store.copies() if (copy.sequence, copy.seal) in there),
-        key=lambda copy: (copy.sequence, copy.generation),
-        default=None,
-    )
+    sources = [
+        (event.sequence, event.source_copy_sequence, event.source_copy_seal)
+        for event, _ in author.log
+        if isinstance(event, VolumeCopied) and event.source_copy_sequence
+    ]
+    wanted = CommonHistory(there, [(sequence, (source, seal)) for sequence, source, seal in sources])
+    usable = usable_copies(store.copies(), wanted)
+    return usable[-1] if usable else None
 
 
 def contents(store: Store, copies: Iterable[Copy]) -> dict[tuple[int, bytes], Content]:
@@ -66,6 +72,10 @@ def roll_back(site: LateSite, author: LateAuthor, copy: Copy) -> int:
     """To ``copy``, and from then on after ``author``; the number of steps."""
     site.crash()
     with Rollback(site.keyspace, IDENTITY) as rollback:
+        if rollback.half_made:
+            with site.store.applier(CLUSTER) as applier:
+                while rollback.half_made and applier.maintain():
+                    pass
         if rollback.under_way() is None:
             stands = site.store.position().head
             rollback.begin(stands, copy, heads(author)[copy.sequence, copy.seal], CLUSTER)
@@ -122,10 +132,9 @@ class Fork:
     def check(self) -> None:
         """Elder copies and lost ones are what they were; ``lost-tail`` is what the site was."""
         store = self.site.store
-        now = {(copy.generation, copy.seal): copy for copy in store.copies(dropping=True, lost=True)}
-        there = [copy for copy in self.before if (copy.generation, copy.seal) in now]
         readable = [copy for copy in store.copies(lost=True) if (copy.generation, copy.seal) in self.were]
-        assert len(there) == len(self.before)
+        if self.site.author is not self.new or store.position().head.sequence < self.new.head.sequence:
+            assert len(readable) == len(self.before), "only the log drops copies"
         for copy in readable:
             assert contents(store, [copy]) == {(copy.generation, copy.seal): self.were[copy.generation, copy.seal]}
         tail = store.copy("lost-tail")
