@@ -94,6 +94,7 @@ class Receipts:
     def _round(self, ended: Callable[[], bool]) -> None:
         copies, view = self._store.copies(), self._control.snapshot()  # one for all: it is a question to the broker
         self._tell_late(copies, view)
+        self._retract_lost(view)  # first: another copy may have a lost one's sequence and name
         for copy in copies:
             if ended():
                 return
@@ -102,7 +103,6 @@ class Receipts:
             if identity not in self._sent and self._answer(copy, view):
                 self._sent.add(identity)
         self._retract({(copy.sequence, copy.name) for copy in copies}, view)
-        self._retract_lost(view)
 
     def _answer(self, copy: Copy, view: ControlView) -> bool:
         try:
