@@ -83,5 +83,6 @@ def rests_of(keyspace: Keyspace, keys: Keys, target: Position, copies: Mapping[i
             named.merge(layer)
         named -= done
         bits = {one: layer.bits for one, layer in zip(generations, layers, strict=True)}
-        places = sources(bits, named) if number in kept else {None: named}
+        nowhere: dict[int | None, ChangeBitmap] = {None: named}
+        places = sources(bits, named) if number in kept else nowhere
         yield Rest(number, places, done, number in listed)

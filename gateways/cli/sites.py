@@ -127,8 +127,8 @@ def rollback(
     All that it holds is kept at the site as the copy lost-tail; then it follows the log. Where none of its copies is in
     the log the store is erased and rebuilt from it. Run again it goes on where it was cut short.
     """
-    options = {"yes": yes, "dry_run": dry_run, "export": export, "drop_clones": drop_clones, "json": json}
-    return roll_back_site(of(context), site, group, **options)
+    said = {"yes": yes, "dry_run": dry_run, "drop_clones": drop_clones, "json": json}
+    return roll_back_site(of(context), site, group, export=export, **said)
 
 
 @app.command()

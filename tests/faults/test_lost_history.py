@@ -184,9 +184,11 @@ def test_a_redis_of_an_old_snapshot(machines: Machines, running: RunningDeployme
 
 
 def test_a_store_of_another_site(machines: Machines, running: RunningDeployment) -> None:
-    """The two Redis change places: both sites halt and touch nothing, and go on when each has its own again."""
+    """The two Redis change places: both sites halt at the next event and touch nothing, and go on when each has its own
+    again. Until an event comes nothing tells them apart: they stand at one place, with the same bytes."""
     write_some(running, 1, 60, "first")
     applied(running)
+    writer = running.group(GROUP)
     for turn in range(2):
         dumps = {site: dump(machines, site) for site in SITES}
         for site, other in (SITES, SITES[::-1]):
@@ -195,6 +197,8 @@ def test_a_store_of_another_site(machines: Machines, running: RunningDeployment)
         for site in SITES:
             machines.redis[site].start()
         if not turn:
+            writer.volume("data").write(0, b"written while they have changed places")
+            writer.flush()
             for site in SITES:
                 halts(running.deployment, site, GROUP, "WrongStore")
                 with pytest.raises(WrongStore):
