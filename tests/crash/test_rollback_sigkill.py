@@ -55,7 +55,7 @@ def test_a_roll_back_that_is_killed_is_run_again(
             keep = log.bounds().end
         volume.write(BLOCK, bytes([number + 101]) * BLOCK * (BLOCKS - 2))
         group.mark(f"gone-{number}")
-        group.flush()
+        group.close()
         tidelog_deployment.site("osaka")
         held = all_equal(deployment, group_name, ["osaka"])
         tidelog_deployment.stop_site("osaka")
