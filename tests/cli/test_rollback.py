@@ -112,6 +112,8 @@ def test_where_no_copy_is_in_the_log_the_store_is_erased_and_that_is_said(bank, 
     done = bank(*COMMAND, "--yes", "--export", str(tmp_path / "tail"))
     assert done.code == 0, done.err
     assert bank("export", "verify", str(tmp_path / "tail")).code == 0
+    refused = bank("pitc", "import", str(tmp_path / "tail"), "--site", "london")
+    assert refused.code == 2 and "lost history" in refused.err
     store = open_store(deployment, "osaka", "bank")
     assert [volume.name for volume in store.volumes()] == ["other"] and store.copies(lost=True) == []
 

@@ -5,7 +5,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from late_lab import LateAuthor, LateSite, end_all, holds, named
+from late_lab import BLOCK, LateAuthor, LateSite, end_all, holds, named
 from moments_lab import KINDS
 from rollback_lab import Fork, Program, beat, common_copy, contents, forked, grown, roll_back, roll_back_with_crashes
 from store_lab import check_generations
@@ -28,12 +28,19 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tidelog.stores.plan.STEP_SPAN_BLOCKS", 5)
 
 
-def fork(common: Program, lost: Program, new: Program, at: list[int] = [], steps: int = 99) -> Fork:  # noqa: B006
-    """A copy, some of both histories, and a site at the end of the one that is lost, copies by time included."""
+def begun() -> LateAuthor:
+    """Three volumes, written to, and a copy."""
     author = LateAuthor()
+    for name in ("v1", "v2"):
+        author.create(name, 5 * BLOCK)
     author.grow("write", 3, 1)
     author.grow("mark", 0, 0)
-    grown(author, common)
+    return author
+
+
+def fork(common: Program, lost: Program, new: Program, at: list[int] = [], steps: int = 99) -> Fork:  # noqa: B006
+    """Some of both histories behind a copy, and a site at the end of the one that is lost, copies by time included."""
+    author = grown(begun(), common)
     other = forked(author, 1)
     grown(author, lost)
     grown(other, new)
@@ -63,7 +70,59 @@ def compare(site: LateSite, other: LateSite) -> None:
         assert mine[key] == theirs[key], key
 
 
-@settings(max_examples=300, phases=PHASES, deadline=None, suppress_health_check=list(HealthCheck))
+def rolled_back(author: LateAuthor, other: LateAuthor) -> Fork:
+    """A site that has followed ``author`` and then follows ``other``, compared with one that knew ``other`` alone."""
+    site = LateSite(author)
+    site.apply()
+    site.maintain(9)
+    site.crash()
+    made = Fork(site, author, other)
+    copy = common_copy(site.store, other)
+    assert copy is not None
+    roll_back(site, other, copy)
+    made.check()
+    made.follow()
+    made.check()
+    compare(site, in_time(made))
+    return made
+
+
+def test_what_only_the_lost_history_named_is_not_asked_for_again() -> None:
+    """A copy onto a volume ships what may differ in the present history; that is enough here too [C12]."""
+    author = begun()
+    author.model.fold(author.log)
+    first, second = (info.id for info, _ in author.model.states[author.head.sequence].volumes.values() if info.id > 2)
+    other = forked(author, 1)
+    author.write((first, 4 * BLOCK, b"x" * BLOCK), (second, 3 * BLOCK, b"y"))
+    author.mark("lost")
+    other.model.fold(other.log)
+    other.copy(first, second, other.model.may_differ(first, second, 0))
+    rolled_back(author, other)
+
+
+def test_a_volume_that_has_the_id_of_a_lost_one() -> None:
+    """Ids are sequences: the two have nothing in common, not even the block size; both are read right, and dropping the
+    lost one's copies leaves the new one alone."""
+    author = begun()
+    other = forked(author, 1)
+    beat(author)
+    lost, new = author.create("lost", 6 * BLOCK), other.create("new", 8 * BLOCK, 2 * BLOCK)
+    assert lost == new
+    author.write((lost, 100, b"lost" * 500))
+    author.mark("lost")
+    author.write((lost, 4 * BLOCK, b"and on" * 100))
+    other.write((new, 0, b"new!" * 300))
+    other.mark("new")
+    other.write((new, 3000, b"over" * 100))
+    made = rolled_back(author, other)
+    for one in made.site.store.copies(lost=True):
+        if one.origin is CopyOrigin.LOST:
+            made.site.store.mark_dropping(one)
+    made.site.crash()
+    made.follow()
+
+
+@settings(max_examples=200, phases=PHASES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs, programs, programs, times, st.integers(0, 99))
 def test_the_site_is_the_fold_of_the_new_log(
     common: Program, lost: Program, new: Program, at: list[int], steps: int
@@ -118,10 +177,7 @@ def test_twice(common: Program, lost: Program, new: Program, newest: Program, dr
                 made.site.store.mark_dropping(lost_copy)
         made.site.crash()
         made.site.maintain(5)
-    author = LateAuthor()
-    author.grow("write", 3, 1)
-    author.grow("mark", 0, 0)
-    third = forked(grown(author, common), 2)
+    third = forked(grown(begun(), common), 2)
     grown(third, newest)
     beat(third)
     again = Fork(made.site, made.new, third, made.orders)
