@@ -122,6 +122,30 @@ def test_a_volume_that_has_the_id_of_a_lost_one() -> None:
     made.follow()
 
 
+@pytest.mark.parametrize("further", [False, True])
+def test_copies_by_time_that_come_late(further: bool) -> None:
+    """Of every moment, before the place that was gone back to and behind it, behind the newest copy too: they are what
+    a site in time has."""
+    author = begun()
+    grown(author, [("write", 2, 5), ("mark", 0, 0)])
+    first = author.log[3][0].timestamp_us
+    other = forked(author, 1)
+    grown(author, [("write", 4, 1), ("write", 3, 7), ("mark", 0, 0), ("discard", 2, 1), ("write", 1, 2)])
+    grown(other, [("write", 1, 8), ("discard", 1, 0), ("write", 4, 3)])
+    if further:
+        grown(other, [("mark", 0, 0), ("write", 2, 2)])
+    beat(other)
+    times = range(first, other.head.timestamp_us, 1500)
+    assert len(times) > 6
+    for at in times:
+        made = rolled_back(author, other)
+        made.orders = [DueCopy("late", at)]
+        made.follow()
+        assert made.site.store.copy("late").timestamp_us == at
+        compare(made.site, in_time(made))
+        made.check()
+
+
 @settings(max_examples=200, phases=PHASES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs, programs, programs, times, st.integers(0, 99))
 def test_the_site_is_the_fold_of_the_new_log(
