@@ -238,7 +238,7 @@ def test_lost_copies_are_dropped(common: Program, lost: Program, new: Program, o
         assert contents(made.site.store, kept) == were
         check_generations(made.site.keyspace)
     compare(made.site, other)
-    if {copy.sequence for copy in made.site.store.copies()} == {copy.sequence for copy in other.store.copies()}:
+    if holds(made.site).keys() == holds(other).keys():  # or the lost history has dropped some
         assert named(made.site) == named(other)
     made.new.mark("the last")  # a cut lets the generation go that nobody's copy began
     made.follow()
