@@ -7,7 +7,7 @@ and the head is found by sequence and seal among the events that count there (DE
 from collections.abc import Callable, Iterable
 
 from tidelog.consumers.history import check_history
-from tidelog.errors import REBUILD, LogDiverged, LogUnavailable
+from tidelog.errors import ROLLBACK, LogDiverged, LogUnavailable
 from tidelog.producers.follower import Follower, follow
 from tidelog.producers.log import Log
 from tidelog.schemas.chain import Head, origin
@@ -18,7 +18,7 @@ from tidelog.stores.image import Store
 # A worker that is told to stop leaves the search this often (records).
 LOOK_AGAIN = 256
 FOLD_TIMEOUT = 30.0
-ROLL_BACK = f"roll the site back to the last event that both have, or rebuild it with: {REBUILD}"
+ROLL_BACK = f"roll the site back to the last event that both have: {ROLLBACK}"
 
 MakeFollower = Callable[[Log, Codec, Head], Follower]
 

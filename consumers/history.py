@@ -1,6 +1,6 @@
 """Whether a log goes on from where a store stands."""
 
-from tidelog.errors import REBUILD, LogDiverged, NeedsRebuild
+from tidelog.errors import REBUILD, ROLLBACK, LogDiverged, NeedsRebuild
 from tidelog.producers.follower import Follower
 from tidelog.producers.log import Log
 
@@ -12,7 +12,7 @@ def check_history(log: Log, follower: Follower, cluster_id: str) -> None:
         raise LogDiverged(
             f"the store was filled from cluster {cluster_id}, and this log is on {log.cluster_id}",
             sequence=head.sequence,
-            hint=f"check kafka.bootstrap_servers; if the log has moved, rebuild with: {REBUILD}",
+            hint=f"check kafka.bootstrap_servers; if the log has moved: {ROLLBACK}",
         )
     if head.next_offset < bounds.start or (head.sequence and head.offset < bounds.start):
         raise NeedsRebuild(

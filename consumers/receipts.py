@@ -94,6 +94,7 @@ class Receipts:
     def _round(self, ended: Callable[[], bool]) -> None:
         copies, view = self._store.copies(), self._control.snapshot()  # one for all: it is a question to the broker
         self._tell_late(copies, view)
+        self._retract_lost(view)  # first: another copy may have a lost one's sequence and name
         for copy in copies:
             if ended():
                 return
@@ -127,6 +128,18 @@ class Receipts:
             ):
                 self._control.retract(key)
                 self._sent.discard((record.sequence, record.seal, record.name, record.blocks_changed))
+
+    def _retract_lost(self, view: ControlView) -> None:
+        """What was said of copies that have become lost history: they are out of the catalogue, and of its alarms."""
+        who = self._store.identity
+        lost = {(one.sequence, one.seal) for one in self._store.copies(lost=True) if one.origin is CopyOrigin.LOST}
+        for key, record in view.items():
+            if (
+                isinstance(record, CopyFormed)
+                and (record.group, record.site) == (who.group, who.site)
+                and (record.sequence, record.seal) in lost
+            ):
+                self._control.retract(key)
 
     def _tell_late(self, copies: Iterable[Copy], view: ControlView) -> None:
         """Says of each command that came too late what is done about it, until its copy is there or nobody asks; that

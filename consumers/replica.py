@@ -22,7 +22,7 @@ from tidelog.consumers.progress import Progress, ReplicaSettings
 from tidelog.consumers.progress import State as State
 from tidelog.consumers.receipts import Receipts
 from tidelog.consumers.uncopied import Uncopied
-from tidelog.errors import Halted, NeedsRebuild, TidelogError, Unavailable
+from tidelog.errors import Halted, NeedsRebuild, RollingBack, TidelogError, Unavailable
 from tidelog.producers.control import Control
 from tidelog.producers.follower import Follower, Skipped
 from tidelog.producers.log import Log
@@ -146,7 +146,8 @@ class Replica:
                 self._state, moved = State.STARTING, True
             except Unavailable as error:
                 error.at_site(self._site, self.group)
-                self._state, self._error = State.STARTING, error
+                rolling = isinstance(error, RollingBack)
+                self._state, self._error = State.REBUILDING if rolling else State.STARTING, error
                 connection.close()
             if moved and time.monotonic() - began > UNDISTURBED:
                 pause = 0.0  # a clone was made, or the like: unlike another worker on this store that comes once

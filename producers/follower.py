@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tidelog.errors import REBUILD, Halted, LogDiverged, LogGap
+from tidelog.errors import ROLLBACK, Halted, LogDiverged, LogGap
 from tidelog.producers.log import Log, Reader, Record
 from tidelog.schemas.chain import Head, Verdict, judge
 from tidelog.schemas.codec import SEAL_SIZE, Codec
 from tidelog.schemas.events import Event, WriterOpened
 
-_ANOTHER_LOG = f"the log was truncated or replaced; rebuild the site with: {REBUILD}"
+_ANOTHER_LOG = f"the log was truncated or replaced; roll the site back with: {ROLLBACK}"
 
 
 @dataclass(slots=True)

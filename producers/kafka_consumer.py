@@ -7,7 +7,7 @@ from kafka import TopicPartition
 from kafka import errors as kafka_errors
 
 from tidelog.config import Config
-from tidelog.errors import REBUILD, LogDiverged, LogUnavailable, NeedsRebuild
+from tidelog.errors import REBUILD, ROLLBACK, LogDiverged, LogUnavailable, NeedsRebuild
 from tidelog.producers.kafka_clients import close_quietly, open_consumer, translated
 from tidelog.producers.log import Bounds
 
@@ -116,7 +116,7 @@ class PartitionConsumer:
     def _out_of_range(self, error: LogUnavailable) -> Exception:
         cause = error.__cause__
         if isinstance(cause, kafka_errors.LogTruncationError):
-            hint = "a broker lost records that were confirmed; see docs/guarantees.md"
+            hint = f"a broker lost records that were confirmed; a site goes on after: {ROLLBACK}"
             return LogDiverged(f"{self._topic} was truncated: {cause}", hint=hint, offset=self.position)
         if not isinstance(cause, kafka_errors.OffsetOutOfRangeError):
             return error
@@ -124,7 +124,7 @@ class PartitionConsumer:
         if self.position < bounds.start:
             hint = f"the log was trimmed; a site that needs what is gone is rebuilt: {REBUILD}"
             return NeedsRebuild(f"{self._topic} starts at offset {bounds.start}", hint=hint, offset=self.position)
-        hint = "the topic was truncated or made anew"
+        hint = f"the topic was truncated or made anew; a site goes on after: {ROLLBACK}"
         return LogDiverged(f"{self._topic} ends at offset {bounds.end}", hint=hint, offset=self.position)
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tidelog.errors import REBUILD, CorruptEvent, LogDiverged
+from tidelog.errors import ROLLBACK, CorruptEvent, LogDiverged
 from tidelog.schemas.codec import group_seal
 from tidelog.schemas.events import Event, WriterOpened
 
@@ -98,5 +98,5 @@ def _diverged(event: Event, why: str) -> LogDiverged:
     return LogDiverged(
         f"{event.kind} of epoch {event.epoch} {why}",
         sequence=event.sequence,
-        hint=f"this log is not the one that was applied here; rebuild the site with: {REBUILD}",
+        hint=f"this log is not the one that was applied here; roll the site back with: {ROLLBACK}",
     )

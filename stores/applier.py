@@ -15,7 +15,7 @@ from tidelog.stores.late import OpenLateEvents
 from tidelog.stores.plan import Planner
 from tidelog.stores.records import encode_position
 from tidelog.stores.state import READ_TRIES, present, read_image
-from tidelog.stores.store import Copy, CopyState, Position
+from tidelog.stores.store import Copy, CopyOrigin, CopyState, Position
 from tidelog.stores.timed import DueCopy
 from tidelog.stores.transaction import Limits, Transaction
 
@@ -69,8 +69,9 @@ class Applier:
 
     @property
     def newest_copy(self) -> Copy | None:
-        """The formed copy that holds most of the log, after everything submitted."""
-        formed = (copy for copy in self._planner.image.copies.values() if copy.state is CopyState.FORMED)
+        """The formed copy that holds most of the log, after everything submitted; never one of a lost history."""
+        copies = self._planner.image.copies.values()
+        formed = (copy for copy in copies if copy.state is CopyState.FORMED and copy.origin is not CopyOrigin.LOST)
         return max(formed, key=lambda copy: copy.sequence, default=None)
 
     def order(self, copies: Sequence[DueCopy], forgotten: Collection[DueCopy] = ()) -> None:

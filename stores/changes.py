@@ -11,6 +11,7 @@ from tidelog.stores.keyspace import Command, Keyspace, Reply
 from tidelog.stores.pairs import Pair, decode_pair, may_differ
 from tidelog.stores.reading import check_good, check_readable, standing
 from tidelog.stores.records import decode_position
+from tidelog.stores.scars import present as present_history
 from tidelog.stores.state import READ_TRIES, Tables, present, read_tables
 from tidelog.stores.store import Copy, CopyOrigin, CopyState
 
@@ -30,7 +31,8 @@ def read_changes(
         if first is None:
             return ChangeBitmap(), tables.position.head
         commands: list[Command] = [(b"GET", keys.position), (b"GET", keys.rebuild), (b"GET", keys.pair_bitmap(*pair))]
-        places = [(volume, generation) for volume in pair for generation in tables.generations]
+        generations = present_history(tables.copies)
+        places = [(volume, generation) for volume in pair for generation in generations]
         commands += [(b"GET", keys.bitmap(generation, volume)) for volume, generation in places]
         position, rebuild, known, *bitmaps = keyspace.transact(commands)
         check_good(rebuild)
@@ -39,7 +41,7 @@ def read_changes(
         named, since = (ChangeBitmap(), ChangeBitmap()), ChangeBitmap()
         for index, (place, value) in enumerate(zip(places, cast("list[bytes | None]", bitmaps), strict=True)):
             bitmap = ChangeBitmap(value)
-            of_source = index < len(tables.generations)
+            of_source = index < len(generations)
             named[0 if of_source else 1].merge(bitmap)
             if of_source and source_copy is not None and place[1] >= first:
                 since.merge(bitmap)

@@ -50,7 +50,7 @@ def split_generation(image: Image, keys: Keys) -> list[Command]:
 
 
 def real(copy: Copy) -> bool:
-    """Whether somebody asked for this copy, and it is whole, or was."""
+    """Whether somebody asked for this copy, and it is whole, or was; or the present history begins behind it."""
     return copy.origin is not CopyOrigin.SPLIT and copy.state is not CopyState.FORMING
 
 

@@ -19,11 +19,13 @@ from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.bits import write_bits
 from tidelog.stores.cut import real
 from tidelog.stores.handing import HandOver, TakeAway
+from tidelog.stores.healing import Healing
 from tidelog.stores.holds import read_holds
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Argument, Command, Keyspace
 from tidelog.stores.late_orders import LateCopies
 from tidelog.stores.plan import Planner
+from tidelog.stores.scars import healed, waiting
 from tidelog.stores.state import Image
 from tidelog.stores.store import Copy, CopyState
 from tidelog.stores.transaction import Transaction
@@ -51,7 +53,7 @@ class _Collection:
     bitmaps: dict[int, ChangeBitmap]
 
 
-_Work = _Drop | _Collection | HandOver | TakeAway
+_Work = _Drop | _Collection | HandOver | TakeAway | Healing
 
 
 class Maintenance:
@@ -98,6 +100,8 @@ class Maintenance:
                 return HandOver(image, self._keys, self._read_keys, copy)
         if (drop := self._next_drop(image)) is not None:
             return drop
+        if (end := healed(image.copies)) is not None:
+            return Healing(image, self._keys, self._read, end)
         listed = {volume.id for copy in image.copies.values() for volume in copy.volumes}
         for volume in image.deleted.values():
             if volume.id not in listed:
@@ -110,6 +114,7 @@ class Maintenance:
         # The newest one still collects before-images: it waits for the next cut (C3). So does the newest that is a copy
         # when a generation has begun behind it that is none: the changed blocks of the next are counted from it.
         waits = {image.position.generation, next((one for one in reversed(image.copies) if real(image.copies[one])), 0)}
+        waits |= waiting(image.copies)
         due = {one for one, copy in image.copies.items() if copy.state is CopyState.DROPPING} - waits
         holds, now_us = read_holds(self._keyspace, self._keys) if due else ([], 0)
         ids = [volume.id for volume in image.volumes] + list(image.deleted)

@@ -35,6 +35,14 @@ def prune_forgotten(keyspace: Keyspace, keys: Keys, standing: Iterable[DueCopy])
         keyspace.transact([(b"HDEL", keys.forgotten, *sorted(map(_field, gone)))])
 
 
+def forgotten_since(keyspace: Keyspace, keys: Keys, time_us: int) -> list[Command]:
+    """Lets go of what was forgotten behind ``time_us`` of the log: for a store that goes back to that time."""
+    (rows,) = keyspace.transact([(b"HGETALL", keys.forgotten)])
+    parts = cast("list[bytes]", rows)
+    gone = [field for field, at_us in zip(parts[::2], parts[1::2], strict=True) if int(at_us) > time_us]
+    return [(b"HDEL", keys.forgotten, *gone)] if gone else []
+
+
 def _field(order: DueCopy) -> bytes:
     return b"%d:%b" % (order.at_us, order.name.encode())
 

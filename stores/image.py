@@ -124,15 +124,16 @@ class Store(Rebuildable):
             raise NotFound(f"group {self.identity.group} has no volume {name}", group=self.identity.group)
         return found
 
-    def copies(self, *, dropping: bool = False) -> list[Copy]:
-        """The copies, oldest first; those being dropped only if ``dropping``."""
+    def copies(self, *, dropping: bool = False, lost: bool = False) -> list[Copy]:
+        """The copies, oldest first; those being dropped only if ``dropping``, those of a lost history if ``lost``."""
         copies = read_tables(self._keyspace, self._keys).copies.values()
-        return [copy for copy in copies if dropping or copy.state is CopyState.FORMED]
+        there = [copy for copy in copies if dropping or copy.state is CopyState.FORMED]
+        return [copy for copy in there if lost or copy.origin is not CopyOrigin.LOST]
 
     def copy(self, name: str) -> Copy:
         """The newest formed copy of that name (names are labels). ``#<sequence>`` names one by sequence: of several
         that end there the marker's, whoever asks. Raises `NotFound`."""
-        copies = self.copies()
+        copies = self.copies(lost=True)
         named = [copy for copy in copies if name == copy.name]
         named = named or sorted(
             (copy for copy in copies if name == f"#{copy.sequence}"), key=lambda copy: copy.origin is CopyOrigin.MARKER
@@ -200,8 +201,8 @@ class Store(Rebuildable):
         return read_changes(self._keyspace, self._keys, (source, target), copy)
 
     def pairs(self, copy: Copy) -> dict[Pair, ChangeBitmap]:
-        """The pairs of volumes, by id, that copies had gone between at the cut, and in which blocks each may have
-        differed: what a store needs that goes on from this copy. Raises `NotFound` once the copy is dropped."""
+        """The pairs of volumes, by id, that copies had gone between at the cut, and in which blocks each may differ:
+        what a store needs that goes on from this copy. Raises `NotFound` once the copy is dropped."""
         return read_pairs(self._keyspace, self._keys, copy)
 
     def stream(self, volume: VolumeInfo, copy: Copy, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -254,7 +255,7 @@ class Store(Rebuildable):
     def _elders(self, copy: Copy) -> list[Copy]:
         """The formed copies before ``copy``, oldest first. Raises `NotFound` if it is neither formed itself nor held;
         that it is held indeed, its reads see."""
-        copies = self.copies()
+        copies = self.copies(lost=True)
         if not copy.hold and not any((found.sequence, found.seal) == (copy.sequence, copy.seal) for found in copies):
             raise NotFound(f"copy {copy.name} (sequence {copy.sequence}) is not here any more")
-        return [elder for elder in copies if elder.generation < copy.generation]
+        return [one for one in copies if one.generation < copy.generation and one.origin is not CopyOrigin.LOST]

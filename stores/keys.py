@@ -4,7 +4,8 @@
     identity                          hash    group, group_id, site, format
     position                          string  `Position`, beside the data and changed in the same EXEC, as its last
                                               command; ``loading:``, a name and a `Loading` while a copy
-                                              from elsewhere is brought in
+                                              from elsewhere is brought in; ``rolling:`` and where it will end
+                                              during a roll back
     volumes                           hash    volume id -> `VolumeInfo`: the live volume table
     deleted                           hash    volume id -> `VolumeInfo` of deleted volumes whose blocks are still here
     b:<volume id>:<block>             string  a live block; absent = zeros, shorter than a block = padded with zeros

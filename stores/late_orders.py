@@ -10,6 +10,7 @@ from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command, Keyspace
 from tidelog.stores.late import LateCopy, OpenLateEvents
 from tidelog.stores.plan import Planner
+from tidelog.stores.scars import outside
 from tidelog.stores.store import Copy, CopyOrigin, CopyState
 from tidelog.stores.timed import DueCopy, late, place
 
@@ -84,7 +85,7 @@ class LateCopies:
         for order in late(self._planner.orders, image):
             if order in self._refused or order in self.forgotten:
                 continue
-            elder, younger = place(order, image.copies.values())
+            elder, younger = place(order, outside(image.copies))
             if younger is None:  # the newest generation collects: another must begin before it can be split (C3)
                 return split_generation(image, self._keys)
             try:

@@ -8,6 +8,9 @@ from tidelog.stores.bitmap import ChangeBitmap, byte_range
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command, Keyspace
 from tidelog.stores.reading import check_good, check_readable, standing
+from tidelog.stores.records import decode_copy
+from tidelog.stores.scars import between
+from tidelog.stores.scars import present as present_history
 from tidelog.stores.state import READ_TRIES, present, read_tables
 from tidelog.stores.store import Copy
 
@@ -27,10 +30,10 @@ def named_between(
     first = elder.generation if elder else 0
     generations: list[int] = []
     for _ in range(READ_TRIES):
-        commands: list[Command] = [(b"GET", keys.position), (b"GET", keys.rebuild), (b"HKEYS", keys.copies)]
+        commands: list[Command] = [(b"GET", keys.position), (b"GET", keys.rebuild), (b"HGETALL", keys.copies)]
         commands += [*standing(keys, elder or copy), *standing(keys, copy)]
         commands += [(b"GET", keys.bitmap(generation, volume)) for generation in generations]
-        position, rebuild, names, *replies = keyspace.transact(commands)
+        position, rebuild, records, *replies = keyspace.transact(commands)
         from_record, from_hold, to_record, to_hold, *bitmaps = replies
         present(position)  # without one, an erase may have taken some of the bitmaps
         if not while_rebuilding:
@@ -38,8 +41,7 @@ def named_between(
         if elder:
             check_readable(elder, from_record, from_hold)
         check_readable(copy, to_record, to_hold)
-        now = sorted({0, *map(int, cast("list[bytes]", names))})
-        now = [generation for generation in now if first <= generation < copy.generation]
+        now = between(map(decode_copy, cast("list[bytes]", records)[1::2]), first, copy.generation)
         if now == generations:
             union = ChangeBitmap()
             for bitmap in bitmaps:
@@ -47,6 +49,22 @@ def named_between(
             return union
         generations = now
     raise StoreUnavailable("copies come and go faster than their bitmaps can be read")
+
+
+def blocks_since(keyspace: Keyspace, keys: Keys, copy: Copy) -> tuple[int, int]:
+    """How many blocks were named since ``copy``, of all volumes, and their bytes at the most: what a roll back to it
+    moves. As it is about now; raises `StoreUnavailable`."""
+    tables = read_tables(keyspace, keys)
+    generations = between(tables.copies.values(), copy.generation, tables.position.generation + 1)
+    blocks = size = 0
+    for volume in (*tables.volumes, *tables.deleted.values()):
+        replies = keyspace.transact([(b"GET", keys.bitmap(generation, volume.id)) for generation in generations])
+        named = ChangeBitmap()
+        for reply in replies:
+            named.merge(ChangeBitmap(cast("bytes | None", reply)))
+        blocks += named.count
+        size += named.count * volume.block_size
+    return blocks, size
 
 
 def windows(named: ChangeBitmap, blocks_max: int) -> Iterator[tuple[int, ChangeBitmap]]:
@@ -77,7 +95,7 @@ def named_since(keyspace: Keyspace, keys: Keys, copy: Copy | None) -> bool:
     if tuple(tables.volumes) != (copy.volumes if copy else ()):
         return True
     first = copy.generation if copy else 0
-    generations = [generation for generation in tables.generations if generation >= first]
+    generations = [generation for generation in present_history(tables.copies) if generation >= first]
     places = [(generation, volume.id) for volume in tables.volumes for generation in generations]
     bitmaps = keyspace.transact([(b"GET", keys.bitmap(*place)) for place in places]) if places else []
     return any(ChangeBitmap(cast("bytes | None", bitmap)).count for bitmap in bitmaps)

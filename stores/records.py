@@ -127,7 +127,7 @@ def decode_clone(value: bytes) -> Clone:
 
 
 def _copy_row(copy: Copy) -> dict[str, object]:
-    return {
+    row: dict[str, object] = {
         "generation": copy.generation,
         "sequence": copy.sequence,
         "seal": copy.seal.hex(),
@@ -144,6 +144,7 @@ def _copy_row(copy: Copy) -> dict[str, object]:
         "locked_until_us": copy.locked_until_us,
         "kept": copy.kept,
     }
+    return row | {"base": copy.base} if copy.base else row
 
 
 def _copy(row: dict[str, Any]) -> Copy:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import cast
 
-from tidelog.errors import REBUILD, NeedsRebuild, StoreUnavailable
+from tidelog.errors import REBUILD, ROLLBACK, NeedsRebuild, RollingBack, StoreUnavailable
 from tidelog.schemas.volumes import VolumeInfo, VolumeTable
 from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.keys import Keys
@@ -11,10 +11,13 @@ from tidelog.stores.keyspace import Command, Keyspace, Reply
 from tidelog.stores.loading import LOADING, being_loaded
 from tidelog.stores.pairs import Pair, decode_pair
 from tidelog.stores.records import decode_copy, decode_position, decode_volume
+from tidelog.stores.scars import present as present_history
 from tidelog.stores.store import Copy, Position
 
 # A reader meets a moving position; after so many tries something else is wrong.
 READ_TRIES = 100
+# What stands in a position's place while a roll back is under way: this, and where it will end, with how far it is.
+ROLLING = b"rolling:"
 
 
 @dataclass(slots=True)
@@ -38,7 +41,8 @@ class Tables:
 @dataclass(slots=True)
 class Image:
     """An applier's picture. ``changed`` is the newest generation's bitmap of each live volume, ``named`` the union of
-    all generations': every block that any event ever named. ``pairs`` are those that copies onto volumes have made."""
+    all generations': every block that any event of the present history ever named. ``pairs`` are those that copies onto
+    volumes have made."""
 
     position: Position
     volumes: VolumeTable
@@ -74,7 +78,13 @@ def read_tables(keyspace: Keyspace, keys: Keys) -> Tables:
 
 
 def present(position: Reply) -> bytes:
-    """The stored position. Raises `NeedsRebuild` if it is absent, or a copy from elsewhere is being loaded."""
+    """The stored position. Raises `NeedsRebuild` if it is absent, or a copy from elsewhere is being loaded;
+    `RollingBack` while a roll back is under way."""
+    if isinstance(position, bytes) and position.startswith(ROLLING):
+        raise RollingBack(
+            "the store is being rolled back, or a roll back was cut short",
+            hint=f"wait for it, or run it again: {ROLLBACK}",
+        )
     if isinstance(position, bytes) and position.startswith(LOADING):
         raise being_loaded()
     if not isinstance(position, bytes):
@@ -91,7 +101,7 @@ def read_image(keyspace: Keyspace, keys: Keys) -> Image:
         tables = read_tables(keyspace, keys)
         image = Image(tables.position, tables.volumes, tables.deleted, tables.copies, tables.forming)
         ids = [volume.id for volume in tables.volumes]
-        generations = tables.generations
+        generations, counted = tables.generations, frozenset(present_history(tables.copies))
         commands: list[Command] = [(b"GET", keys.position)]
         commands += [(b"GET", keys.bitmap(generation, volume)) for volume in ids for generation in generations]
         commands += [(b"GET", keys.pair_bitmap(*pair)) for pair in tables.pairs]
@@ -101,9 +111,10 @@ def read_image(keyspace: Keyspace, keys: Keys) -> Image:
         replies = iter(cast("list[bytes | None]", bitmaps))
         for volume in ids:
             named = ChangeBitmap()
-            for _generation in generations:
+            for generation in generations:
                 newest = ChangeBitmap(next(replies))
-                named.merge(newest)
+                if generation in counted:
+                    named.merge(newest)
             image.changed[volume], image.named[volume] = newest, named
         image.pairs = {pair: ChangeBitmap(next(replies)) for pair in tables.pairs}
         return image

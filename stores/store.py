@@ -37,11 +37,17 @@ class Position:
 
 class CopyOrigin(StrEnum):
     """Why a copy was cut: a marker in the log, a command to cut at a time, or to make room for a late copy: that one is
-    nobody's, and is being dropped from the beginning; its volumes are listed as a copy's are, so that they stay."""
+    nobody's, and is being dropped from the beginning; its volumes are listed as a copy's are, so that they stay.
+
+    A copy is LOST whose event is not in the log any more (lost history), whatever it was cut for: it is kept for
+    people, and counts for nothing else. ROLLBACK is nobody's either: where a roll back ended (`tidelog.stores.scars`).
+    """
 
     MARKER = "marker"
     TIME = "time"
     SPLIT = "split"
+    LOST = "lost"
+    ROLLBACK = "rollback"
 
 
 class CopyState(StrEnum):
@@ -61,7 +67,8 @@ class Copy:
     ``epoch``, ``writer`` and ``offset`` are those of that event, whose record is in the log of ``cluster_id``: a site
     that takes a marker's copy as its base goes on from there. ``blocks_changed`` counts the blocks, of the volumes in
     the table at the cut, that events named since the cut before; ``volumes`` is that table, by id. Nothing drops it
-    before ``locked_until_us`` (0: it was never locked), and retention leaves it alone while it is ``kept``.
+    before ``locked_until_us`` (0: it was never locked), and retention leaves it alone while it is ``kept``. ``base``
+    is 0 but for what a roll back cuts: the generation of the copy that it goes back to.
 
     ``hold`` is no part of the record: it is the id of the hold under which whoever has this object reads the copy,
     dropped or not; empty for those who read it only while it is formed.
@@ -82,6 +89,7 @@ class Copy:
     origin: CopyOrigin = CopyOrigin.MARKER
     locked_until_us: int = 0
     kept: bool = False
+    base: int = 0
     hold: str = field(default="", compare=False)
 
     @property

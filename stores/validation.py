@@ -2,7 +2,7 @@
 
 from operator import add
 
-from tidelog.errors import REBUILD, LogDiverged, LogGap
+from tidelog.errors import ROLLBACK, LogDiverged, LogGap
 from tidelog.schemas.chain import Head
 from tidelog.schemas.events import (
     CopyDropped,
@@ -33,7 +33,7 @@ def validate(event: Event, offset: int, head: Head, image: Image) -> None:
             f"{event.kind} is not the event that this store has applied in part",
             sequence=event.sequence,
             offset=offset,
-            hint=f"the log's history changed under it; rebuild the site with: {REBUILD}",
+            hint=f"the log's history changed under it; roll the site back with: {ROLLBACK}",
         )
     if isinstance(event, WriteBatch):
         _validate_batch(event, image.volumes)

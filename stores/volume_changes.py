@@ -18,11 +18,14 @@ def changed_tables(image: Image, keys: Keys, event: VolumeCreated | VolumeDelete
     if after is not None:
         image.changed.setdefault(number, ChangeBitmap())
         image.named.setdefault(number, ChangeBitmap())
-        return [(b"HSET", keys.volumes, field, encode_volume(after))]
+        commands: list[Command] = [(b"HSET", keys.volumes, field, encode_volume(after))]
+        if image.deleted.pop(number, None) is not None:  # of a lost history, with the same sequence
+            commands.append((b"HDEL", keys.deleted, field))
+        return commands
     assert before is not None, "validated before it was planned"
     image.deleted[number] = before
     del image.changed[number], image.named[number]
-    commands: list[Command] = [(b"HDEL", keys.volumes, field), (b"HSET", keys.deleted, field, encode_volume(before))]
+    commands = [(b"HDEL", keys.volumes, field), (b"HSET", keys.deleted, field, encode_volume(before))]
     for pair in [pair for pair in image.pairs if number in pair]:
         del image.pairs[pair]
         commands += [(b"HDEL", keys.pairs, keys.pair_field(*pair)), (b"DEL", keys.pair_bitmap(*pair))]

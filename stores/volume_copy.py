@@ -20,6 +20,7 @@ from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command
 from tidelog.stores.pairs import Pair, may_differ, pairs_with
 from tidelog.stores.reading import sources
+from tidelog.stores.scars import present
 from tidelog.stores.state import Image
 from tidelog.stores.store import Copy, CopyOrigin, CopyState
 from tidelog.stores.wire import Argument, Packed, VolumeFormats, copy_format
@@ -166,7 +167,7 @@ def _layers(source: int, copy: Copy | None, image: Image, read: ReadBitmaps) -> 
     if copy is None:
         return {}
     newest = image.position.generation
-    elder = [generation for generation in image.copies if copy.generation <= generation < newest]
+    elder = [generation for generation in present(image.copies) if copy.generation <= generation < newest]
     layers = dict(zip(elder, read(source, elder), strict=True))
     layers[newest] = image.changed[source]
     return layers

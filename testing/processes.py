@@ -36,7 +36,7 @@ class KafkaServer(LocalServer):
 
     `data_dir` is kept after `close`, and formatted if it is new; without it the data go with the server. `options` are
     broker settings and win over ours. Started for quickness, with the first JIT stage only; `performance` is for
-    benchmarks: both stages and G1.
+    benchmarks: both stages and G1. One of several nodes is given the `cluster_id` of all, and `jvm` options.
     """
 
     def __init__(
@@ -50,6 +50,8 @@ class KafkaServer(LocalServer):
         options: Mapping[str, str] | None = None,
         runtime_dir: Path | None = None,
         outlives_parent: bool = False,
+        cluster_id: str | None = None,
+        jvm: tuple[str, ...] = (),
     ) -> None:
         self.port = port or available_port()
         self.controller_port = controller_port or available_port()
@@ -60,7 +62,8 @@ class KafkaServer(LocalServer):
             runtime_dir=runtime_dir,
             outlives_parent=outlives_parent,
         )
-        self._jvm = (*PERFORMANCE_JVM, *PERFORMANCE_HEAP) if performance else (*QUICK_JVM, *QUICK_HEAP)
+        self._jvm = jvm or ((*PERFORMANCE_JVM, *PERFORMANCE_HEAP) if performance else (*QUICK_JVM, *QUICK_HEAP))
+        self._cluster_id = cluster_id or new_cluster_id()
         self._options = dict(options or {})
 
     start_timeout_s = 90.0
@@ -94,9 +97,7 @@ class KafkaServer(LocalServer):
         return [*java, "kafka.Kafka", str(properties)]
 
     def _format(self, java: list[str], properties: Path) -> None:
-        # As Kafka prints it; a leading "-" would be read as an option.
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
-        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(properties)]
+        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", self._cluster_id, "--config", str(properties)]
         try:
             done = subprocess.run([*java, *tool], capture_output=True, text=True, timeout=FORMAT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -106,6 +107,11 @@ class KafkaServer(LocalServer):
 
     def _answers(self) -> bool:
         return kafka_answers(self.bootstrap_servers)
+
+
+def new_cluster_id() -> str:
+    """A random one, as Kafka prints it; a leading "-" would be read as an option."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
 
 
 class RedisServer(LocalServer):

@@ -14,6 +14,7 @@ from tidelog.gateways.cli.copy_diff import diff_copies
 from tidelog.gateways.cli.copy_export import export_copy
 from tidelog.gateways.cli.copy_holds import refuse_cloned
 from tidelog.gateways.cli.copy_import import import_copy
+from tidelog.gateways.cli.copy_lost import drop_lost
 from tidelog.gateways.cli.copy_order import list_orders, moment, order
 from tidelog.gateways.cli.copy_retention import apply_retention, apply_site_retention
 from tidelog.gateways.cli.copy_verify import verify_copy
@@ -205,9 +206,20 @@ def clone(
 
 
 @app.command()
-def drop(context: typer.Context, name: CopyName, group: Group, take_over: TakeOver = False) -> None:
+def drop(
+    context: typer.Context,
+    name: CopyName,
+    group: Group,
+    site: Annotated[
+        str | None, typer.Option("--site", "-s", help="Of a lost history: the site that has it, and drops it alone.")
+    ] = None,
+    take_over: TakeOver = False,
+) -> None:
     """Drops the copy at every site, by an event in the log. One that is locked stays, or that a site has a clone of."""
     invocation = of(context)
+    if site is not None:
+        drop_lost(invocation, name, group, site)
+        return
     refuse_cloned(invocation, name, group)
     copy_locks.drop_copy(invocation, name, group, take_over=take_over)
 

@@ -65,6 +65,11 @@ def _refuse(invocation: Invocation, store: Store, copy: Copy, *, take_over: bool
     itself may be behind, so a marker's copy is asked for in the log."""
     group, site = store.identity.group, store.identity.site
     marked = copy.origin is CopyOrigin.MARKER
+    if copy.origin is CopyOrigin.LOST:
+        raise UsageError(
+            f"copy {copy.name} is of a lost history, and archives are of the log's",
+            hint="export it, and drop it where it is: tidelog pitc export, tidelog pitc drop with --site",
+        )
     refuse_clones_of(invocation, copy, group, invocation.config.sites if marked else [site])
     if copy.locked_until_us > judged_at_us(store.position()):
         raise locked_error(copy.name, copy.locked_until_us, group)

@@ -23,7 +23,7 @@ def diff_copies(
     """From the elder copy to the newer, in whichever order they are named. Raises `NotFound`, `UsageError`."""
     with opened_store(invocation, group, site) as store:
         elder, newer = sorted(
-            (stored_copy(invocation, store, name) for name in (first, second)), key=lambda copy: copy.sequence
+            (stored_copy(invocation, store, name) for name in (first, second)), key=lambda copy: copy.generation
         )
         found = diff(store.contents(elder), store.contents(newer), exact=exact)
         at = store.identity.site

@@ -35,7 +35,7 @@ def held_copies(invocation: Invocation, group: str, sites: Iterable[str]) -> lis
     for site in sites:
         try:
             with opened_store(invocation, group, site) as store:
-                copies, holds = store.copies(dropping=True), store.holds()
+                copies, holds = store.copies(dropping=True, lost=True), store.holds()
         except (NotFound, Unavailable, ConfigError, WrongStore, Halted):
             continue
         found += [HeldCopy(site, copy, hold) for copy in copies for hold in holds if hold.of(copy)]

@@ -10,6 +10,7 @@ from tidelog.consumers.catalogue import Answer, CatalogueCopy, alarms_of, copies
 from tidelog.consumers.ordered_sets import copy_with_dropped
 from tidelog.errors import ConfigError, ExportDamaged, Halted, LogUnavailable, NotFound, Unavailable, WrongStore
 from tidelog.gateways.cli.copy_holds import HeldCopy, dropped, dropped_json, held_copies, holds_json, holds_text
+from tidelog.gateways.cli.copy_lost import LostCopy, lost_copies, lost_json, lost_rows
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.forgotten import forgotten_at
 from tidelog.gateways.cli.invocation import Invocation
@@ -48,16 +49,18 @@ def list_copies(invocation: Invocation, group: str, site: str | None, *, json: b
         partial = True
     alarms = alarms_of(copies)
     holds = held_copies(invocation, group, sites if site is None else [site])
+    lost = lost_copies(invocation, group, sites if site is None else [site])
     if json:
         rows_json = [
             copy_json(copy) | protection_json(held.get((copy.sequence, copy.seal, copy.name)), _of(holds, copy))
             for copy in copies
         ]
-        document = {"copies": rows_json, "dropped": dropped_json(holds), "alarms": alarms}
+        more = {"dropped": dropped_json(holds), "lost": lost_json(lost)}
+        document = {"copies": rows_json, **more, "alarms": alarms}
         emit_json(invocation, {"group": group} | document)
     else:
         _print_alarms(invocation, alarms)
-        _print_copies(invocation, copies, held, holds)
+        _print_copies(invocation, copies, held, holds, lost)
     return DEGRADED if alarms or partial else OK
 
 
@@ -166,6 +169,7 @@ def _print_copies(
     copies: list[CatalogueCopy],
     held: dict[tuple[int, bytes, str], Copy],
     holds: list[HeldCopy],
+    lost: list[LostCopy],
 ) -> None:
     sites = list(dict.fromkeys(site for copy in copies for site in copy.answers))
     rows: list[tuple[str | Text, ...]] = [
@@ -184,6 +188,7 @@ def _print_copies(
         dashes = ["-"] * len(sites)
         time, what = iso(gone.timestamp_us), Text("dropped", style="yellow")
         rows.append((gone.name, str(gone.sequence), time, "-", *dashes, what, holds_text(of_it)))
+    rows += lost_rows(lost, len(sites), holds)
     columns = ("pitc", "sequence", "time", "changed blocks", *sites, "", "protected")
     emit_table(invocation, columns, rows, ("sequence", "changed blocks"))
 

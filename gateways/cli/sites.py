@@ -12,6 +12,7 @@ from tidelog.gateways.cli.output import emit_json, emit_table
 from tidelog.gateways.cli.site_promote import promote_site
 from tidelog.gateways.cli.site_rebuild import rebuild_site
 from tidelog.gateways.cli.site_resync import resync_site, verify_site
+from tidelog.gateways.cli.site_rollback import roll_back_site
 from tidelog.gateways.cli.site_run import run_worker
 from tidelog.gateways.cli.standing import COLUMNS, NUMBERS, Observer, exit_code, site_json, site_row
 from tidelog.recovery.rebuild_bases import Wanted
@@ -115,6 +116,30 @@ def rebuild(
     options = {"yes": yes, "dry_run": dry_run, "from_scratch": from_scratch, "json": json}
     options |= {"drop_clones": drop_clones, "leave_locked": leave_locked}
     return rebuild_site(of(context), site, group, Wanted(source, copy), **options)
+
+
+@app.command()
+def rollback(
+    context: typer.Context,
+    site: SiteName,
+    group: Group,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")] = False,
+    export: Annotated[
+        str | None, typer.Option("--export", metavar="PLACE", help="Export lost-tail as well, as pitc export does.")
+    ] = None,
+    drop_clones: Annotated[
+        bool, typer.Option("--drop-clones", help="Where the store must be erased: go on although there are clones.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Takes a site whose history is not the log's (LogDiverged) back to its newest copy that is in the log.
+
+    All that it holds is kept at the site as the copy lost-tail; then it follows the log. Where none of its copies is in
+    the log the store is erased and rebuilt from it. Run again it goes on where it was cut short.
+    """
+    said = {"yes": yes, "dry_run": dry_run, "drop_clones": drop_clones, "json": json}
+    return roll_back_site(of(context), site, group, export=export, **said)
 
 
 @app.command()

@@ -63,6 +63,11 @@ def import_exports(deployment: Deployment, site: str, exports: Sequence[Export],
             f"{exports[-1][0].url} is an export of a copy by time, which may end inside a write batch",
             hint="a site can begin from a marker's copy; its blocks can be read from this one all the same",
         )
+    if last.pitc.origin is CopyOrigin.LOST:
+        raise UsageError(
+            f"{exports[-1][0].url} is an export of a lost history, which the log does not go on from",
+            hint="its blocks can be read all the same, and written to a volume: tidelog volume import",
+        )
     for place, manifest in exports:
         check_bytes(place, manifest, advance).check(place)
     store = open_store(deployment, site, last.group, create=True)

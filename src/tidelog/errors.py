@@ -13,6 +13,7 @@
     ├── Unavailable                 something that must answer does not
     │   ├── LogUnavailable          Kafka; of a write: unknown whether it is in the log
     │   ├── StoreUnavailable        Redis
+    │   │   └── RollingBack         a site's store is between two histories
     │   ├── SiteBehind              a site has not applied what the caller waits for
     │   └── SidefileFull            Kafka is away, and the sidefile takes no more; nothing was written
     ├── Fenced                      another writer session took over; the write's fate is unknown
@@ -41,6 +42,8 @@ from typing import ClassVar
 
 # For hints: `TidelogError.at_site` knows which site and group.
 REBUILD = "tidelog site rebuild SITE --group GROUP"
+# Where the log's history is another one than the store's.
+ROLLBACK = "tidelog site rollback SITE --group GROUP"
 
 
 class TidelogError(Exception):
@@ -140,6 +143,12 @@ class StoreUnavailable(Unavailable):
     """Redis does not answer, or refuses this user."""
 
     exit_code = 12
+
+
+class RollingBack(StoreUnavailable):
+    """A site's store is being rolled back, and nothing in it can be read until that has ended."""
+
+    exit_code = 3
 
 
 class SiteBehind(Unavailable):

@@ -10,7 +10,8 @@ from tidelog.consumers.access import open_group
 from tidelog.errors import AlreadyExists, UsageError
 from tidelog.producers.mirrors import MirrorSource
 from tidelog.recovery.rebuild import Phase, Rebuild
-from tidelog.recovery.rebuild_plan import plan_rebuild, survey
+from tidelog.recovery.rebuild_plan import plan_rebuild
+from tidelog.recovery.rebuild_survey import survey
 from tidelog.recovery.trim import plan
 from tidelog.schemas.control import CopyFormed
 

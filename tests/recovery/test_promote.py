@@ -186,7 +186,7 @@ def test_sites_that_cannot_be_promoted_are_refused_before_anybody_is_asked(
 ) -> None:
     """Unknown, without a worker, halted, being rebuilt, behind and still, without its Redis."""
     group = running.group("bank")
-    group.create_volume("ledger", BLOCK)
+    volume = group.create_volume("ledger", BLOCK)
     control = running.deployment.cluster.control
 
     def refused(site: str, error: type[TidelogError], says: str, *, forced: bool = False) -> None:
@@ -197,6 +197,7 @@ def test_sites_that_cannot_be_promoted_are_refused_before_anybody_is_asked(
 
     refused("nowhere", NotFound, "no site 'nowhere'")
     running.stop_site("osaka")
+    volume.write(0, b"osaka is behind")
     refused("osaka", UsageError, "no worker of site osaka")
     refused("osaka", UsageError, "no worker of site osaka", forced=True)
     stopped = view_of(running)[status_key("bank", "osaka")]

@@ -1,0 +1,203 @@
+"""Rolling a site back, from the plan to the worker that goes on, with logs that were cut, made anew, or moved."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from tests.consumers.conftest import Lab, until, written
+from tidelog.errors import RollingBack, StoreUnavailable, UsageError
+from tidelog.recovery.rollback import SiteRollback
+from tidelog.recovery.rollback_plan import Way, plan_rollback
+from tidelog.schemas.control import CopyFormed
+from tidelog.stores.rollback import Rollback
+from tidelog.stores.store import CopyOrigin
+
+
+@pytest.fixture
+def lab():
+    """See `Lab`."""
+    lab = Lab()
+    yield lab
+    lab.end()
+
+
+def diverged(lab: Lab, keep: Callable[[int], int] = lambda end: end // 2) -> tuple[int, dict[int, bytes]]:
+    """Two sessions write, osaka and tokyo apply; the log loses its tail; another session goes on. The sequence that
+    osaka stands at, and what it holds."""
+    group = written(written(lab.group()))
+    group.close()
+    for site in ("osaka", "tokyo"):
+        lab.worker(site)
+        lab.caught_up(site)
+        until(lambda site=site: lab.receipt(max(lab.reference().copies), site), "the receipts")
+    store = lab.store()
+    stood, held = store.position().head.sequence, {v.id: store.read(v, 0, v.size) for v in store.volumes()}
+    lab.log.truncate(keep(lab.log.bounds().end))
+    until(lambda: lab.status().state == "HALTED" and lab.status("tokyo").state == "HALTED", "the halts")
+    written(lab.group()).close()
+    return stood, held
+
+
+def rolled_back(lab: Lab, site: str = "osaka") -> SiteRollback:
+    done = SiteRollback(lab.deployment, plan_rollback(lab.deployment, site, "bank"))
+    for _ in done:
+        pass
+    return done
+
+
+def test_a_worker_goes_on_in_the_new_log_and_what_was_lost_is_kept(lab: Lab) -> None:
+    """The halted worker by itself, with receipts of what it holds now; those of the lost copies are gone."""
+    stood, held = diverged(lab)
+    assert "LogDiverged" in lab.status().reason
+    before = {copy.sequence: copy for copy in lab.store().copies()}
+    plan = plan_rollback(lab.deployment, "osaka", "bank")
+    assert plan.way is Way.ROLL_BACK and plan.position.sequence == stood and plan.lost_copies
+    assert plan.copy.sequence in lab.reference().copies and plan.common.sequence >= plan.copy.sequence
+    assert {copy.sequence for copy in plan.lost_copies} == {s for s in before if s > plan.copy.sequence}
+    assert lab.store().copies() == list(before.values()), "a plan changes nothing"
+    done = rolled_back(lab)
+    assert done.report.worker and not done.report.waits and done.report.blocks <= plan.blocks
+    store = lab.caught_up()
+    tail = store.copy("lost-tail")
+    assert tail.sequence == stood
+    assert {info.id: store.read(info, 0, info.size, tail) for info in tail.volumes} == held
+    lost = {(copy.sequence, copy.seal) for copy in store.copies(lost=True) if copy.origin is CopyOrigin.LOST}
+    assert lost == {(copy.sequence, copy.seal) for copy in plan.lost_copies} | {(tail.sequence, tail.seal)}
+
+    def receipts() -> set[tuple[int, bytes]]:
+        view = lab.control.snapshot().values()
+        return {(one.sequence, one.seal) for one in view if isinstance(one, CopyFormed) and one.site == "osaka"}
+
+    until(lambda: receipts() == {(copy.sequence, copy.seal) for copy in store.copies()}, "receipts of what there is")
+    rolled_back(lab, "tokyo")
+    lab.caught_up("tokyo")
+
+
+def test_without_a_worker_the_next_one_goes_on(lab: Lab) -> None:
+    written(lab.group()).close()
+    lab.replica()
+    lab.caught_up()
+    lab._replicas.pop().stop()
+    lab.log.truncate(lab.log.bounds().end // 2)
+    written(lab.group()).close()
+    assert rolled_back(lab).report.worker == ""
+    assert lab.store().rebuilding() is None
+    lab.replica()
+    lab.caught_up()
+
+
+def test_cut_short_it_is_shown_as_rebuilding_and_goes_on(lab: Lab) -> None:
+    """A worker that begins meanwhile waits, and serves nothing; the plan says that one is under way."""
+    diverged(lab)
+    steps = iter(SiteRollback(lab.deployment, plan_rollback(lab.deployment, "osaka", "bank")))
+    next(steps)
+    steps.close()
+    until(lambda: lab.status().state == "REBUILDING", "the state")
+    with pytest.raises(RollingBack, match="rolled back"):
+        lab.store().position()
+    assert plan_rollback(lab.deployment, "osaka", "bank").way is Way.RESUME
+    rolled_back(lab)
+    lab.caught_up()
+
+
+def test_two_at_once(lab: Lab) -> None:
+    """One of them ends, the other is told; the site is whole."""
+    diverged(lab)
+    plan = plan_rollback(lab.deployment, "osaka", "bank")
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            for _ in SiteRollback(lab.deployment, plan):
+                pass
+        except StoreUnavailable as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(errors) == 1, errors
+    lab.caught_up()
+
+
+def test_nothing_to_roll_back(lab: Lab) -> None:
+    """The site stands where the log goes on: nothing is done, and nothing can be asked to be."""
+    written(lab.group()).close()
+    lab.worker()
+    lab.caught_up()
+    plan = plan_rollback(lab.deployment, "osaka", "bank")
+    assert plan.way is Way.NOTHING
+    with pytest.raises(UsageError, match="nothing is to be rolled back"):
+        SiteRollback(lab.deployment, plan)
+
+
+def test_a_log_that_has_moved_is_found_by_sequence_and_seal(lab: Lab) -> None:
+    """Every record at another offset on another cluster, with what is void in between: no block moves, the worker goes
+    on."""
+    written(lab.group()).close()
+    lab.worker()
+    store = lab.caught_up()
+    until(lambda: lab.receipt(max(lab.reference().copies)), "the receipts")
+    before = store.copies()
+    values = [record.value for record in lab.log._records]
+    lab.log.recreate()
+    lab.log.cluster_id = "elsewhere"
+    for value in values:
+        lab.log.skip_offsets(2)
+        lab.log.put(value)
+        lab.log.put(value)  # delivered twice
+    until(lambda: lab.status().state == "HALTED", "the halt")
+    plan = plan_rollback(lab.deployment, "osaka", "bank")
+    assert plan.way is Way.RELOCATE
+    rolled_back(lab)
+    written(lab.group()).close()
+    store = lab.caught_up()
+    assert [copy.seal for copy in store.copies()][: len(before)] == [copy.seal for copy in before]
+
+
+def test_no_copy_in_the_log(lab: Lab) -> None:
+    """The topic was made anew: the plan says that the store would be erased, and rolls nothing back."""
+    diverged(lab, lambda _: 0)
+    plan = plan_rollback(lab.deployment, "osaka", "bank")
+    assert plan.way is Way.REBUILD and plan.copy is None and plan.lost_sequences[0] == 1
+    with pytest.raises(UsageError):
+        SiteRollback(lab.deployment, plan)
+
+
+def test_a_trimmed_log(lab: Lab) -> None:
+    """What was before its first record is judged by the first event of the site's own that is in it."""
+    diverged(lab, lambda end: end * 3 // 4)
+    copy = plan_rollback(lab.deployment, "osaka", "bank").copy
+    first = next(copy for copy in lab.store().copies())
+    assert first.sequence < copy.sequence
+    lab.log.trim(first.offset)
+    trimmed = plan_rollback(lab.deployment, "osaka", "bank")
+    assert trimmed.way is Way.ROLL_BACK and trimmed.copy == copy
+    lab.log.trim(first.offset + 1)
+    assert plan_rollback(lab.deployment, "osaka", "bank").copy == copy
+
+
+def test_a_store_in_which_nothing_was_applied(lab: Lab) -> None:
+    lab.store(create=True)
+    with pytest.raises(UsageError, match="has applied nothing"):
+        plan_rollback(lab.deployment, "osaka", "bank")
+
+
+def test_a_store_that_moves_on_is_not_rolled_back_over(lab: Lab) -> None:
+    """What was planned is conditional on the store: a transaction in between refuses the first step."""
+    diverged(lab)
+    plan = plan_rollback(lab.deployment, "osaka", "bank")
+    keyspace = lab.keyspace()
+
+    def come_between(point: str) -> None:
+        if point == "exec":
+            keyspace.between = lambda _point: None
+            keyspace.transact([(b"SET", b"tidelog:{bank}:position", keyspace.get(b"tidelog:{bank}:position"))])
+
+    keyspace.between = come_between
+    with Rollback(keyspace, lab.store().identity) as rollback, pytest.raises(StoreUnavailable, match="another process"):
+        rollback.begin(plan.position, plan.copy, plan.head, plan.cluster_id)
+    assert lab.store().rebuilding() is None and len(lab.store().copies(lost=True)) == len(lab.store().copies())
