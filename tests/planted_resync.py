@@ -2,7 +2,7 @@
 
 from tests.planted import Mutant
 
-RESYNC = "tests/stores/test_resync.py"
+RESYNC = "tests/stores/test_resync.py tests/stores/test_resync_bits.py"
 
 RESYNC_MUTANTS: tuple[Mutant, ...] = (
     Mutant(

@@ -118,7 +118,7 @@ def test_a_trimmed_log_leads_to_another_base(lab: Lab) -> None:
     assert filled(told).endswith(f"{REBUILD} --from PLACE") and "pitc create NAME --group bank" in filled(told)
 
 
-def test_another_log_names_the_rebuild_in_full(lab: Lab) -> None:
+def test_another_log_names_the_roll_back_in_full(lab: Lab) -> None:
     """A log that was truncated below the head."""
     group = written(lab.group())
     replica = lab.replica()
@@ -129,4 +129,4 @@ def test_another_log_names_the_rebuild_in_full(lab: Lab) -> None:
     replica = lab.replica()
     until(lambda: not replica.running, "the halt")
     error = replica.progress(0).error
-    assert error is not None and error.hint.endswith(REBUILD)
+    assert error is not None and error.hint.endswith("tidelog site rollback osaka --group bank")

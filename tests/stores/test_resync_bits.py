@@ -39,3 +39,29 @@ def test_a_lost_bit_goes_back_to_the_copy_that_kept_the_block() -> None:
     _, report = sites.resync()
     assert report.bits == 1 and not wrong_blocks(sites)
     check(sites)
+
+
+def test_a_block_that_a_copy_between_shares_by_a_lost_bit_gets_a_place_of_its_own() -> None:
+    """The bit that is lost is of the eldest copy, and a copy that only this site has names the block as well: so no bit
+    is missing between the two that both sites have, and the eldest reads what the one between kept. That is right there
+    and must stay."""
+    sites = Sites(5)
+    volume = min(sites.sizes)
+    sites.author.write((volume, 0, b"old" * 100))
+    sites.mark()
+    eldest = sites.site.copies()[-1]
+    sites.author.write((volume, 0, b"mid" * 100))
+    sites.mark()
+    between = sites.site.copies()[-1]
+    sites.author.write((volume, 0, b"new" * 100))
+    sites.mark()
+    store = sites.stores["other"]
+    store.mark_dropping(next(copy for copy in store.copies() if copy.sequence == between.sequence))
+    sites.happen(0)
+    key = KEYS.bitmap(eldest.generation, volume)
+    sites.data[key] = bytearray(bytes([bytes(sites.data[key])[0] & 0x7F]) + bytes(sites.data[key])[1:])  # type: ignore[call-overload]
+    assert wrong_blocks(sites)
+    plan, report = sites.resync()
+    assert plan.bits_differing == 0 and report.blocks == 1
+    assert not wrong_blocks(sites)
+    check(sites)
