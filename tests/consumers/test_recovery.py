@@ -52,6 +52,30 @@ def test_the_log_goes_away_in_the_middle(lab: Lab) -> None:
     assert replica.running
 
 
+def test_clones_come_and_go_and_the_log_stays_connected(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store is read anew each time, nothing is lost or applied twice, and the one connection to the log goes on."""
+    opened: list[str] = []
+    open_log = lab.cluster.log
+    monkeypatch.setattr(
+        lab.cluster, "log", lambda record: opened.append(threading.current_thread().name) or open_log(record)
+    )
+    group = lab.group()
+    group.mark("base")
+    lab.replica()
+    lab.caught_up()
+    store = lab.store()
+    for number in range(10):
+        name = f"drill-{number}"
+        store.clones.create(store.copy("base"), name)
+        written(group)
+        lab.caught_up()
+        store.clones.drop(name)
+        written(group)
+        lab.caught_up()
+    lab.compare()
+    assert opened.count("tidelog-replica-bank") == 1
+
+
 def test_redis_connections_break_in_the_middle(lab: Lab) -> None:
     """Around any transaction, before or after it took effect: read anew, applied once."""
     random = Random(1)
