@@ -28,6 +28,7 @@ from tidelog.stores.loading import LOADING, NAME_SIZE, Loading, decode_loading, 
 from tidelog.stores.named import windows
 from tidelog.stores.pairs import Pair, copied_pairs
 from tidelog.stores.records import decode_position, encode_copy, encode_position, encode_volume
+from tidelog.stores.state import present
 from tidelog.stores.store import Copy, CopyState, Position
 from tidelog.stores.watched import change_beside
 from tidelog.stores.wire import VolumeFormats, mset
@@ -243,7 +244,7 @@ def _check_empty(keyspace: Keyspace, keys: Keys, value: bytes | None) -> None:
     unfinished = rebuild is not None and int(cast("bytes", rebuild)) == ERASING
     if value is None or value.startswith(LOADING) or unfinished:
         return
-    sequence = decode_position(value).head.sequence
+    sequence = decode_position(present(value)).head.sequence
     if sequence or rebuild is not None:
         raise AlreadyExists(
             f"the store is not empty: it stands at sequence {sequence}"
