@@ -15,7 +15,7 @@ from tidelog.schemas.promotions import PromotionAsked, promotion_key
 # What came in is looked at so often, for so long (seconds): others of this process want the control topic, too, and
 # fewer than one in a hundred flushes of a busy writer shall meet it.
 HEAR_EVERY, HEAR_FOR = 0.2, 0.005
-# While the control topic does not answer.
+# While the control topic does not answer, or the log does not take what a sidefile holds.
 HEAR_LATER = 1.0
 
 
@@ -47,7 +47,8 @@ class SteppingDown:
             return
         if found:
             self.done = step_down(self._session, found[0])
-            self._too_late = None if self.done else found[0]
+            self._too_late = found[0] if wall_us() >= found[0].expires_us else None
+            self._next = time.monotonic() + HEAR_LATER
 
 
 def step_down(session: Writing, asked: PromotionAsked) -> bool:
