@@ -52,6 +52,10 @@ class SiteSource:
         named.discard_range(0, after + 1)
         return self._contents.blocks(volume, named)
 
+    def zeros(self, volume: VolumeInfo) -> ChangeBitmap:  # noqa: ARG002
+        """None: `blocks` gives all."""
+        return ChangeBitmap()
+
     def pairs(self) -> dict[Pair, ChangeBitmap]:
         """See `BaseSource`."""
         return self._store.pairs(self._lease.copy)
@@ -125,6 +129,8 @@ class BaseLoading:
         load, started = self._load, time.monotonic()
         assert load is not None, "neither begun nor resumed"
         yield from self._put(load, started)
+        for volume in self._copy.volumes:
+            load.name(volume, self._source.zeros(volume))
         proved: list[tuple[VolumeInfo, bytes]] = []
         size = 0
         began = time.monotonic()

@@ -75,6 +75,9 @@ class BaseSource(Protocol):
     def blocks(self, volume: VolumeInfo, after: int) -> Iterator[list[Block]]:
         """The blocks of a volume behind block ``after``, ascending, a MiB or so at a time."""
 
+    def zeros(self, volume: VolumeInfo) -> ChangeBitmap:
+        """Blocks that events have named, and that `blocks` may have left out since they are zeros."""
+
     def pairs(self) -> dict[Pair, ChangeBitmap]:
         """See `Store.pairs`."""
 

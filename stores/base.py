@@ -33,6 +33,9 @@ from tidelog.stores.store import Copy, CopyState, Position
 from tidelog.stores.watched import change_beside
 from tidelog.stores.wire import VolumeFormats, mset
 
+# Of a bitmap in one transaction.
+BITMAP_BYTES = 1 << 20
+
 
 class BaseLoad:
     """One load, on a connection of its own, from `begin` or `resume`; close it, or use it as a context manager.
@@ -140,6 +143,15 @@ class BaseLoad:
             commands += name_blocks(self._keys.bitmap(0, volume.id), named, numbers)
             self.loading = self.loading.at(volume.id, max(numbers))
             self._send(commands, encode_loading(self._name, self.loading))
+
+    def name(self, volume: VolumeInfo, blocks: ChangeBitmap) -> None:
+        """Marks blocks as named by events, whether they were put or are zeros."""
+        named = self._named.setdefault(volume.id, ChangeBitmap())
+        named.merge(blocks)
+        key = self._keys.bitmap(0, volume.id)
+        for start in range(0, len(named.bits), BITMAP_BYTES):
+            part = bytes(named.bits[start : start + BITMAP_BYTES])
+            self._send([(b"SETRANGE", key, b"%d" % start, part)], encode_loading(self._name, self.loading))
 
     def prove(self, volume: VolumeInfo) -> bytes:
         """The digest of a volume, 16 bytes, from the blocks that stand here."""

@@ -46,7 +46,7 @@ class ExportBases:
 
 
 class ExportSource:
-    """See `tidelog.recovery.rebuild_bases.BaseSource`. Blocks that are zeros are in no export, and are not named."""
+    """See `tidelog.recovery.rebuild_bases.BaseSource`."""
 
     def __init__(self, place: Place, manifest: Manifest) -> None:
         """A whole export, whose files are what was written."""
@@ -58,6 +58,10 @@ class ExportSource:
         for blocks in read_blocks(self._place, self._volumes[volume.id], lambda _: None):
             if blocks[-1][0] > after:
                 yield [block for block in blocks if block[0] > after]
+
+    def zeros(self, volume: VolumeInfo) -> ChangeBitmap:
+        """Raises `ExportDamaged` for a manifest whose bitmap cannot be."""
+        return self._volumes[volume.id].named_blocks
 
     def pairs(self) -> dict[Pair, ChangeBitmap]:
         """Those of the manifest."""

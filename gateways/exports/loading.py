@@ -96,6 +96,8 @@ def _load(store: Store, exports: Sequence[Export], advance: Advance) -> Copy:
                     with closing(ahead(read_blocks(part, volume, advance))) as parts:
                         for blocks in parts:
                             base.put(volume.info, blocks)
+        for volume in last.volumes:
+            base.name(volume.info, volume.named_blocks)
         proved = []
         for info in copy.volumes:
             proved.append((info, base.prove(info)))

@@ -17,13 +17,13 @@ from tidelog.clock import iso
 from tidelog.errors import ExportDamaged, InvalidName, UsageError
 from tidelog.gateways.exports.place import Place
 from tidelog.names import check_name
-from tidelog.schemas.volumes import VolumeInfo, valid_block_size, valid_size
+from tidelog.schemas.volumes import MAX_BLOCKS, VolumeInfo, valid_block_size, valid_size
 from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.pairs import Pair
 from tidelog.stores.store import Copy, CopyOrigin, Identity
 
 MANIFEST = "manifest.json"
-VERSION = 1
+VERSION = 2  # 1 did not say which blocks events had named
 FORMAT = "tidelog export"
 # No export that tidelog writes comes near: 10,000 files take 2 MB.
 _MANIFEST_BYTES_MAX = 1 << 28
@@ -48,7 +48,9 @@ class ExportedFile(_Record):
 
 
 class ExportedVolume(_Record):
-    """A row of the copy's volume table, the volume's digest in the copy, and its files in order."""
+    """A row of the copy's volume table, the volume's digest in the copy, its files in order, and a bitmap, as of an
+    `ExportedPair`, of all blocks that events had named, those that are zeros and so in no file among them: a site that
+    begins from here must know of them when it copies volumes."""
 
     id: Annotated[int, Field(gt=0)]
     name: str
@@ -56,11 +58,17 @@ class ExportedVolume(_Record):
     block_size: int
     digest: Hex16
     files: tuple[ExportedFile, ...]
+    named: str
 
     @property
     def info(self) -> VolumeInfo:
         """The row."""
         return VolumeInfo(self.id, self.name, self.size, self.block_size)
+
+    @property
+    def named_blocks(self) -> ChangeBitmap:
+        """The bitmap, which may go beyond the volume: it may have been larger. Raises `ExportDamaged`."""
+        return _unpacked(self.named, MAX_BLOCKS, f"volume {self.name}", self.name)
 
 
 class ExportedPair(_Record):
@@ -74,7 +82,7 @@ class ExportedPair(_Record):
     @classmethod
     def of(cls, pair: Pair, bitmap: ChangeBitmap) -> Self:
         """As the store has it."""
-        return cls(source=pair[0], target=pair[1], bitmap=b64encode(zlib.compress(bytes(bitmap.bits))).decode())
+        return cls(source=pair[0], target=pair[1], bitmap=packed(bitmap))
 
 
 class CopyIdentity(_Record):
@@ -147,15 +155,8 @@ class Manifest(_Record):
         blocks = {volume.id: volume.info.blocks for volume in self.volumes}
         found = {}
         for pair in self.pairs:
-            limit = -(-max(blocks.get(pair.source, 0), blocks.get(pair.target, 0)) // 8)
-            unpacker = zlib.decompressobj()
-            try:
-                bits = unpacker.decompress(b64decode(pair.bitmap, validate=True), limit + 1)
-            except (ValueError, zlib.error) as error:
-                raise damaged(self.group, f"the bitmap of a pair does not unpack: {error}") from error
-            if not unpacker.eof or len(bits) > limit:
-                raise damaged(self.group, "the bitmap of a pair goes beyond its volumes")
-            found[pair.source, pair.target] = ChangeBitmap(bits)
+            most = max(blocks.get(pair.source, 0), blocks.get(pair.target, 0))
+            found[pair.source, pair.target] = _unpacked(pair.bitmap, most, "a pair", self.group)
         return found
 
     @property
@@ -237,6 +238,8 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
             raise damaged(where, "it does not say that it is a tidelog export")
         if isinstance(version := document.get("version"), int) and version > VERSION:
             raise UsageError(f"{where} is an export of version {version}", hint="upgrade tidelog")
+        if document.get("version") == 1:
+            raise UsageError(f"{where} is an export of version 1, of a tidelog before 0.1", hint="export the copy anew")
         checksum = document.pop("checksum", None)
         if checksum != _checksum(document):
             raise damaged(where, "its checksum does not match: it was changed after it was written")
@@ -260,6 +263,22 @@ def damaged(where: str, what: str, file: str = MANIFEST) -> ExportDamaged:
     error = ExportDamaged(f"{file} of {where}: {what}", hint="export the copy again, or use another export of it")
     error.problem = what
     return error
+
+
+def packed(bitmap: ChangeBitmap) -> str:
+    """A bitmap as a manifest has it."""
+    return b64encode(zlib.compress(bytes(bitmap.bits))).decode()
+
+
+def _unpacked(text: str, blocks: int, of: str, where: str) -> ChangeBitmap:
+    limit, unpacker = -(-blocks // 8), zlib.decompressobj()
+    try:
+        bits = unpacker.decompress(b64decode(text, validate=True), limit + 1)
+    except (ValueError, zlib.error) as error:
+        raise damaged(where, f"the bitmap of {of} does not unpack: {error}") from error
+    if not unpacker.eof or len(bits) > limit:
+        raise damaged(where, f"the bitmap of {of} goes beyond its blocks")
+    return ChangeBitmap(bits)
 
 
 def _check_volume(where: str, volume: ExportedVolume) -> None:

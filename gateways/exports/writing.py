@@ -8,7 +8,15 @@ from typing import Protocol
 from tidelog.errors import CopiesDiffer, UsageError
 from tidelog.gateways.exports.blocks import CODEC, Written, write_blocks
 from tidelog.gateways.exports.checking import file_sum
-from tidelog.gateways.exports.manifest import MANIFEST, ExportedFile, ExportedVolume, Manifest, describe, read_manifest
+from tidelog.gateways.exports.manifest import (
+    MANIFEST,
+    ExportedFile,
+    ExportedVolume,
+    Manifest,
+    describe,
+    packed,
+    read_manifest,
+)
 from tidelog.gateways.exports.place import Place, new_place
 from tidelog.gateways.files import Advance
 from tidelog.schemas.volumes import VolumeInfo
@@ -131,6 +139,7 @@ def _export_volume(
         block_size=volume.block_size,
         digest=digest.hex(),
         files=tuple(proved),
+        named=packed(contents.named(volume)),
     )
 
 

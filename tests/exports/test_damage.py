@@ -170,8 +170,8 @@ def test_a_manifest_that_is_none(place, content):
 
 def test_a_later_version_is_not_guessed_at(place):
     path = place / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 2}))
-    with pytest.raises(UsageError, match="version 2"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 3}))
+    with pytest.raises(UsageError, match="version 3"):
         read_manifest(place_of(str(place)))
 
 

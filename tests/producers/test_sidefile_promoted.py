@@ -1,4 +1,4 @@
-"""A writer with a sidefile that is asked to end for a promotion: when all it has accepted is in the log, and not before."""
+"""A writer with a sidefile that is asked to end for a promotion: once all that it has accepted is in the log."""
 
 from pathlib import Path
 
