@@ -284,6 +284,7 @@ class SiteWorker:
                     end = max(self._ends.get(name, 0), replica.progress(0).head.next_offset)  # Kafka is not asked again
                     status = self._status(name, replica, end)
                     self._deployment.cluster.control.publish(status, timeout=3.0)
+                    self._tell_uncopied(name, replica)
         except Unavailable as error:
             self.unreachable = error  # the status then ages, which tells the same
         finally:

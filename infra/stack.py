@@ -36,6 +36,7 @@ REDIS_PORT = int(os.environ.get("STACK_REDIS_PORT", "6381"))
 FOLDER = Path(os.environ.get("STACK_DIR") or Path(__file__).parents[1] / ".cache" / "stack").absolute()
 RECORDS = FOLDER / "servers.json"
 CONFIG = FOLDER / "tidelog.toml"
+MADE = FOLDER / "tidelog.toml.made"  # as this command wrote it, to tell one that was edited
 TIDELOG = Path(sys.executable).with_name("tidelog")
 NEXT = """\
 next:
@@ -98,10 +99,13 @@ def up() -> int:
         exit_stack.pop_all()
         for server in missing.values():
             server.release()
-    CONFIG.write_text(stack_toml(_bootstrap_servers(), _redis_urls()))
+    kept = _edited()
+    if not kept:
+        for file in (CONFIG, MADE):
+            file.write_text(stack_toml(_bootstrap_servers(), _redis_urls()))
     print("the stack is up" if missing else "the stack is already up")
     _print_servers(records)
-    print(f"  configuration: {CONFIG}")
+    print(f"  configuration: {CONFIG}{' (edited, and kept as it is)' if kept else ''}")
     names = {"config": CONFIG, "tidelog": TIDELOG}
     print(NEXT.format(sites=" ".join(SITES), **{name: shlex.quote(str(path)) for name, path in names.items()}))
     return 0
@@ -113,12 +117,22 @@ def down() -> int:
     for name in sorted(records, reverse=True):  # sites first, so that their last lines are not about a lost Kafka
         _end(name, records[name])
         _forget(name)
-    CONFIG.unlink(missing_ok=True)
+    kept = _edited()
+    if not kept:
+        CONFIG.unlink(missing_ok=True)
+        MADE.unlink(missing_ok=True)
     print("the stack is down" if records else "the stack was not up")
+    if kept:
+        print(f"its configuration was edited, and is kept: {CONFIG}")
     workers = _workers()
     if workers:
         print(f"workers of it still run, and wait for it; they end with: kill {' '.join(map(str, workers))}")
     return 0
+
+
+def _edited() -> bool:
+    """Whether somebody has changed the configuration since `up` wrote it."""
+    return CONFIG.exists() and (not MADE.exists() or CONFIG.read_text() != MADE.read_text())
 
 
 def status() -> int:

@@ -97,7 +97,7 @@ def plan_trim(found: TrimSurvey) -> TrimPlan:
     base = max((base for base in usable if base.sequence <= most), key=lambda base: base.sequence, default=None)
     if base is not None and base.offset <= found.bounds.start:
         base = None
-    newest = max((base.sequence for base in usable), default=0)
+    newest = max((base.sequence for base in found.bases if base.epoch < found.head_epoch), default=0)
     opening = Need("the writer", newest, f"the opening of its session (epoch {found.head_epoch}) stays in the log")
     every = sorted([*needs, opening], key=lambda need: need.sequence)
     return TrimPlan(found.group, found.bounds, base, tuple(every))

@@ -69,6 +69,9 @@ def _look(invocation: Invocation, group: str, others: Sequence[Path]) -> tuple[l
             if group_id not in ("", its_id):
                 raise UsageError(f"the group {group} of {name} is another group, with id {its_id}", group=group)
             group_id = its_id
+            twin = next((one.name for one in regions if one.cluster_id == region.cluster_id), None)
+            if twin is not None:
+                raise UsageError(f"{name} and {twin} name the same Kafka cluster, {region.cluster_id}", group=group)
             regions.append(region)
     if not regions:
         raise LogUnavailable(f"no region of group {group} answers")

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from tidelog.config import Config
 from tidelog.consumers.deployment import Deployment, RealDeployment
+from tidelog.errors import LogUnavailable
 
 OpenDeployment = Callable[[Config], Deployment]
 BOOTSTRAP_VARIABLE = "TIDELOG_KAFKA__BOOTSTRAP_SERVERS"
@@ -28,6 +29,7 @@ class Invocation:
         self.traceback = False
         self.out = _console(stderr=False)
         self.err = _console(stderr=True)
+        self.kafka_away: LogUnavailable | None = None  # once it has not answered
         self._said: set[str] = set()
 
     @cached_property

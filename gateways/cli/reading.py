@@ -30,6 +30,8 @@ def opened_store(invocation: Invocation, group: str, site: str | None) -> Iterat
     if chosen is None:
         raise ConfigError("no site is configured", hint="add [sites.NAME.redis] with its url")
     try:
+        if invocation.kafka_away is not None:  # it was waited for once
+            raise invocation.kafka_away
         store = open_store(invocation.deployment, chosen, group)
     except LogUnavailable as error:
         store = store_without_kafka(invocation, group, chosen, error)
@@ -42,6 +44,7 @@ def opened_store(invocation: Invocation, group: str, site: str | None) -> Iterat
 def store_without_kafka(invocation: Invocation, group: str, site: str | None, error: LogUnavailable) -> Store:
     """The group's store at ``site``, by default the primary, after Kafka has failed with ``error``, which is said on
     stderr. Raises ``error`` if that store cannot be had either."""
+    invocation.kafka_away = error
     chosen = site or invocation.config.primary
     if chosen is None:
         raise error
@@ -49,7 +52,7 @@ def store_without_kafka(invocation: Invocation, group: str, site: str | None, er
         store = open_store_alone(invocation.deployment, chosen, group)
     except (NotFound, Unavailable):
         raise error from None
-    invocation.say(f"{error.message}; this is what site {chosen} holds")
+    invocation.say_once(f"{error.message}; this is what site {chosen} holds")
     return store
 
 

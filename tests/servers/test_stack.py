@@ -89,10 +89,16 @@ def test_up_twice_then_down(environment: dict[str, str], tmp_path: Path) -> None
         assert code == 0
         assert again == output.replace("the stack is up", "the stack is already up")
         assert stack("status", environment)[0] == 0
+        with (tmp_path / "tidelog.toml").open("a") as file:
+            file.write("# mine\n")
+        assert "edited, and kept" in stack("up", environment)[1]
     finally:
-        assert stack("down", environment)[0] == 0
+        code, output = stack("down", environment)
+        assert code == 0 and f"is kept: {tmp_path / 'tidelog.toml'}" in output
+    assert (tmp_path / "tidelog.toml").read_text().endswith("# mine\n")
     assert not any(redis_answers(str(url)) for url in urls)
     assert stack("status", environment)[0] == 1
+    (tmp_path / "tidelog.toml").unlink()
     assert stack("down", environment) == (0, "the stack was not up\n")
 
 
