@@ -64,6 +64,7 @@ class Load:
     def __init__(self, running: RunningDeployment) -> None:
         self._running, self._ended = running, threading.Event()
         self.acknowledged = self.ended_sessions = 0
+        self.last_error: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> "Load":
@@ -90,7 +91,10 @@ class Load:
                     group.mark(f"copy-{number}")
                 group.flush()
                 self.acknowledged = number
-            except (Unavailable, Fenced):
+            except Exception as error:
+                self.last_error = error
+                if not isinstance(error, Unavailable | Fenced):
+                    return
                 if group is not None:
                     group.abandon()
                 group = None
@@ -102,7 +106,10 @@ class Load:
     def goes_on(self) -> None:
         """Waits for flushes that began after this call."""
         before = self.acknowledged
-        wait_until(lambda: self.acknowledged >= before + 20, f"flushes after {before}", timeout=120)
+        try:
+            wait_until(lambda: self.acknowledged >= before + 20, f"flushes after {before}", timeout=240)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; at {self.acknowledged}, ended {self.ended_sessions} times") from self.last_error
 
 
 def leader_and_in_sync(running: RunningDeployment) -> tuple[int, int]:
