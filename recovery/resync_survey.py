@@ -2,10 +2,10 @@
 
 Both sites hold copies of the same identity, and a copy does not change: so they are compared copy by copy, while
 writers and workers go on, whatever positions the two stand at. The newest one is compared in every block that events
-have named; each elder one only in the blocks that were named between it and the next, since all others are, at both
-sites, the very same blocks. Change bitmaps between two such copies name what the log's events did, so they must be
-equal as well. What is live and was written since the newest common copy is in no copy yet: the log says what it must
-be.
+have named; each elder one only in the blocks that were named between it and the next, by a lost history too, since all
+others are, at both sites, the very same blocks. Change bitmaps between two such copies name what the log's events did,
+so they must be equal as well. What is live and was written since the newest common copy is in no copy yet: the log says
+what it must be.
 """
 
 from collections.abc import Iterable
@@ -124,8 +124,8 @@ class Resyncing:
                 wanted.merge(theirs.named(volume))
             else:
                 after = self.contents(newer)
-                wanted = after[0].named(volume, pair.mine)
-                wanted.merge(after[1].named(volume, pair.theirs))
+                wanted = after[0].unshared(volume, pair.mine)
+                wanted.merge(after[1].unshared(volume, pair.theirs))
                 span = 0, len(wanted.bits) * 8
                 sums = range_sums(after[1], volume, wanted, span, max(8, span[1]), advance)
                 total, carried = newer.sums[volume.id] - sum(sums.values()), newer.seen[volume.id] - wanted
