@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.consumers.conftest import Lab, until, written
-from tidelog.errors import RollingBack, StoreUnavailable, UsageError
+from tests.consumers.conftest import KIB, Lab, until, written
+from tidelog.clock import wall_us
+from tidelog.errors import RollingBack, StoreUnavailable, TidelogError, UsageError
 from tidelog.recovery.rollback import SiteRollback
 from tidelog.recovery.rollback_plan import Way, plan_rollback
-from tidelog.schemas.control import CopyFormed
+from tidelog.schemas.control import CopyFormed, CopyOrdered
 from tidelog.stores.rollback import Rollback
-from tidelog.stores.store import CopyOrigin
+from tidelog.stores.store import Copy, CopyOrigin
 
 
 @pytest.fixture
@@ -72,6 +73,47 @@ def test_a_worker_goes_on_in_the_new_log_and_what_was_lost_is_kept(lab: Lab) -> 
     until(lambda: receipts() == {(copy.sequence, copy.seal) for copy in store.copies()}, "receipts of what there is")
     rolled_back(lab, "tokyo")
     lab.caught_up("tokyo")
+
+
+def test_the_receipt_of_a_copy_by_time_that_is_made_again_stays(lab: Lab) -> None:
+    """It is the same as the lost one: sequence, seal and name."""
+    group = written(lab.group())
+    lab.worker()
+    volume = group.create_volume("timed", 20 * KIB, block_size=512)
+    volume.write(0, b"before")
+    at = group.session.time_us
+    volume.write(0, b"behind")
+    group.flush()
+    order = CopyOrdered(name="timed", groups="bank", at_us=at, ordered_us=wall_us(), ordered_by="me", dropped_us=0)
+    lab.control.publish(order)
+    first = until(lambda: next((one for one in _copies(lab) if one.name == "timed"), None), "the copy")
+    until(lambda: lab.receipt(first.sequence), "its receipt")
+    keep = lab.log.bounds().end
+    volume.write(0, b"lost")
+    group.flush()
+    group.close()
+    until(lambda: lab.store().position().head.sequence >= lab.reference().sequence, "the lost tail")
+    lab.log.truncate(keep)
+    until(lambda: lab.status().state == "HALTED", "the halt")
+    rolled_back(lab)
+    group = lab.group()
+    group.flush()
+    again = until(lambda: next((one for one in _copies(lab) if one.name == "timed"), None), "the copy again")
+    assert (again.sequence, again.seal) == (first.sequence, first.seal)
+    until(lambda: lab.receipt(again.sequence), "its receipt again")
+    for name in ("later", "last"):  # each makes the site look at all of its receipts
+        copy = group.mark(name)
+        group.flush()
+        until(lambda copy=copy: lab.receipt(copy.sequence), "the receipt of a later copy")
+        assert lab.receipt(again.sequence) is not None
+
+
+def _copies(lab: Lab) -> list[Copy]:
+    """None before there is a store, and while it is rolled back."""
+    try:
+        return lab.store().copies()
+    except TidelogError:
+        return []
 
 
 def test_without_a_worker_the_next_one_goes_on(lab: Lab) -> None:
