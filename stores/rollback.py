@@ -70,6 +70,10 @@ class Rollback:
             return None
         return self._copies()[_position(value).generation]
 
+    def records(self) -> list[Copy]:
+        """All copies that the store has a record of, by generation, also while nobody may read them."""
+        return list(self._copies().values())
+
     @property
     def half_made(self) -> bool:
         """Whether a late copy is on its way, which an applier must end or take away first."""

@@ -8,6 +8,7 @@ import pytest
 from tests.consumers.conftest import KIB, Lab, until, written
 from tidelog.clock import wall_us
 from tidelog.errors import RollingBack, StoreUnavailable, TidelogError, UsageError
+from tidelog.producers.follower import carries_head
 from tidelog.recovery.rollback import SiteRollback
 from tidelog.recovery.rollback_plan import Way, plan_rollback
 from tidelog.schemas.control import CopyFormed, CopyOrdered
@@ -141,6 +142,34 @@ def test_cut_short_it_is_shown_as_rebuilding_and_goes_on(lab: Lab) -> None:
     assert plan_rollback(lab.deployment, "osaka", "bank").way is Way.RESUME
     rolled_back(lab)
     lab.caught_up()
+
+
+@pytest.mark.parametrize("cut_short", [False, True])
+def test_elder_copies_are_found_in_a_log_that_has_moved(lab: Lab, cut_short: bool) -> None:
+    """Each at its own offset there, on the other cluster, so that a rebuild can begin at any; run again, too."""
+    group = written(lab.group())
+    lab.worker()
+    lab.caught_up()
+    values = [record.value for record in lab.log._records]
+    written(group).close()
+    lab.caught_up()
+    lab.log.recreate()
+    lab.log.cluster_id = "elsewhere"
+    lab.log.skip_offsets(5)
+    for value in values:
+        lab.log.put(value)
+    until(lambda: lab.status().state == "HALTED", "the halt")
+    if cut_short:
+        steps = iter(SiteRollback(lab.deployment, plan_rollback(lab.deployment, "osaka", "bank")))
+        next(steps)
+        steps.close()
+        assert plan_rollback(lab.deployment, "osaka", "bank").way is Way.RESUME
+    rolled_back(lab)
+    lab.group().flush()
+    copies = lab.caught_up().copies()
+    assert len(copies) > 1
+    for copy in copies:
+        assert copy.cluster_id == "elsewhere" and carries_head(lab.log, copy.head)
 
 
 def test_two_at_once(lab: Lab) -> None:
