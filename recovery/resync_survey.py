@@ -102,6 +102,13 @@ class Resyncing:
                 except NotFound:  # dropped at one of them meanwhile
                     continue
         if not found:
+            if plan.broken:
+                raise NotFound(
+                    f"nothing can be compared: {'; '.join(plan.broken)}",
+                    group=plan.group,
+                    hint=f"make a copy: tidelog pitc create NAME --group {plan.group} --wait; if its record differs as"
+                    f" well, rebuild: tidelog site rebuild {plan.site} --group {plan.group}",
+                )
             raise NotFound(
                 f"sites {plan.site} and {plan.other} have no copy of group {plan.group} in common of which {plan.other}"
                 " has sent a receipt",
@@ -186,8 +193,8 @@ def _key(copy: Copy) -> Key:
 
 
 def _unlike(mine: Copy, theirs: Copy) -> str:
-    """The first field of a copy's record that says something else though it comes from the log alone; else empty."""
-    fields = ["timestamp_us", "volumes", "epoch", "writer", "origin", "cluster_id"]
-    if mine.cluster_id == theirs.cluster_id:
-        fields.append("offset")
+    """The first field of a copy's record that says something else though it comes from the log alone; else empty. Not
+    where the event stands: a log that has moved is followed from there by a site that was rolled back, by another from
+    where it was."""
+    fields = ("timestamp_us", "volumes", "epoch", "writer", "origin")
     return next((name for name in fields if getattr(mine, name) != getattr(theirs, name)), "")

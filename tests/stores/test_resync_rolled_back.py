@@ -1,6 +1,8 @@
 """Resync of a store that was rolled back: what the lost history named is no damage; its copies stay as they were."""
 
 import copy as copying
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, reject, settings
@@ -9,10 +11,12 @@ from resync_lab import BLOCK, KEYS, Sites
 from store_lab import CLUSTER
 
 from tests.stores.test_resync import SEEDS, changed, check
+from tidelog.errors import NotFound
 from tidelog.recovery.live_check import same
 from tidelog.schemas.chain import Head
 from tidelog.schemas.events import WriterOpened
 from tidelog.stores.bitmap import ChangeBitmap
+from tidelog.stores.records import encode_copy
 from tidelog.stores.rollback import Rollback
 from tidelog.stores.store import CopyOrigin
 
@@ -183,6 +187,36 @@ def test_a_block_that_only_the_lost_history_named_is_not_named_for_its_mending()
         plan, report = sites.resync()
         assert plan.clean and not report.blocks
     check(sites)
+
+
+def rewrite(sites: Sites, **fields: Any) -> None:
+    """The record of every copy of the other site."""
+    keyspace = sites.keyspaces["other"]
+    for copy in sites.stores["other"].copies():
+        row = encode_copy(replace(copy, **fields))
+        keyspace.transact([(b"HSET", KEYS.copies, b"%d" % copy.generation, row)])
+
+
+def test_sites_that_found_the_log_at_different_places_are_compared() -> None:
+    """A region moved: one site was rolled back and has its copies' new offsets, the other was only told where its head
+    is."""
+    sites, volume = parted(mark=True)
+    before = held(sites)
+    rewrite(sites, offset=1234, cluster_id="elsewhere")
+    assert sites.survey().clean and not sites.survey().broken
+    key = KEYS.block_format(volume) % 1
+    sites.data[key] = b"wrong"
+    _, report = sites.resync()
+    assert report.blocks == 1 and held(sites) == before
+    check(sites)
+
+
+def test_records_that_differ_are_told_of_where_nothing_can_be_compared() -> None:
+    """And not called a lack of copies."""
+    sites, _ = parted(mark=True)
+    rewrite(sites, epoch=7)
+    with pytest.raises(NotFound, match=r"the record of copy m. \(sequence \d+\) has another epoch than at osaka"):
+        sites.survey()
 
 
 @settings(max_examples=40, deadline=None)
