@@ -9,6 +9,7 @@ from tests.consumers.conftest import KIB, Lab, until, written
 from tidelog.clock import wall_us
 from tidelog.errors import RollingBack, StoreUnavailable, TidelogError, UsageError
 from tidelog.producers.follower import carries_head
+from tidelog.recovery.rebuild_survey import survey
 from tidelog.recovery.rollback import SiteRollback
 from tidelog.recovery.rollback_plan import Way, plan_rollback
 from tidelog.schemas.control import CopyFormed, CopyOrdered
@@ -227,6 +228,27 @@ def test_a_log_that_has_moved_is_found_by_sequence_and_seal(lab: Lab) -> None:
     written(lab.group()).close()
     store = lab.caught_up()
     assert [copy.seal for copy in store.copies()][: len(before)] == [copy.seal for copy in before]
+    for copy in store.copies():
+        assert copy.cluster_id == "elsewhere" and carries_head(lab.log, copy.head)
+    assert [base.sequence for base in survey(lab.deployment, "london", "bank").bases.usable]
+
+
+def test_a_worker_that_finds_its_head_on_another_cluster_finds_its_copies(lab: Lab) -> None:
+    """Begun there, it moves by itself: its elder copies are bases and places to trim to, as before."""
+    written(lab.group()).close()
+    lab.replica()
+    lab.caught_up()
+    lab._replicas.pop().stop()
+    values = [record.value for record in lab.log._records]
+    lab.log.recreate()
+    lab.log.cluster_id = "elsewhere"
+    for value in values:
+        lab.log.skip_offsets(2)
+        lab.log.put(value)
+    lab.replica()
+    written(lab.group()).close()
+    for copy in lab.caught_up().copies():
+        assert copy.cluster_id == "elsewhere" and carries_head(lab.log, copy.head)
 
 
 def test_no_copy_in_the_log(lab: Lab) -> None:
