@@ -34,8 +34,8 @@ def follower_at(
     position = applier.position
     if position.head.sequence and position.cluster_id != log.cluster_id:
         elders = [copy.head for copy in store.copies() if copy.sequence <= position.head.sequence]
-        found = find_head(log, codec, store.identity.group_id, position.head, elders, make, ended)
-        position = applier.found(found.offset)
+        found, offsets = find_head(log, codec, store.identity.group_id, position.head, elders, make, ended)
+        position = applier.found(found.offset, offsets)
     follower = make(log, codec, position.head)
     check_history(log, follower, position.cluster_id)
     return follower
@@ -49,25 +49,29 @@ def find_head(
     elders: Iterable[Head],
     make: MakeFollower = Follower,
     ended: Callable[[], bool] = lambda: False,
-) -> Head:
-    """The head as it stands in ``log``: only its offset is another. ``elders`` are heads that the store has been at,
-    for a log that was trimmed to one of them before it was mirrored. Reads the log up to the head.
+) -> tuple[Head, dict[tuple[int, bytes], int]]:
+    """The head as it stands in ``log``: only its offset is another; and those of ``elders`` there, heads that the store
+    has been at, by sequence and seal: the log may have been trimmed to one. Reads the log up to the head.
 
     Raises `LogDiverged` if the log has another event there, or ends before; `LogUnavailable`, also once ``ended``.
     """
-    follower = make(log, codec, _beginning(log, codec, group_id, [*elders, head]))
+    wanted = {(one.sequence, one.seal) for one in elders}
+    there = _beginning(log, codec, group_id, wanted | {(head.sequence, head.seal)})
+    follower, offsets = make(log, codec, there), {(there.sequence, there.seal): there.offset}
     reader = log.reader(max(follower.head.next_offset, log.bounds().start))
     try:
         for count, _ in enumerate(follow(reader, log.bounds().end, follower, FOLD_TIMEOUT)):
-            if follower.head.sequence >= head.sequence:
+            there = follower.head
+            if (there.sequence, there.seal) in wanted:
+                offsets[there.sequence, there.seal] = there.offset
+            if there.sequence >= head.sequence:
                 break
             if count % LOOK_AGAIN == 0 and ended():
                 raise LogUnavailable("told to stop before the head was found in the log of another cluster")
     finally:
         reader.close()
-    there = follower.head
     if (there.sequence, there.seal) == (head.sequence, head.seal):
-        return there
+        return there, offsets
     if follower.gap is not None:
         raise LogDiverged(
             f"the log on cluster {log.cluster_id} lacks sequence {there.sequence + 1}, so that this site's head cannot"
@@ -89,11 +93,11 @@ def find_head(
     )
 
 
-def _beginning(log: Log, codec: Codec, group_id: str, known: Iterable[Head]) -> Head:
+def _beginning(log: Log, codec: Codec, group_id: str, known: Iterable[tuple[int, bytes]]) -> Head:
     """The head from which the log can be folded: that of nothing, or the first record, if the store has been there: a
     log is trimmed to nothing but an event that counts."""
     bounds, nothing = log.bounds(), origin(group_id)
     record = log.record_at(bounds.start) if bounds.end > bounds.start else None
-    if record is None or record.value[-SEAL_SIZE:] not in {head.seal for head in known}:
+    if record is None or record.value[-SEAL_SIZE:] not in {seal for _, seal in known}:
         return nothing
     return nothing.after(codec.decode(record.value), record.offset)

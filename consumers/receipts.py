@@ -130,9 +130,11 @@ class Receipts:
                 self._sent.discard((record.sequence, record.seal, record.name, record.blocks_changed))
 
     def _retract_lost(self, view: ControlView) -> None:
-        """What was said of copies that have become lost history: they are out of the catalogue, and of its alarms."""
-        who = self._store.identity
-        lost = {(one.sequence, one.seal) for one in self._store.copies(lost=True) if one.origin is CopyOrigin.LOST}
+        """What was said of copies that have become lost history: they are out of the catalogue, and of its alarms. Not
+        of one that is here again: a copy by time that was made once more is the same."""
+        who, copies = self._store.identity, self._store.copies(lost=True)
+        lost = {(one.sequence, one.seal) for one in copies if one.origin is CopyOrigin.LOST}
+        lost -= {(one.sequence, one.seal) for one in copies if one.origin is not CopyOrigin.LOST}
         for key, record in view.items():
             if (
                 isinstance(record, CopyFormed)
@@ -140,6 +142,7 @@ class Receipts:
                 and (record.sequence, record.seal) in lost
             ):
                 self._control.retract(key)
+                self._sent.discard((record.sequence, record.seal, record.name, record.blocks_changed))
 
     def _tell_late(self, copies: Iterable[Copy], view: ControlView) -> None:
         """Says of each command that came too late what is done about it, until its copy is there or nobody asks; that

@@ -2,10 +2,10 @@
 
 Both sites hold copies of the same identity, and a copy does not change: so they are compared copy by copy, while
 writers and workers go on, whatever positions the two stand at. The newest one is compared in every block that events
-have named; each elder one only in the blocks that were named between it and the next, since all others are, at both
-sites, the very same blocks. Change bitmaps between two such copies name what the log's events did, so they must be
-equal as well. What is live and was written since the newest common copy is in no copy yet: the log says what it must
-be.
+have named; each elder one only in the blocks that were named between it and the next, by a lost history too, since all
+others are, at both sites, the very same blocks. Change bitmaps between two such copies name what the log's events did,
+so they must be equal as well. What is live and was written since the newest common copy is in no copy yet: the log says
+what it must be.
 """
 
 from collections.abc import Iterable
@@ -102,6 +102,13 @@ class Resyncing:
                 except NotFound:  # dropped at one of them meanwhile
                     continue
         if not found:
+            if plan.broken:
+                raise NotFound(
+                    f"nothing can be compared: {'; '.join(plan.broken)}",
+                    group=plan.group,
+                    hint=f"make a copy: tidelog pitc create NAME --group {plan.group} --wait; if its record differs as"
+                    f" well, rebuild: tidelog site rebuild {plan.site} --group {plan.group}",
+                )
             raise NotFound(
                 f"sites {plan.site} and {plan.other} have no copy of group {plan.group} in common of which {plan.other}"
                 " has sent a receipt",
@@ -124,8 +131,8 @@ class Resyncing:
                 wanted.merge(theirs.named(volume))
             else:
                 after = self.contents(newer)
-                wanted = after[0].named(volume, pair.mine)
-                wanted.merge(after[1].named(volume, pair.theirs))
+                wanted = after[0].unshared(volume, pair.mine)
+                wanted.merge(after[1].unshared(volume, pair.theirs))
                 span = 0, len(wanted.bits) * 8
                 sums = range_sums(after[1], volume, wanted, span, max(8, span[1]), advance)
                 total, carried = newer.sums[volume.id] - sum(sums.values()), newer.seen[volume.id] - wanted
@@ -186,8 +193,8 @@ def _key(copy: Copy) -> Key:
 
 
 def _unlike(mine: Copy, theirs: Copy) -> str:
-    """The first field of a copy's record that says something else though it comes from the log alone; else empty."""
-    fields = ["timestamp_us", "volumes", "epoch", "writer", "origin", "cluster_id"]
-    if mine.cluster_id == theirs.cluster_id:
-        fields.append("offset")
+    """The first field of a copy's record that says something else though it comes from the log alone; else empty. Not
+    where the event stands: a log that has moved is followed from there by a site that was rolled back, by another from
+    where it was."""
+    fields = ("timestamp_us", "volumes", "epoch", "writer", "origin")
     return next((name for name in fields if getattr(mine, name) != getattr(theirs, name)), "")

@@ -53,7 +53,7 @@ class SiteRollback:
             with Rollback(keyspace, store.identity) as rollback:
                 if self.plan.way is Way.RELOCATE:
                     assert self.plan.head is not None
-                    rollback.relocate(self.plan.head, self.plan.cluster_id)
+                    rollback.relocate(self.plan.head, self.plan.cluster_id, self.plan.offsets)
                 else:
                     if self.plan.way is Way.ROLL_BACK:
                         self._begin(store, rollback)

@@ -77,8 +77,8 @@ def plan_rollback(deployment: Deployment, site: str, group: str) -> RollbackPlan
     worker = _worker(deployment, site, group)
     store = open_store(deployment, site, group)
     try:
-        tail = _under_way(deployment, site, group, store)
-        position, copies = _stands(store, tail, group)
+        tail, records = _under_way(deployment, site, group, store)
+        position, copies = _stands(store, tail, records, group)
         log = cluster.log(record)
         try:
             wanted = {(copy.sequence, copy.seal) for copy in copies}
@@ -164,19 +164,22 @@ def _way(position: Position, common: CommonHistory, cluster_id: str) -> Way | No
     return Way.NOTHING if same else Way.RELOCATE
 
 
-def _under_way(deployment: Deployment, site: str, group: str, store: Store) -> Copy | None:
+def _under_way(deployment: Deployment, site: str, group: str, store: Store) -> tuple[Copy | None, list[Copy]]:
+    """The copy ``lost-tail`` of a roll back that is under way, if one is, and all the records of the store."""
     keyspace = deployment.keyspace(site, group)
     try:
         with Rollback(keyspace, store.identity) as rollback:
-            return rollback.under_way()
+            return rollback.under_way(), rollback.records()
     finally:
         keyspace.close()
 
 
-def _stands(store: Store, tail: Copy | None, group: str) -> tuple[Position, list[Copy]]:
+def _stands(store: Store, tail: Copy | None, records: list[Copy], group: str) -> tuple[Position, list[Copy]]:
     """The position, before a roll back that is under way began, and the copies of the site's history, in order."""
     if tail is not None:
-        return Position(tail.head, tail.cluster_id, 0, tail.generation), []
+        # The store is not to be read, but its records are: the offsets of those that stay are looked for in the log.
+        kept = [copy for copy in records if copy.generation <= tail.base and copy.origin is not CopyOrigin.LOST]
+        return Position(tail.head, tail.cluster_id, 0, tail.generation), kept
     try:
         position = store.position()
     except RollingBack as error:  # it began in this moment

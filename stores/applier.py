@@ -118,12 +118,13 @@ class Applier:
             self._fail()
             raise
 
-    def found(self, offset: int) -> Position:
+    def found(self, offset: int, offsets: Mapping[tuple[int, bytes], int]) -> Position:
         """Moves the position to this applier's cluster, in whose log the head's record stands at ``offset``: for a
-        store that was filled from another cluster's log. Settles; nothing else in the store changes."""
+        store that was filled from another cluster's log; and the copies whose events, by sequence and seal, stand at
+        ``offsets`` there. Settles; nothing else in the store changes."""
         head = replace(self.settle().head, offset=offset)
         try:
-            self._send(self._planner.found(head))
+            self._send(self._planner.found(head, offsets))
         except BaseException:
             self._fail()
             raise

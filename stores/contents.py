@@ -45,6 +45,10 @@ class CopyContents:
         """The blocks of a volume that events have named between ``elder`` (None: the beginning) and this copy."""
         return named_between(self._keyspace, self._keys, volume.id, elder, self.copy)
 
+    def unshared(self, volume: VolumeInfo, elder: Copy) -> ChangeBitmap:
+        """Those, and what a lost history has named in between: all that is twice in the store, for both copies."""
+        return named_between(self._keyspace, self._keys, volume.id, elder, self.copy, lost=True)
+
     def reader(self, volume: VolumeInfo) -> BlockReader:
         """Reads of one volume, block by block."""
         return CopyReader(self._keyspace, self._keys, volume, self.copy)

@@ -1,6 +1,6 @@
 """What an event makes of a copy's record: dropped, locked, kept. Pure, and the same at every site."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from tidelog.clock import iso, wall_us
@@ -24,6 +24,15 @@ def changed(copy: Copy, event: CopyChange) -> Copy:
     if isinstance(event, CopyLocked):
         return replace(copy, locked_until_us=max(copy.locked_until_us, event.until_us))
     return copy if copy.locked_until_us > event.timestamp_us else replace(copy, state=CopyState.DROPPING)
+
+
+def relocated(copies: Iterable[Copy], offsets: Mapping[tuple[int, bytes], int], cluster_id: str) -> Iterator[Copy]:
+    """The records of the copies whose events, by sequence and seal, are at these offsets in the log of ``cluster_id``;
+    the log has nothing of a lost history."""
+    for copy in copies:
+        offset = offsets.get((copy.sequence, copy.seal))
+        if offset is not None and copy.origin is not CopyOrigin.LOST:
+            yield replace(copy, offset=offset, cluster_id=cluster_id)
 
 
 def refuse_doubtful_drop(event: CopyDropped, copies: Iterable[Copy], offset: int) -> None:

@@ -13,15 +13,17 @@ from typing import cast
 
 from tidelog.errors import SiteBehind, StoreUnavailable
 from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.apart import places_apart
 from tidelog.stores.bitmap import ChangeBitmap, byte_range
 from tidelog.stores.bits import name_blocks, places_of, write_bits
 from tidelog.stores.contents import Block
 from tidelog.stores.digest import ERA, ERA_SIZE
 from tidelog.stores.keys import Keys
-from tidelog.stores.keyspace import Argument, Command, Keyspace
+from tidelog.stores.keyspace import Command, Keyspace
 from tidelog.stores.placing import placing
 from tidelog.stores.reading import check_readable, sources, standing
 from tidelog.stores.records import decode_position, encode_position
+from tidelog.stores.scars import between
 from tidelog.stores.state import READ_TRIES, Tables, present, read_tables
 from tidelog.stores.store import Copy, CopyState, Identity, Position
 from tidelog.stores.watched import change_beside
@@ -53,26 +55,23 @@ class Mending:
 
         def plan(value: bytes | None) -> list[Command] | None:
             position = decode_position(present(value))
-            wrong.clear()
-            commands: list[Command] = []
-            gone: list[Argument] = [b"DEL"]
-            apart: list[int] = []
-            for (block, content), (place, key, there) in zip(right, self._stored(copy, volume, right), strict=True):
-                if _same(there, content):
-                    continue
-                wrong.append(block)
+            found = zip(right, self._stored(copy, volume, right), strict=True)
+            differing = [(*one, place, key) for one, (place, key, there) in found if not _same(there, one[1])]
+            wrong[:] = [one[0] for one in differing]
+            shared: dict[int, int] = {}
+            for block, _, place, _ in differing:
                 if place is not None and copy.generation < place and (newer is None or place < newer.generation):
-                    key = self._keys.before_format(copy.generation, volume.id) % block
-                    apart.append(block)
-                if any(content):
-                    commands.append((b"SET", key, content))
-                else:
-                    gone.append(key)
-            if len(gone) > 1:
-                commands.append(tuple(gone))
-            if apart:
-                (bitmap,) = self._bitmaps(volume.id, [copy.generation])
-                commands += name_blocks(self._keys.bitmap(copy.generation, volume.id), bitmap, apart)
+                    shared[block] = place
+            moved = places_apart(self._keyspace, self._keys, copy, newer, volume.id, shared)
+            commands: list[Command] = []
+            for block, content, _, key in differing:
+                key = self._keys.before_format(moved[block], volume.id) % block if block in moved else key
+                commands.append((b"SET", key, content) if any(content) else (b"DEL", key))
+            for generation in sorted(set(moved.values())):
+                (bitmap,) = self._bitmaps(volume.id, [generation])
+                blocks = [block for block, apart in moved.items() if apart == generation]
+                commands += name_blocks(self._keys.bitmap(generation, volume.id), bitmap, blocks)
+            if moved:
                 commands.append(self._raised(position))
             return commands or None
 
@@ -137,7 +136,7 @@ class Mending:
             right = named(position)
             commands: list[Command] = []
             changed[0] = 0
-            generations = [one for one in tables.generations if one >= copy.generation]
+            generations = between(tables.copies.values(), copy.generation, position.generation + 1)
             for generation, bitmap in zip(generations, self._bitmaps(volume, generations), strict=True):
                 out = (bitmap - right).take(BITS_MAX)
                 changed[0] += len(out)
@@ -191,7 +190,7 @@ class Mending:
         """The blocks that events have named since a copy, of live volumes and its own, by id, and the position then."""
         for _ in range(READ_TRIES):
             tables = read_tables(self._keyspace, self._keys)
-            generations = [one for one in tables.generations if one >= copy.generation]
+            generations = between(tables.copies.values(), copy.generation, tables.position.generation + 1)
             ids = sorted({volume.id for volume in (*tables.volumes, *copy.volumes)})
             of = [(b"GET", self._keys.bitmap(one, volume)) for volume in ids for one in generations]
             position, *bitmaps = self._keyspace.transact([(b"GET", self._keys.position), *of])
@@ -244,8 +243,8 @@ class Mending:
     ) -> tuple[list[Command], int]:
         tables = read_tables(self._keyspace, self._keys)
         _refuse_late(tables)
-        first = elder.generation if elder is not None else 0
-        generations = [one for one in tables.generations if first <= one and (newer is None or one < newer.generation)]
+        end = newer.generation if newer is not None else tables.position.generation + 1
+        generations = between(tables.copies.values(), elder.generation if elder is not None else 0, end)
         bitmaps = dict(zip(generations, self._bitmaps(volume, generations), strict=True))
         commands, changed = list[Command](), 0
         unnamed = [block for block in missing if not any(block in one for one in bitmaps.values())]

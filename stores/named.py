@@ -19,9 +19,17 @@ SPAN_WINDOWS = 64
 
 
 def named_between(
-    keyspace: Keyspace, keys: Keys, volume: int, elder: Copy | None, copy: Copy, *, while_rebuilding: bool = False
+    keyspace: Keyspace,
+    keys: Keys,
+    volume: int,
+    elder: Copy | None,
+    copy: Copy,
+    *,
+    while_rebuilding: bool = False,
+    lost: bool = False,
 ) -> ChangeBitmap:
-    """The blocks of a volume named between ``elder`` (None: the beginning) and ``copy``.
+    """The blocks of a volume named between ``elder`` (None: the beginning) and ``copy``; with those that only a lost
+    history named in between if ``lost``, which are the same in both, but two blocks in the store.
 
     Drops in between hand bits on within that span, so the union stays what it is; but a drop of the elder hands its
     bits out of it, so that both are still readable is seen in the same MULTI. Raises `NotFound` if not, `SiteBehind`
@@ -41,7 +49,10 @@ def named_between(
         if elder:
             check_readable(elder, from_record, from_hold)
         check_readable(copy, to_record, to_hold)
-        now = between(map(decode_copy, cast("list[bytes]", records)[1::2]), first, copy.generation)
+        there = list(map(decode_copy, cast("list[bytes]", records)[1::2]))
+        now = between(there, first, copy.generation)
+        if lost:
+            now = sorted(one for one in {0, *(other.generation for other in there)} if first <= one < copy.generation)
         if now == generations:
             union = ChangeBitmap()
             for bitmap in bitmaps:

@@ -5,7 +5,7 @@ sets the position. It changes the picture as it goes; whoever could not carry ou
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tidelog.errors import Halted
@@ -24,7 +24,7 @@ from tidelog.schemas.events import (
     WriteBatch,
 )
 from tidelog.schemas.volumes import VolumeInfo
-from tidelog.stores.copy_changes import CopyChange, changed
+from tidelog.stores.copy_changes import CopyChange, changed, relocated
 from tidelog.stores.cut import new_generation
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command
@@ -76,10 +76,14 @@ class Planner:
         commands.append((b"SET", self._keys.position, value))
         return Transaction(commands, position, value)
 
-    def found(self, head: Head) -> Transaction:
-        """The transaction that says where the head's record stands in this log; only its offset may be another."""
+    def found(self, head: Head, offsets: Mapping[tuple[int, bytes], int]) -> Transaction:
+        """The transaction that says where the head's record stands in this log, and those of copies."""
         self._clear(head)
-        return self.close([], replace(self.image.position, head=head, cluster_id=self._cluster_id))
+        commands: list[Command] = []
+        for copy in list(relocated(self.image.copies.values(), offsets, self._cluster_id)):
+            self.image.copies[copy.generation] = copy
+            commands.append((b"HSET", self._keys.copies, b"%d" % copy.generation, encode_copy(copy)))
+        return self.close(commands, replace(self.image.position, head=head, cluster_id=self._cluster_id))
 
     def _event(self, event: Event, after: Head) -> Iterable[Transaction]:
         if isinstance(event, WriteBatch):

@@ -20,6 +20,7 @@ from tidelog.errors import StoreUnavailable
 from tidelog.schemas.chain import Head
 from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.changes import pairs_at
+from tidelog.stores.copy_changes import relocated
 from tidelog.stores.cut import GENERATION_STEP, new_generation
 from tidelog.stores.forgotten import forgotten_since
 from tidelog.stores.keys import Keys
@@ -70,6 +71,10 @@ class Rollback:
             return None
         return self._copies()[_position(value).generation]
 
+    def records(self) -> list[Copy]:
+        """All copies that the store has a record of, by generation, also while nobody may read them."""
+        return list(self._copies().values())
+
     @property
     def half_made(self) -> bool:
         """Whether a late copy is on its way, which an applier must end or take away first."""
@@ -115,15 +120,20 @@ class Rollback:
         self._finish(offsets or {})
         yield self.done
 
-    def relocate(self, head: Head, cluster_id: str) -> None:
-        """For a store whose head is in the log as it is now, at another offset or on another cluster: sets where."""
+    def relocate(self, head: Head, cluster_id: str, offsets: Mapping[tuple[int, bytes], int]) -> None:
+        """For a store whose head is in the log as it is now, at another offset or on another cluster: sets where, and
+        of copies, as in `steps`."""
         value = present(self._session.begin())
         position = decode_position(value)
         if (position.head.sequence, position.head.seal) != (head.sequence, head.seal):
             raise self._moved_on()
         moved = replace(position, head=head, cluster_id=cluster_id, layout=position.layout + 1)
+        commands = [
+            (b"HSET", self._keys.copies, b"%d" % one.generation, encode_copy(one))
+            for one in relocated(self._copies().values(), offsets, cluster_id)
+        ]
         # The mark is at its goal already: it has a worker that has halted begin anew.
-        self._send([(b"SET", self._keys.rebuild, b"%d" % head.sequence)], encode_position(moved))
+        self._send([*commands, (b"SET", self._keys.rebuild, b"%d" % head.sequence)], encode_position(moved))
 
     # --- the beginning ---
 

@@ -32,9 +32,14 @@ def between(copies: Iterable[Copy], first: int, end: int) -> list[int]:
     """The generations, from ``first`` and before ``end``, whose bitmaps tell what was named between these two cuts. A
     scar that neither lies within is left out: what it names was as before when it was over."""
     copies = list(copies)
-    over = [scar for scar in scars(copies) if first <= scar[0] and scar[1] <= end]
+    over = scars_between(copies, first, end)
     inside = (one for one in sorted({0, *(copy.generation for copy in copies)}) if first <= one < end)
     return [one for one in inside if not any(low <= one < high for low, high in over)]
+
+
+def scars_between(copies: Iterable[Copy], first: int, end: int) -> list[tuple[int, int]]:
+    """The scars that are over between two cuts."""
+    return [scar for scar in scars(copies) if first <= scar[0] and scar[1] <= end]
 
 
 def outside(copies: Mapping[int, Copy]) -> list[Copy]:

@@ -15,8 +15,8 @@ REGION_MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "regions-offset-of-the-other-cluster",
         "consumers/changed_log.py",
-        "        position = applier.found(found.offset)\n",
-        "        position = applier.found(position.head.offset)\n",
+        "        position = applier.found(found.offset, offsets)\n",
+        "        position = applier.found(position.head.offset, offsets)\n",
         MIRRORS,
     ),
     Mutant(
@@ -43,8 +43,8 @@ REGION_MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "regions-position-not-moved",
         "stores/plan.py",
-        "        return self.close([], replace(self.image.position, head=head, cluster_id=self._cluster_id))\n",
-        "        return self.close([], replace(self.image.position, head=head))\n",
+        "        return self.close(commands, replace(self.image.position, head=head, cluster_id=self._cluster_id))\n",
+        "        return self.close(commands, replace(self.image.position, head=head))\n",
         MIRRORS,
     ),
     Mutant(

@@ -6,6 +6,13 @@ RESYNC = "tests/stores/test_resync.py tests/stores/test_resync_bits.py"
 
 RESYNC_MUTANTS: tuple[Mutant, ...] = (
     Mutant(
+        "resync-counts-what-the-lost-history-named",
+        "stores/mending.py",
+        "generations = between(tables.copies.values(), copy.generation, tables.position.generation + 1)",
+        "generations = [one for one in tables.generations if one >= copy.generation]",
+        "tests/stores/test_resync_rolled_back.py",
+    ),
+    Mutant(
         "resync-goes-over-what-was-written-since",
         "recovery/resync.py",
         "        for volume, absent in plan.since.items():\n",
@@ -29,7 +36,7 @@ RESYNC_MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "resync-compares-elder-copies-by-one-sites-bitmaps",
         "recovery/resync_survey.py",
-        "                wanted.merge(after[1].named(volume, pair.theirs))\n",
+        "                wanted.merge(after[1].unshared(volume, pair.theirs))\n",
         "",
         RESYNC,
     ),

@@ -5,13 +5,16 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.consumers.conftest import Lab, until, written
-from tidelog.errors import RollingBack, StoreUnavailable, UsageError
+from tests.consumers.conftest import KIB, Lab, until, written
+from tidelog.clock import wall_us
+from tidelog.errors import RollingBack, StoreUnavailable, TidelogError, UsageError
+from tidelog.producers.follower import carries_head
+from tidelog.recovery.rebuild_survey import survey
 from tidelog.recovery.rollback import SiteRollback
 from tidelog.recovery.rollback_plan import Way, plan_rollback
-from tidelog.schemas.control import CopyFormed
+from tidelog.schemas.control import CopyFormed, CopyOrdered
 from tidelog.stores.rollback import Rollback
-from tidelog.stores.store import CopyOrigin
+from tidelog.stores.store import Copy, CopyOrigin
 
 
 @pytest.fixture
@@ -74,6 +77,47 @@ def test_a_worker_goes_on_in_the_new_log_and_what_was_lost_is_kept(lab: Lab) -> 
     lab.caught_up("tokyo")
 
 
+def test_the_receipt_of_a_copy_by_time_that_is_made_again_stays(lab: Lab) -> None:
+    """It is the same as the lost one: sequence, seal and name."""
+    group = written(lab.group())
+    lab.worker()
+    volume = group.create_volume("timed", 20 * KIB, block_size=512)
+    volume.write(0, b"before")
+    at = group.session.time_us
+    volume.write(0, b"behind")
+    group.flush()
+    order = CopyOrdered(name="timed", groups="bank", at_us=at, ordered_us=wall_us(), ordered_by="me", dropped_us=0)
+    lab.control.publish(order)
+    first = until(lambda: next((one for one in _copies(lab) if one.name == "timed"), None), "the copy")
+    until(lambda: lab.receipt(first.sequence), "its receipt")
+    keep = lab.log.bounds().end
+    volume.write(0, b"lost")
+    group.flush()
+    group.close()
+    until(lambda: lab.store().position().head.sequence >= lab.reference().sequence, "the lost tail")
+    lab.log.truncate(keep)
+    until(lambda: lab.status().state == "HALTED", "the halt")
+    rolled_back(lab)
+    group = lab.group()
+    group.flush()
+    again = until(lambda: next((one for one in _copies(lab) if one.name == "timed"), None), "the copy again")
+    assert (again.sequence, again.seal) == (first.sequence, first.seal)
+    until(lambda: lab.receipt(again.sequence), "its receipt again")
+    for name in ("later", "last"):  # each makes the site look at all of its receipts
+        copy = group.mark(name)
+        group.flush()
+        until(lambda copy=copy: lab.receipt(copy.sequence), "the receipt of a later copy")
+        assert lab.receipt(again.sequence) is not None
+
+
+def _copies(lab: Lab) -> list[Copy]:
+    """None before there is a store, and while it is rolled back."""
+    try:
+        return lab.store().copies()
+    except TidelogError:
+        return []
+
+
 def test_without_a_worker_the_next_one_goes_on(lab: Lab) -> None:
     written(lab.group()).close()
     lab.replica()
@@ -99,6 +143,34 @@ def test_cut_short_it_is_shown_as_rebuilding_and_goes_on(lab: Lab) -> None:
     assert plan_rollback(lab.deployment, "osaka", "bank").way is Way.RESUME
     rolled_back(lab)
     lab.caught_up()
+
+
+@pytest.mark.parametrize("cut_short", [False, True])
+def test_elder_copies_are_found_in_a_log_that_has_moved(lab: Lab, cut_short: bool) -> None:
+    """Each at its own offset there, on the other cluster, so that a rebuild can begin at any; run again, too."""
+    group = written(lab.group())
+    lab.worker()
+    lab.caught_up()
+    values = [record.value for record in lab.log._records]
+    written(group).close()
+    lab.caught_up()
+    lab.log.recreate()
+    lab.log.cluster_id = "elsewhere"
+    lab.log.skip_offsets(5)
+    for value in values:
+        lab.log.put(value)
+    until(lambda: lab.status().state == "HALTED", "the halt")
+    if cut_short:
+        steps = iter(SiteRollback(lab.deployment, plan_rollback(lab.deployment, "osaka", "bank")))
+        next(steps)
+        steps.close()
+        assert plan_rollback(lab.deployment, "osaka", "bank").way is Way.RESUME
+    rolled_back(lab)
+    lab.group().flush()
+    copies = lab.caught_up().copies()
+    assert len(copies) > 1
+    for copy in copies:
+        assert copy.cluster_id == "elsewhere" and carries_head(lab.log, copy.head)
 
 
 def test_two_at_once(lab: Lab) -> None:
@@ -156,6 +228,27 @@ def test_a_log_that_has_moved_is_found_by_sequence_and_seal(lab: Lab) -> None:
     written(lab.group()).close()
     store = lab.caught_up()
     assert [copy.seal for copy in store.copies()][: len(before)] == [copy.seal for copy in before]
+    for copy in store.copies():
+        assert copy.cluster_id == "elsewhere" and carries_head(lab.log, copy.head)
+    assert [base.sequence for base in survey(lab.deployment, "london", "bank").bases.usable]
+
+
+def test_a_worker_that_finds_its_head_on_another_cluster_finds_its_copies(lab: Lab) -> None:
+    """Begun there, it moves by itself: its elder copies are bases and places to trim to, as before."""
+    written(lab.group()).close()
+    lab.replica()
+    lab.caught_up()
+    lab._replicas.pop().stop()
+    values = [record.value for record in lab.log._records]
+    lab.log.recreate()
+    lab.log.cluster_id = "elsewhere"
+    for value in values:
+        lab.log.skip_offsets(2)
+        lab.log.put(value)
+    lab.replica()
+    written(lab.group()).close()
+    for copy in lab.caught_up().copies():
+        assert copy.cluster_id == "elsewhere" and carries_head(lab.log, copy.head)
 
 
 def test_no_copy_in_the_log(lab: Lab) -> None:
