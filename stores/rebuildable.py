@@ -46,6 +46,11 @@ class Rebuildable:
         (value,) = self._keyspace.transact([(b"GET", self._keys.rebuild)])
         return None if value is None else int(cast("bytes", value))
 
+    def whole(self) -> bool:
+        """Whether the store has followed the log from its beginning, so that it holds every copy that the group has;
+        not if it began from a copy from elsewhere, or was rolled back over drops that the log has lost."""
+        return self._keyspace.transact([(b"GET", self._keys.begun)])[0] is None
+
     def end_rebuild(self) -> None:
         """Declares the store good. Raises `StoreDamaged` if it has not come as far as the rebuild must."""
         until = self.rebuilding()
