@@ -105,11 +105,13 @@ class Rebuild:
         """A lock is to keep a copy, whatever is done to its site."""
         plan = self.plan
         if plan.locked_lost and not plan.leave_locked:
-            raise UsageError(
+            error = UsageError(
                 f"group {plan.group} at site {plan.site} has locked copies, which {plan.base} does not bring back:"
                 f" {', '.join(plan.locked_lost)}",
-                hint="begin with an older base, or the log (--from); or say --leave-locked: other sites keep theirs",
+                hint=_locked_hint(plan),
             )
+            error.at_site(plan.site, plan.group)
+            raise error
 
     def _replay(self, store: Store) -> Iterator[RebuildProgress]:
         if not self.plan.worker:
@@ -178,6 +180,17 @@ class Rebuild:
         return [
             record for record in view.values() if isinstance(record, CopyFormed) and record.group == self.plan.group
         ]
+
+
+def _locked_hint(plan: RebuildPlan) -> str:
+    gone = plan.store.gone if plan.store is not None else ()
+    if any(copy.locked for copy in gone):
+        return (
+            "no base brings back what the log does not have: export it first"
+            " (tidelog pitc export COPY --group GROUP --site SITE --to PLACE), then say --leave-locked:"
+            " tidelog site rebuild SITE --group GROUP --from-scratch --leave-locked"
+        )
+    return "begin with an older base, or the log (--from); or say --leave-locked: other sites keep theirs"
 
 
 def _verified(copy: Copy, digest: bytes, receipts: list[CopyFormed]) -> VerifiedCopy:

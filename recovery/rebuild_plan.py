@@ -31,7 +31,8 @@ class StoreSurvey:
     that was cut short. ``rebuilding`` is the sequence that an unfinished rebuild must reach, None if there is none;
     ``in_log`` whether the log goes on from where the store is. ``loading`` is the load that was cut short, if one was.
     ``clones`` are names; ``leases`` counts the exports and open work volumes that hold copies; ``locked`` are those
-    copies whose locks still run, oldest first."""
+    copies whose locks still run, oldest first; ``gone`` those, locked or not, whose event the log does not have: no
+    base brings them back."""
 
     sequence: int | None
     copies: int
@@ -42,14 +43,17 @@ class StoreSurvey:
     loading: Loading | None = None
     in_log: bool = True
     locked: "tuple[KnownCopy, ...]" = ()
+    gone: "tuple[KnownCopy, ...]" = ()
 
 
 @dataclass(frozen=True, slots=True)
 class KnownCopy:
-    """A copy that receipts tell of."""
+    """A copy that receipts, or the store, tell of."""
 
     name: str
     sequence: int
+    seal: bytes = b""
+    locked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +84,9 @@ class RebuildPlan:
     ``erase`` is False when an earlier one is gone on with: with its replay, from ``from_sequence`` (``loads`` is then
     False), or with the load of the very same base. An erase takes clones away only with ``drop_clones``.
     ``copies_back`` are the known copies that the site will have, as far as its own retention keeps them;
-    ``copies_lost`` those that are older than the base, and that it will not; ``locked_lost`` those of the site's own
-    among them whose locks still run: an erase takes them away only with ``leave_locked``. Bytes and seconds are
-    estimates.
+    ``copies_lost`` those that are older than the base, and that it will not, and the site's own that are not in the log
+    (a lost history's); ``locked_lost`` those of the site's own among them whose locks still run: an erase takes them
+    away only with ``leave_locked``. Bytes and seconds are estimates.
     """
 
     site: str
@@ -123,13 +127,21 @@ def plan_rebuild(
     goes_on = base.copy is not None and loading is not None and loading.goes_on_with(base.loading)
     if loading is not None and not goes_on:
         why += f"; what was loaded of a copy at sequence {loading.sequence} from {loading.source} is begun anew"
-    lost = tuple(copy.name for copy in found.copies if copy.sequence < base.sequence)
+    gone = () if store is None else store.gone
+    lost = (*(copy.name for copy in _in_log(found) if copy.sequence < base.sequence), *(copy.name for copy in gone))
     plan = _plan(found, base, why, done=base.sequence, erase=not goes_on, drop_clones=drop_clones, lost=lost)
-    return replace(plan, locked_lost=_locked_lost(found, base), leave_locked=leave_locked)
+    locked_lost = (*_locked_lost(found, base), *(copy.name for copy in gone if copy.locked))
+    return replace(plan, locked_lost=locked_lost, leave_locked=leave_locked)
+
+
+def _in_log(found: Survey) -> list[KnownCopy]:
+    """The known copies but for those of the site's own that are known not to be in the log, whoever told of them."""
+    gone = {(copy.sequence, copy.seal) for copy in found.store.gone} if found.store is not None else set()
+    return [copy for copy in found.copies if (copy.sequence, copy.seal) not in gone]
 
 
 def _locked_lost(found: Survey, base: Base) -> tuple[str, ...]:
-    """What of the site's own locked copies a base leaves behind."""
+    """What of the site's own locked copies a base leaves behind that another may bring back."""
     locked = found.store.locked if found.store is not None else ()
     return tuple(copy.name for copy in locked if copy.sequence < base.sequence)
 
@@ -145,7 +157,7 @@ def _plan(
 ) -> RebuildPlan:
     """``lost`` is None where nobody can tell which copies an earlier rebuild has left behind."""
     records, size, seconds = _cost(found, base, done)
-    back = tuple(copy.name for copy in found.copies if copy.sequence >= base.sequence)
+    back = tuple(copy.name for copy in _in_log(found) if copy.sequence >= base.sequence)
     return RebuildPlan(
         site=found.site,
         group=found.record.group,

@@ -1,5 +1,7 @@
 """Looking at everything that the plan of a rebuild rests on; nothing is changed."""
 
+from collections.abc import Collection
+
 from tidelog.clock import wall_us
 from tidelog.consumers.catalogue import copies_of, standing_of
 from tidelog.consumers.deployment import Deployment, find_site, open_store
@@ -9,14 +11,16 @@ from tidelog.producers.control import ControlView
 from tidelog.producers.follower import carries_head
 from tidelog.producers.log import Bounds, Log
 from tidelog.recovery.base_search import BaseSearch
+from tidelog.recovery.common_history import Identity, find_common
 from tidelog.recovery.head import find_head, first_event
 from tidelog.recovery.rebuild_bases import Exports, Wanted
 from tidelog.recovery.rebuild_plan import KnownCopy, StoreSurvey, Survey
+from tidelog.schemas.codec import Codec
 from tidelog.stores.erase import ERASING
 from tidelog.stores.image import Store
 from tidelog.stores.loading import Loading
 from tidelog.stores.local_drop import judged_at_us
-from tidelog.stores.store import HoldKind
+from tidelog.stores.store import Copy, CopyOrigin, HoldKind
 
 _SAMPLE_TIMEOUT = 5.0
 
@@ -40,7 +44,7 @@ def survey(
         first = first_event(log, codec)
         head = find_head(log, codec, record, view)
         size = _mean_record_size(log, bounds)
-        store = _survey_store(deployment, site, group, log)
+        store = _survey_store(deployment, site, group, log, codec)
         unfinished, locked = (None, ()) if store is None else (store.loading, store.locked)
         eldest = locked[0].sequence if locked else None
         bases = BaseSearch(deployment, record, site, log, view, exports, unfinished, eldest).look(wanted)
@@ -59,7 +63,7 @@ def survey(
         worker=_worker(deployment, view, group, site),
         wanted=wanted,
         bases=bases,
-        copies=tuple(KnownCopy(copy.name, copy.sequence) for copy in copies),
+        copies=tuple(KnownCopy(copy.name, copy.sequence, copy.seal) for copy in copies),
         sites=tuple(deployment.config.sites),
     )
 
@@ -72,25 +76,32 @@ def _worker(deployment: Deployment, view: ControlView, group: str, site: str) ->
     return status.worker if status is not None and alive else ""
 
 
-def _survey_store(deployment: Deployment, site: str, group: str, log: Log) -> StoreSurvey | None:
+def _survey_store(deployment: Deployment, site: str, group: str, log: Log, codec: Codec) -> StoreSurvey | None:
     try:
         store = open_store(deployment, site, group)
     except NotFound:
         return None
     try:
-        return _survey_opened(store, log)
+        return _survey_opened(store, log, codec)
     finally:
         store.close()
 
 
-def _survey_opened(store: Store, log: Log) -> StoreSurvey:
+def _survey_opened(store: Store, log: Log, codec: Codec) -> StoreSurvey:
     """What can be told of a store that may be damaged: that is a reason to rebuild, not one to refuse."""
     try:
         holds, position = store.holds(), store.position()
         head = position.head
         begun = head.sequence > 0
         behind = head.next_offset < log.bounds().start or (begun and position.cluster_id != log.cluster_id)
-        copies, now_us = store.copies(), judged_at_us(position)
+        copies, now_us = store.copies(lost=True), judged_at_us(position)
+        in_log = not behind and carries_head(log, head)
+        there = {(copy.sequence, copy.seal) for copy in copies if copy.origin is not CopyOrigin.LOST}
+        if not in_log and there:  # by sequence and seal: offsets of another log mean nothing
+            there &= find_common(log, codec, store.identity.group_id, head, there).heads.keys()
+        told = [
+            (KnownCopy(copy.name, copy.sequence, copy.seal, copy.locked_until_us > now_us), copy) for copy in copies
+        ]
         return StoreSurvey(
             head.sequence,
             len(copies),
@@ -98,11 +109,17 @@ def _survey_opened(store: Store, log: Log) -> StoreSurvey:
             store.rebuilding(),
             tuple(clone.name for clone in store.clones.all()),
             sum(hold.kind is not HoldKind.CLONE for hold in holds),
-            in_log=not behind and carries_head(log, head),
-            locked=tuple(KnownCopy(copy.name, copy.sequence) for copy in copies if copy.locked_until_us > now_us),
+            in_log=in_log,
+            locked=tuple(one for one, copy in told if one.locked and not _gone(copy, there)),
+            gone=tuple(one for one, copy in told if _gone(copy, there)),
         )
     except (NeedsRebuild, StoreDamaged):
         return StoreSurvey(None, 0, 0, ERASING, loading=_loading(store))
+
+
+def _gone(copy: Copy, there: Collection[Identity]) -> bool:
+    """Whether no base brings it back, given the site's copies that are in the log."""
+    return copy.origin is CopyOrigin.LOST or (copy.sequence, copy.seal) not in there
 
 
 def _loading(store: Store) -> Loading | None:

@@ -34,9 +34,13 @@ def plan_facts(plan: RebuildPlan) -> list[tuple[str, str | Text]]:
     ]
     if plan.copies_back:
         facts.append(("brings", f"copies {names(plan.copies_back)}, as far as the site's own retention keeps them"))
-    if plan.copies_lost:
-        lost = f"copies {names(plan.copies_lost)} do not come back: they are older than what it begins from"
+    gone = () if plan.store is None else tuple(copy.name for copy in plan.store.gone)
+    if older := [name for name in plan.copies_lost if name not in gone]:
+        lost = f"copies {names(older)} do not come back: they are older than what it begins from"
         facts.append(("leaves", Text(f"{lost}; only an older base, or the log's beginning, brings them", "yellow")))
+    if gone and plan.erase:
+        lost = f"copies {names(gone)} do not come back: they are not in the log, and no base brings them"
+        facts.append(("loses", Text(f"{lost}; export what is wanted of them first", "yellow")))
     if plan.locked_lost:
         locked = f"copies {names(plan.locked_lost)} are locked there, so this needs --leave-locked"
         facts.append(("refused" if not plan.leave_locked else "locked", Text(locked, "red")))
