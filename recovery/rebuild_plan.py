@@ -114,15 +114,19 @@ class RebuildPlan:
 def plan_rebuild(
     found: Survey, *, from_scratch: bool = False, drop_clones: bool = False, leave_locked: bool = False
 ) -> RebuildPlan:
-    """The plan. An earlier rebuild that had begun to load or to replay is gone on with, unless ``from_scratch``.
+    """The plan. An earlier rebuild that had begun to load or to replay is gone on with, unless ``from_scratch``; one
+    that replays not either if a source was asked for, since nobody knows what it began from.
 
     Raises `NeedsRebuild` if there is nothing to begin from, `UsageError` if what was asked for cannot be a base.
     """
     store = found.store
     replaying = store is not None and store.sequence is not None and store.rebuilding not in (None, ERASING)
-    if replaying and store is not None and store.in_log and not from_scratch:
-        return _replay_on(found, store, drop_clones)
+    begun = store if replaying and store is not None and store.in_log and not from_scratch else None
+    if begun is not None and not found.wanted.source:
+        return _replay_on(found, begun, drop_clones)
     base, why = _chosen(found, from_scratch)
+    if begun is not None:
+        why += f"; an earlier rebuild, which has come to sequence {begun.sequence}, is begun anew"
     loading = None if store is None or from_scratch else store.loading
     goes_on = base.copy is not None and loading is not None and loading.goes_on_with(base.loading)
     if loading is not None and not goes_on:
@@ -148,7 +152,7 @@ def _locked_lost(found: Survey, base: Base) -> tuple[str, ...]:
 
 def _replay_on(found: Survey, store: StoreSurvey, drop_clones: bool) -> RebuildPlan:
     done = store.sequence or 0
-    why = f"an earlier rebuild has come to sequence {done}, and goes on (--from-scratch begins anew)"
+    why = f"an earlier rebuild has come to sequence {done}, and goes on (--from or --from-scratch begins anew)"
     return _plan(found, THE_LOG, why, done=done, erase=False, drop_clones=drop_clones, lost=None)
 
 
