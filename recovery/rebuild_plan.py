@@ -8,7 +8,7 @@ the site's behind whose lock still runs is taken only if there is no other.
 
 from dataclasses import dataclass, replace
 
-from tidelog.errors import NeedsRebuild, UsageError
+from tidelog.errors import REBUILD, ROLLBACK, NeedsRebuild, RollingBack, UsageError
 from tidelog.producers.log import Bounds
 from tidelog.recovery.rebuild_bases import Base, BaseKind, BaseSurvey, NotTaken, Wanted
 from tidelog.schemas.control import GroupCreated
@@ -32,7 +32,7 @@ class StoreSurvey:
     ``in_log`` whether the log goes on from where the store is. ``loading`` is the load that was cut short, if one was.
     ``clones`` are names; ``leases`` counts the exports and open work volumes that hold copies; ``locked`` are those
     copies whose locks still run, oldest first; ``gone`` those, locked or not, whose event the log does not have: no
-    base brings them back."""
+    base brings them back. ``rolling``: it is being rolled back, or that was cut short."""
 
     sequence: int | None
     copies: int
@@ -44,6 +44,7 @@ class StoreSurvey:
     in_log: bool = True
     locked: "tuple[KnownCopy, ...]" = ()
     gone: "tuple[KnownCopy, ...]" = ()
+    rolling: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +118,12 @@ def plan_rebuild(
     """The plan. An earlier rebuild that had begun to load or to replay is gone on with, unless ``from_scratch``; one
     that replays not either if a source was asked for, since nobody knows what it began from.
 
-    Raises `NeedsRebuild` if there is nothing to begin from, `UsageError` if what was asked for cannot be a base.
+    Raises `NeedsRebuild` if there is nothing to begin from, `UsageError` if what was asked for cannot be a base,
+    `RollingBack` if the store is being rolled back, unless ``from_scratch``.
     """
     store = found.store
+    if store is not None and store.rolling and not from_scratch:
+        raise _rolling(found)
     replaying = store is not None and store.sequence is not None and store.rebuilding not in (None, ERASING)
     begun = store if replaying and store is not None and store.in_log and not from_scratch else None
     if begun is not None and not found.wanted.source:
@@ -224,6 +228,15 @@ def _log_refused(found: Survey) -> str:
         return ""
     first = f", with sequence {found.first_sequence}" if found.first_sequence is not None else ""
     return f"the log begins at offset {found.bounds.start}{first}"
+
+
+def _rolling(found: Survey) -> RollingBack:
+    error = RollingBack(
+        f"group {found.record.group} at site {found.site} is being rolled back, or a roll back was cut short",
+        hint=f"wait for it, or run it again: {ROLLBACK}. If it cannot end, give it up: {REBUILD} --from-scratch",
+    )
+    error.at_site(found.site, found.record.group)
+    return error
 
 
 def _refused(found: Survey, what: str) -> NeedsRebuild:

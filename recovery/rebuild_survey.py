@@ -1,17 +1,17 @@
 """Looking at everything that the plan of a rebuild rests on; nothing is changed."""
 
-from collections.abc import Collection
+from collections.abc import Sequence
 
 from tidelog.clock import wall_us
 from tidelog.consumers.catalogue import copies_of, standing_of
 from tidelog.consumers.deployment import Deployment, find_site, open_store
 from tidelog.consumers.replica import State
-from tidelog.errors import NeedsRebuild, NotFound, StoreDamaged
+from tidelog.errors import NeedsRebuild, NotFound, RollingBack, StoreDamaged
 from tidelog.producers.control import ControlView
 from tidelog.producers.follower import carries_head
 from tidelog.producers.log import Bounds, Log
 from tidelog.recovery.base_search import BaseSearch
-from tidelog.recovery.common_history import Identity, find_common
+from tidelog.recovery.common_history import find_common
 from tidelog.recovery.head import find_head, first_event
 from tidelog.recovery.rebuild_bases import Exports, Wanted
 from tidelog.recovery.rebuild_plan import KnownCopy, StoreSurvey, Survey
@@ -20,7 +20,7 @@ from tidelog.stores.erase import ERASING
 from tidelog.stores.image import Store
 from tidelog.stores.loading import Loading
 from tidelog.stores.local_drop import judged_at_us
-from tidelog.stores.store import Copy, CopyOrigin, HoldKind
+from tidelog.stores.store import Copy, CopyOrigin, HoldKind, Position
 
 _SAMPLE_TIMEOUT = 5.0
 
@@ -94,14 +94,8 @@ def _survey_opened(store: Store, log: Log, codec: Codec) -> StoreSurvey:
         head = position.head
         begun = head.sequence > 0
         behind = head.next_offset < log.bounds().start or (begun and position.cluster_id != log.cluster_id)
-        copies, now_us = store.copies(lost=True), judged_at_us(position)
-        in_log = not behind and carries_head(log, head)
-        there = {(copy.sequence, copy.seal) for copy in copies if copy.origin is not CopyOrigin.LOST}
-        if not in_log and there:  # by sequence and seal: offsets of another log mean nothing
-            there &= find_common(log, codec, store.identity.group_id, head, there).heads.keys()
-        told = [
-            (KnownCopy(copy.name, copy.sequence, copy.seal, copy.locked_until_us > now_us), copy) for copy in copies
-        ]
+        copies, in_log = store.copies(lost=True), not behind and carries_head(log, head)
+        locked, gone = _told(store, copies, position, in_log, log, codec)
         return StoreSurvey(
             head.sequence,
             len(copies),
@@ -110,16 +104,43 @@ def _survey_opened(store: Store, log: Log, codec: Codec) -> StoreSurvey:
             tuple(clone.name for clone in store.clones.all()),
             sum(hold.kind is not HoldKind.CLONE for hold in holds),
             in_log=in_log,
-            locked=tuple(one for one, copy in told if one.locked and not _gone(copy, there)),
-            gone=tuple(one for one, copy in told if _gone(copy, there)),
+            locked=locked,
+            gone=gone,
         )
+    except RollingBack:
+        return _survey_rolling(store, log, codec)
     except (NeedsRebuild, StoreDamaged):
         return StoreSurvey(None, 0, 0, ERASING, loading=_loading(store))
 
 
-def _gone(copy: Copy, there: Collection[Identity]) -> bool:
-    """Whether no base brings it back, given the site's copies that are in the log."""
-    return copy.origin is CopyOrigin.LOST or (copy.sequence, copy.seal) not in there
+def _survey_rolling(store: Store, log: Log, codec: Codec) -> StoreSurvey:
+    """Of one that is being rolled back: it has no position, and an erase takes the same away as ever."""
+    try:
+        copies, clones = store.left_rolling()
+    except StoreDamaged:
+        return StoreSurvey(None, 0, 0, ERASING, rolling=True)
+    tail = copies[-1]
+    position = Position(tail.head, tail.cluster_id, 0, tail.generation)
+    locked, gone = _told(store, copies, position, False, log, codec)
+    return StoreSurvey(None, len(copies), 0, ERASING, tuple(clones), locked=locked, gone=gone, rolling=True)
+
+
+def _told(
+    store: Store, copies: Sequence[Copy], position: Position, in_log: bool, log: Log, codec: Codec
+) -> tuple[tuple[KnownCopy, ...], tuple[KnownCopy, ...]]:
+    """Those that are locked and that a base may bring back, and those that none does, locked or not."""
+    there = {(copy.sequence, copy.seal) for copy in copies if copy.origin is not CopyOrigin.LOST}
+    if not in_log and there:  # by sequence and seal: offsets of another log mean nothing
+        there &= find_common(log, codec, store.identity.group_id, position.head, there).heads.keys()
+    now_us = judged_at_us(position)
+    locked, gone = [], []
+    for copy in copies:
+        known = KnownCopy(copy.name, copy.sequence, copy.seal, copy.locked_until_us > now_us)
+        if copy.origin is CopyOrigin.LOST or (copy.sequence, copy.seal) not in there:
+            gone.append(known)
+        elif known.locked:
+            locked.append(known)
+    return tuple(locked), tuple(gone)
 
 
 def _loading(store: Store) -> Loading | None:

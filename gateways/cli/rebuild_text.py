@@ -68,7 +68,7 @@ def plan_json(plan: RebuildPlan) -> dict[str, object]:
             "clones": list(store.clones),
             "leases": store.leases,
             "rebuilding": store.rebuilding is not None,
-            "erase_unfinished": store.rebuilding == ERASING and loading is None,
+            "erase_unfinished": store.rebuilding == ERASING and loading is None and not store.rolling,
             "load_unfinished": loading is not None,
         },
         "load_bytes": plan.base.content_bytes if plan.loads else 0,
@@ -116,6 +116,8 @@ def _erases(plan: RebuildPlan) -> str:
         erases = "nothing: the site has no store of this group"
     elif store.loading is not None:
         erases = f"what was loaded of a copy at sequence {store.loading.sequence}"
+    elif store.rolling:
+        erases = f"what a roll back that has not ended has left: {store.copies} copies"
     elif store.sequence is None:
         erases = "what an erase that was cut short, or damage, has left"
     else:

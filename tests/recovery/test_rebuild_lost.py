@@ -6,12 +6,13 @@ import pytest
 
 from tests.consumers.conftest import KIB, Lab, until
 from tests.recovery.test_rollback import rolled_back
-from tidelog.errors import UsageError
+from tidelog.errors import RollingBack, UsageError
 from tidelog.gateways.cli.rebuild_text import plan_facts
 from tidelog.producers.group import Group
 from tidelog.recovery.rebuild import Rebuild
 from tidelog.recovery.rebuild_plan import RebuildPlan, plan_rebuild
 from tidelog.recovery.rebuild_survey import survey
+from tidelog.recovery.rollback import SiteRollback
 from tidelog.recovery.rollback_plan import Way, plan_rollback
 
 
@@ -112,3 +113,37 @@ def test_copies_that_the_log_has_elsewhere_come_back(lab: Lab) -> None:
     halted(lab)
     plan = planned(lab, from_scratch=True)
     assert (plan.copies_back, plan.copies_lost, plan.locked_lost) == (("common",), (), ())
+
+
+def test_a_roll_back_that_cannot_end_is_given_up_from_scratch(lab: Lab) -> None:
+    """Unasked it is refused; clones and locked copies are asked for as of any store; then the site is well."""
+    group = begun(lab)
+    cut = lab.log.bounds().end
+    group.volume("a").write(0, b"LOST" * 512)
+    group.mark("gone")
+    group.lock_copy("gone", timedelta(days=10))
+    group.close()
+    store = lab.caught_up("osaka")
+    store.clones.create(store.copy("common"), "work")
+    lab.log.truncate(cut)
+    halted(lab)
+    steps = iter(SiteRollback(lab.deployment, plan_rollback(lab.deployment, "osaka", "bank")))
+    next(steps)
+    steps.close()
+    with pytest.raises(RollingBack, match="is being rolled back") as told:
+        planned(lab)
+    assert "tidelog site rebuild osaka --group bank --from-scratch" in told.value.hint
+    plan = planned(lab, from_scratch=True, leave_locked=True)
+    assert plan.erase and plan.store.clones == ("work",)
+    assert plan.copies_lost == ("lost-gone", "lost-tail") and plan.locked_lost == ("lost-gone",)
+    mark = store.rebuilding()
+    with pytest.raises(UsageError, match="has clones, which an erase takes away: work"):
+        list(Rebuild(lab.deployment, plan))
+    with pytest.raises(UsageError, match="has locked copies"):
+        list(Rebuild(lab.deployment, planned(lab, from_scratch=True, drop_clones=True)))
+    assert store.rebuilding() == mark and plan_rollback(lab.deployment, "osaka", "bank").way is Way.RESUME
+    plan = planned(lab, from_scratch=True, drop_clones=True, leave_locked=True)
+    assert any("a roll back that has not ended" in str(text) for _, text in plan_facts(plan))
+    list(Rebuild(lab.deployment, plan))
+    lab.group("osaka").close()
+    assert [copy.name for copy in lab.caught_up("osaka").copies(lost=True)] == ["common"]
