@@ -6,16 +6,16 @@ from os import PathLike
 
 from tidelog.clock import PROCESS_CLOCK, HybridClock
 from tidelog.config import Config
-from tidelog.consumers.deployment import Deployment, RealDeployment, open_store
-from tidelog.consumers.local_retention import known
+from tidelog.consumers.deployment import Deployment, RealDeployment
 from tidelog.consumers.primary import await_promotion, chosen_primary, primary_site
 from tidelog.consumers.read_side import SiteReadSide
 from tidelog.consumers.sidefiles import Plan, open_with_sidefile, sidefile_settings
 from tidelog.consumers.site_view import ArchiveFinder, Site
-from tidelog.errors import ConfigError, NotFound, TidelogError, Unavailable
+from tidelog.consumers.vouching import vouched_by
+from tidelog.errors import ConfigError, TidelogError
 from tidelog.producers.archived import archived_copies
 from tidelog.producers.group import Group
-from tidelog.producers.group_state import GroupState, Vouched
+from tidelog.producers.group_state import GroupState
 from tidelog.producers.lock_time import lock_time_us
 from tidelog.producers.log import Log
 from tidelog.producers.mirrors import refuse_mirror
@@ -29,8 +29,6 @@ from tidelog.producers.writer_reports import WriterReports
 from tidelog.producers.writing import Writing
 from tidelog.schemas.chain import Head
 from tidelog.schemas.control import GroupCreated
-from tidelog.stores.image import Store
-from tidelog.stores.store import CopyOrigin
 
 
 def open_group(
@@ -99,7 +97,7 @@ def read_group(name: str, deployment: Deployment) -> tuple[GroupState, Head]:
     primary = chosen.site if chosen is not None and chosen.site in config.sites else config.primary
     timeout = config.writer.write_timeout
     try:
-        vouched = _vouched(deployment, primary, name, log.cluster_id) if primary is not None else None
+        vouched = vouched_by(deployment, primary, name, log) if primary is not None else None
         return read_state(log, deployment.cluster.codec(record), record.group_id, timeout, vouched=vouched)
     except TidelogError as error:
         error.at_site(primary or "NAME", name)
@@ -161,7 +159,7 @@ def _session(
             codec,
             record.group_id,
             config.writer,
-            vouched=_vouched(deployment, site, name, log.cluster_id),
+            vouched=vouched_by(deployment, site, name, log),
             clock=clock,
             on_turn=_schedule(deployment, name) if schedule else lambda _: math.inf,
             plan=plan,
@@ -185,30 +183,3 @@ def _schedule(deployment: Deployment, group: str) -> Callable[[WriterSession], f
         return lambda _: math.inf
     archived = None if table.archive is None else lambda: archived_copies(control.snapshot(), group)
     return Schedule(table.every, table.keep, lambda log_time_us: lock_time_us(log_time_us, group, control), archived)
-
-
-def _vouched(deployment: Deployment, site: str, group: str, cluster_id: str) -> Vouched | None:
-    """What the primary's own site has applied, so that an opening need not read the whole log; None without it."""
-    try:
-        store = open_store(deployment, site, group)
-    except (NotFound, Unavailable):
-        return None
-    try:
-        return _vouch(store, cluster_id)
-    except (TidelogError, Unavailable):
-        return None  # whatever is wrong with that store is for its worker to say; the log alone is enough
-    finally:
-        store.close()
-
-
-def _vouch(store: Store, cluster_id: str) -> Vouched | None:
-    # Asked twice, so that tables and head are of one position.
-    for _ in range(10):
-        before = store.position()
-        copies, volumes = store.copies(), store.volumes()
-        if store.position() == before:
-            if before.cluster_id != cluster_id:
-                return None
-            marked = (copy for copy in copies if copy.origin is CopyOrigin.MARKER)
-            return Vouched(before.head, tuple(volumes), tuple(map(known, marked)))
-    return None

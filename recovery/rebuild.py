@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from tidelog.consumers.deployment import Deployment, open_store
 from tidelog.consumers.orders import orders_of
 from tidelog.consumers.replica import Replica
-from tidelog.errors import Halted, TidelogError, Unavailable, UsageError
+from tidelog.errors import REBUILD, ROLLBACK, Halted, RollingBack, TidelogError, Unavailable, UsageError
 from tidelog.producers.mirrors import mirror_follower
 from tidelog.recovery.base_load import BaseLoading
 from tidelog.recovery.rebuild_bases import Exports
@@ -93,6 +93,8 @@ class Rebuild:
             return
         try:
             names = ", ".join(clone.name for clone in store.clones.all())
+        except RollingBack:
+            names = ", ".join(store.left_rolling()[1])
         except Halted:
             return
         if names:
@@ -105,11 +107,13 @@ class Rebuild:
         """A lock is to keep a copy, whatever is done to its site."""
         plan = self.plan
         if plan.locked_lost and not plan.leave_locked:
-            raise UsageError(
+            error = UsageError(
                 f"group {plan.group} at site {plan.site} has locked copies, which {plan.base} does not bring back:"
                 f" {', '.join(plan.locked_lost)}",
-                hint="begin with an older base, or the log (--from); or say --leave-locked: other sites keep theirs",
+                hint=_locked_hint(plan),
             )
+            error.at_site(plan.site, plan.group)
+            raise error
 
     def _replay(self, store: Store) -> Iterator[RebuildProgress]:
         if not self.plan.worker:
@@ -178,6 +182,22 @@ class Rebuild:
         return [
             record for record in view.values() if isinstance(record, CopyFormed) and record.group == self.plan.group
         ]
+
+
+def _locked_hint(plan: RebuildPlan) -> str:
+    gone = plan.store.gone if plan.store is not None else ()
+    if plan.store is not None and plan.store.rolling:
+        return (
+            f"end the roll back, which keeps them: {ROLLBACK}; if it cannot end, nothing of them can be read any more,"
+            f" then say --leave-locked: {REBUILD} --from-scratch --leave-locked"
+        )
+    if any(copy.locked for copy in gone):
+        return (
+            "no base brings back what the log does not have: export it first"
+            " (tidelog pitc export COPY --group GROUP --site SITE --to PLACE), then say --leave-locked:"
+            f" {REBUILD} --from-scratch --leave-locked"
+        )
+    return "begin with an older base, or the log (--from); or say --leave-locked: other sites keep theirs"
 
 
 def _verified(copy: Copy, digest: bytes, receipts: list[CopyFormed]) -> VerifiedCopy:

@@ -8,7 +8,7 @@ the site's behind whose lock still runs is taken only if there is no other.
 
 from dataclasses import dataclass, replace
 
-from tidelog.errors import NeedsRebuild, UsageError
+from tidelog.errors import REBUILD, ROLLBACK, NeedsRebuild, RollingBack, UsageError
 from tidelog.producers.log import Bounds
 from tidelog.recovery.rebuild_bases import Base, BaseKind, BaseSurvey, NotTaken, Wanted
 from tidelog.schemas.control import GroupCreated
@@ -31,7 +31,8 @@ class StoreSurvey:
     that was cut short. ``rebuilding`` is the sequence that an unfinished rebuild must reach, None if there is none;
     ``in_log`` whether the log goes on from where the store is. ``loading`` is the load that was cut short, if one was.
     ``clones`` are names; ``leases`` counts the exports and open work volumes that hold copies; ``locked`` are those
-    copies whose locks still run, oldest first."""
+    copies whose locks still run, oldest first; ``gone`` those, locked or not, whose event the log does not have: no
+    base brings them back. ``rolling``: it is being rolled back, or that was cut short."""
 
     sequence: int | None
     copies: int
@@ -42,14 +43,18 @@ class StoreSurvey:
     loading: Loading | None = None
     in_log: bool = True
     locked: "tuple[KnownCopy, ...]" = ()
+    gone: "tuple[KnownCopy, ...]" = ()
+    rolling: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class KnownCopy:
-    """A copy that receipts tell of."""
+    """A copy that receipts, or the store, tell of."""
 
     name: str
     sequence: int
+    seal: bytes = b""
+    locked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +85,9 @@ class RebuildPlan:
     ``erase`` is False when an earlier one is gone on with: with its replay, from ``from_sequence`` (``loads`` is then
     False), or with the load of the very same base. An erase takes clones away only with ``drop_clones``.
     ``copies_back`` are the known copies that the site will have, as far as its own retention keeps them;
-    ``copies_lost`` those that are older than the base, and that it will not; ``locked_lost`` those of the site's own
-    among them whose locks still run: an erase takes them away only with ``leave_locked``. Bytes and seconds are
-    estimates.
+    ``copies_lost`` those that are older than the base, and that it will not, and the site's own that are not in the log
+    (a lost history's); ``locked_lost`` those of the site's own among them whose locks still run: an erase takes them
+    away only with ``leave_locked``. Bytes and seconds are estimates.
     """
 
     site: str
@@ -110,33 +115,48 @@ class RebuildPlan:
 def plan_rebuild(
     found: Survey, *, from_scratch: bool = False, drop_clones: bool = False, leave_locked: bool = False
 ) -> RebuildPlan:
-    """The plan. An earlier rebuild that had begun to load or to replay is gone on with, unless ``from_scratch``.
+    """The plan. An earlier rebuild that had begun to load or to replay is gone on with, unless ``from_scratch``; one
+    that replays not either if a source was asked for, since nobody knows what it began from.
 
-    Raises `NeedsRebuild` if there is nothing to begin from, `UsageError` if what was asked for cannot be a base.
+    Raises `NeedsRebuild` if there is nothing to begin from, `UsageError` if what was asked for cannot be a base,
+    `RollingBack` if the store is being rolled back, unless ``from_scratch``.
     """
     store = found.store
+    if store is not None and store.rolling and not from_scratch:
+        raise _rolling(found)
     replaying = store is not None and store.sequence is not None and store.rebuilding not in (None, ERASING)
-    if replaying and store is not None and store.in_log and not from_scratch:
-        return _replay_on(found, store, drop_clones)
+    begun = store if replaying and store is not None and store.in_log and not from_scratch else None
+    if begun is not None and not found.wanted.source:
+        return _replay_on(found, begun, drop_clones)
     base, why = _chosen(found, from_scratch)
+    if begun is not None:
+        why += f"; an earlier rebuild, which has come to sequence {begun.sequence}, is begun anew"
     loading = None if store is None or from_scratch else store.loading
     goes_on = base.copy is not None and loading is not None and loading.goes_on_with(base.loading)
     if loading is not None and not goes_on:
         why += f"; what was loaded of a copy at sequence {loading.sequence} from {loading.source} is begun anew"
-    lost = tuple(copy.name for copy in found.copies if copy.sequence < base.sequence)
+    gone = () if store is None else store.gone
+    lost = (*(copy.name for copy in _in_log(found) if copy.sequence < base.sequence), *(copy.name for copy in gone))
     plan = _plan(found, base, why, done=base.sequence, erase=not goes_on, drop_clones=drop_clones, lost=lost)
-    return replace(plan, locked_lost=_locked_lost(found, base), leave_locked=leave_locked)
+    locked_lost = (*_locked_lost(found, base), *(copy.name for copy in gone if copy.locked))
+    return replace(plan, locked_lost=locked_lost, leave_locked=leave_locked)
+
+
+def _in_log(found: Survey) -> list[KnownCopy]:
+    """The known copies but for those of the site's own that are known not to be in the log, whoever told of them."""
+    gone = {(copy.sequence, copy.seal) for copy in found.store.gone} if found.store is not None else set()
+    return [copy for copy in found.copies if (copy.sequence, copy.seal) not in gone]
 
 
 def _locked_lost(found: Survey, base: Base) -> tuple[str, ...]:
-    """What of the site's own locked copies a base leaves behind."""
+    """What of the site's own locked copies a base leaves behind that another may bring back."""
     locked = found.store.locked if found.store is not None else ()
     return tuple(copy.name for copy in locked if copy.sequence < base.sequence)
 
 
 def _replay_on(found: Survey, store: StoreSurvey, drop_clones: bool) -> RebuildPlan:
     done = store.sequence or 0
-    why = f"an earlier rebuild has come to sequence {done}, and goes on (--from-scratch begins anew)"
+    why = f"an earlier rebuild has come to sequence {done}, and goes on (--from or --from-scratch begins anew)"
     return _plan(found, THE_LOG, why, done=done, erase=False, drop_clones=drop_clones, lost=None)
 
 
@@ -145,7 +165,7 @@ def _plan(
 ) -> RebuildPlan:
     """``lost`` is None where nobody can tell which copies an earlier rebuild has left behind."""
     records, size, seconds = _cost(found, base, done)
-    back = tuple(copy.name for copy in found.copies if copy.sequence >= base.sequence)
+    back = tuple(copy.name for copy in _in_log(found) if copy.sequence >= base.sequence)
     return RebuildPlan(
         site=found.site,
         group=found.record.group,
@@ -208,6 +228,15 @@ def _log_refused(found: Survey) -> str:
         return ""
     first = f", with sequence {found.first_sequence}" if found.first_sequence is not None else ""
     return f"the log begins at offset {found.bounds.start}{first}"
+
+
+def _rolling(found: Survey) -> RollingBack:
+    error = RollingBack(
+        f"group {found.record.group} at site {found.site} is being rolled back, or a roll back was cut short",
+        hint=f"wait for it, or run it again: {ROLLBACK}. If it cannot end, give it up: {REBUILD} --from-scratch",
+    )
+    error.at_site(found.site, found.record.group)
+    return error
 
 
 def _refused(found: Survey, what: str) -> NeedsRebuild:

@@ -1,22 +1,26 @@
 """Looking at everything that the plan of a rebuild rests on; nothing is changed."""
 
+from collections.abc import Sequence
+
 from tidelog.clock import wall_us
 from tidelog.consumers.catalogue import copies_of, standing_of
 from tidelog.consumers.deployment import Deployment, find_site, open_store
 from tidelog.consumers.replica import State
-from tidelog.errors import NeedsRebuild, NotFound, StoreDamaged
+from tidelog.errors import NeedsRebuild, NotFound, RollingBack, StoreDamaged
 from tidelog.producers.control import ControlView
 from tidelog.producers.follower import carries_head
 from tidelog.producers.log import Bounds, Log
 from tidelog.recovery.base_search import BaseSearch
+from tidelog.recovery.common_history import find_common
 from tidelog.recovery.head import find_head, first_event
 from tidelog.recovery.rebuild_bases import Exports, Wanted
 from tidelog.recovery.rebuild_plan import KnownCopy, StoreSurvey, Survey
+from tidelog.schemas.codec import Codec
 from tidelog.stores.erase import ERASING
 from tidelog.stores.image import Store
 from tidelog.stores.loading import Loading
 from tidelog.stores.local_drop import judged_at_us
-from tidelog.stores.store import HoldKind
+from tidelog.stores.store import Copy, CopyOrigin, HoldKind, Position
 
 _SAMPLE_TIMEOUT = 5.0
 
@@ -40,7 +44,7 @@ def survey(
         first = first_event(log, codec)
         head = find_head(log, codec, record, view)
         size = _mean_record_size(log, bounds)
-        store = _survey_store(deployment, site, group, log)
+        store = _survey_store(deployment, site, group, log, codec)
         unfinished, locked = (None, ()) if store is None else (store.loading, store.locked)
         eldest = locked[0].sequence if locked else None
         bases = BaseSearch(deployment, record, site, log, view, exports, unfinished, eldest).look(wanted)
@@ -59,7 +63,7 @@ def survey(
         worker=_worker(deployment, view, group, site),
         wanted=wanted,
         bases=bases,
-        copies=tuple(KnownCopy(copy.name, copy.sequence) for copy in copies),
+        copies=tuple(KnownCopy(copy.name, copy.sequence, copy.seal) for copy in copies),
         sites=tuple(deployment.config.sites),
     )
 
@@ -72,25 +76,26 @@ def _worker(deployment: Deployment, view: ControlView, group: str, site: str) ->
     return status.worker if status is not None and alive else ""
 
 
-def _survey_store(deployment: Deployment, site: str, group: str, log: Log) -> StoreSurvey | None:
+def _survey_store(deployment: Deployment, site: str, group: str, log: Log, codec: Codec) -> StoreSurvey | None:
     try:
         store = open_store(deployment, site, group)
     except NotFound:
         return None
     try:
-        return _survey_opened(store, log)
+        return _survey_opened(store, log, codec)
     finally:
         store.close()
 
 
-def _survey_opened(store: Store, log: Log) -> StoreSurvey:
+def _survey_opened(store: Store, log: Log, codec: Codec) -> StoreSurvey:
     """What can be told of a store that may be damaged: that is a reason to rebuild, not one to refuse."""
     try:
         holds, position = store.holds(), store.position()
         head = position.head
         begun = head.sequence > 0
         behind = head.next_offset < log.bounds().start or (begun and position.cluster_id != log.cluster_id)
-        copies, now_us = store.copies(), judged_at_us(position)
+        copies, in_log = store.copies(lost=True), not behind and carries_head(log, head)
+        locked, gone = _told(store, copies, position, in_log, log, codec)
         return StoreSurvey(
             head.sequence,
             len(copies),
@@ -98,11 +103,44 @@ def _survey_opened(store: Store, log: Log) -> StoreSurvey:
             store.rebuilding(),
             tuple(clone.name for clone in store.clones.all()),
             sum(hold.kind is not HoldKind.CLONE for hold in holds),
-            in_log=not behind and carries_head(log, head),
-            locked=tuple(KnownCopy(copy.name, copy.sequence) for copy in copies if copy.locked_until_us > now_us),
+            in_log=in_log,
+            locked=locked,
+            gone=gone,
         )
+    except RollingBack:
+        return _survey_rolling(store, log, codec)
     except (NeedsRebuild, StoreDamaged):
         return StoreSurvey(None, 0, 0, ERASING, loading=_loading(store))
+
+
+def _survey_rolling(store: Store, log: Log, codec: Codec) -> StoreSurvey:
+    """Of one that is being rolled back: it has no position, and an erase takes the same away as ever."""
+    try:
+        copies, clones = store.left_rolling()
+    except StoreDamaged:
+        return StoreSurvey(None, 0, 0, ERASING, rolling=True)
+    tail = copies[-1]
+    position = Position(tail.head, tail.cluster_id, 0, tail.generation)
+    locked, gone = _told(store, copies, position, False, log, codec)
+    return StoreSurvey(None, len(copies), 0, ERASING, tuple(clones), locked=locked, gone=gone, rolling=True)
+
+
+def _told(
+    store: Store, copies: Sequence[Copy], position: Position, in_log: bool, log: Log, codec: Codec
+) -> tuple[tuple[KnownCopy, ...], tuple[KnownCopy, ...]]:
+    """Those that are locked and that a base may bring back, and those that none does, locked or not."""
+    there = {(copy.sequence, copy.seal) for copy in copies if copy.origin is not CopyOrigin.LOST}
+    if not in_log and there:  # by sequence and seal: offsets of another log mean nothing
+        there &= find_common(log, codec, store.identity.group_id, position.head, there).heads.keys()
+    now_us = judged_at_us(position)
+    locked, gone = [], []
+    for copy in copies:
+        known = KnownCopy(copy.name, copy.sequence, copy.seal, copy.locked_until_us > now_us)
+        if copy.origin is CopyOrigin.LOST or (copy.sequence, copy.seal) not in there:
+            gone.append(known)
+        elif known.locked:
+            locked.append(known)
+    return tuple(locked), tuple(gone)
 
 
 def _loading(store: Store) -> Loading | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from tidelog.clock import wall_us
+from tidelog.clock import iso, wall_us
 from tidelog.consumers.access import read_group
 from tidelog.consumers.deployment import Deployment, open_store
 from tidelog.errors import NeedsRebuild, NotFound, TidelogError, UsageError
@@ -11,7 +11,7 @@ from tidelog.producers.follower import carries_head
 from tidelog.producers.group_state import KnownCopy
 from tidelog.producers.log import Log
 from tidelog.producers.mirrors import mirrors_elsewhere, refuse_mirror
-from tidelog.recovery.trim_plan import Base, TrimPlan, TrimSurvey, plan_trim
+from tidelog.recovery.trim_plan import Base, Need, TrimPlan, TrimSurvey, plan_trim
 from tidelog.schemas.control import CopyFormed, SiteStatus
 from tidelog.schemas.mirrors import LogMirrored
 from tidelog.stores.store import Copy, CopyOrigin
@@ -39,7 +39,8 @@ def plan(
         without = _without_mirrors(mirrors_elsewhere(view, group, log.cluster_id), group, without)
         sites = _sites(deployment, view, group, without)
         copies = state.copies()
-        bases, stands = _looked_at(deployment, log, group, sites, copies)
+        seen = _Seen(deployment, log, group, copies)
+        bases = seen.look(sites)
         survey = TrimSurvey(
             group,
             sites,
@@ -50,7 +51,8 @@ def plan(
             head.epoch,
             wall_us(),
             round(margin * 1_000_000),
-            stands,
+            seen.stands,
+            seen.needs,
         )
         return plan_trim(survey)
     finally:
@@ -97,37 +99,56 @@ def _sites(deployment: Deployment, view: ControlView, group: str, without: Colle
     return left
 
 
-def _looked_at(
-    deployment: Deployment, log: Log, group: str, sites: Sequence[str], copies: Sequence[KnownCopy]
-) -> tuple[list[Base], dict[str, int]]:
-    """Each copy's record, by a store that holds it (the log must have it with that seal); and where each store stands
-    that answers: 0 while it is empty, erased or rebuilt."""
-    found: dict[tuple[int, bytes], Copy] = {}
-    stands: dict[str, int] = {}
-    for site in sites:
-        if site not in deployment.config.sites:
-            continue
+class _Seen:
+    """What the stores of the sites that count say. ``stands`` is where each stands that answers: 0 while it is empty,
+    erased or rebuilt; ``needs`` are those that only a store tells of."""
+
+    def __init__(self, deployment: Deployment, log: Log, group: str, copies: Sequence[KnownCopy]) -> None:
+        self.stands: dict[str, int] = {}
+        self.needs: list[Need] = []
+        self._deployment, self._log, self._group, self._copies = deployment, log, group, copies
+        self._found: dict[tuple[int, bytes], Copy] = {}
+        self._whole = log.bounds().start == 0  # then all copies are known, else if one store is
+
+    def look(self, sites: Sequence[str]) -> list[Base]:
+        """Each known copy's record, by a store that holds it; the log must have it with that seal."""
+        silent = [site for site in sites if site in self._deployment.config.sites and not self._site(site)]
+        known = {(copy.sequence, copy.seal) for copy in self._copies}
+        for identity, copy in self._found.items():
+            if copy.locked_until_us and identity not in known and carries_head(self._log, copy.head):
+                why = f"a site's store has it, locked until {iso(copy.locked_until_us)}"
+                self.needs.append(Need(f"copy {copy.name}", copy.sequence, why))
+        if not self._whole:
+            why = "its store does not answer, and no other can tell all copies that are locked there"
+            self.needs += [Need(f"site {site}", 0, why) for site in silent]
+        found = (self._found.get((copy.sequence, copy.seal)) for copy in self._copies)
+        return [
+            Base(copy.sequence, copy.seal, copy.name, copy.timestamp_us, copy.epoch, copy.offset)
+            for copy in found
+            if copy is not None and carries_head(self._log, copy.head)
+        ]
+
+    def _site(self, site: str) -> bool:
+        """Whether it answers."""
+        self.stands[site] = 0
         try:
-            store = open_store(deployment, site, group)
+            store = open_store(self._deployment, site, self._group)
         except (NeedsRebuild, NotFound):
-            stands[site] = 0
-            continue
+            return True
         except TidelogError:
-            continue  # another site's store may tell as well
+            del self.stands[site]
+            return False  # another site's store may tell as well
         try:
-            stands[site] = 0 if store.rebuilding() is not None else store.position().head.sequence
+            stands = 0 if store.rebuilding() is not None else store.position().head.sequence
             marked = [copy for copy in store.copies() if copy.origin is CopyOrigin.MARKER]
-            found |= {(copy.sequence, copy.seal): copy for copy in marked if copy.cluster_id == log.cluster_id}
+            self._found |= {(one.sequence, one.seal): one for one in marked if one.cluster_id == self._log.cluster_id}
+            self._whole |= store.whole() and stands > 0
+            self.stands[site] = stands
         except NeedsRebuild:
-            stands[site] = 0
+            pass
         except TidelogError:
-            continue
+            del self.stands[site]
+            return False
         finally:
             store.close()
-    known = (found.get((copy.sequence, copy.seal)) for copy in copies)
-    bases = [
-        Base(copy.sequence, copy.seal, copy.name, copy.timestamp_us, copy.epoch, copy.offset)
-        for copy in known
-        if copy is not None and carries_head(log, copy.head)
-    ]
-    return bases, stands
+        return True

@@ -51,7 +51,7 @@ class TrimSurvey:
     """What a plan rests on. ``sites`` are those that count; ``copies`` the marker copies that stand at the log's end,
     with their locks; ``bases`` those of them whose record is known. ``head_epoch`` is that of the newest event.
     ``stores`` are the sequences of those stores that can be asked, whatever their workers last reported: 0 while one is
-    empty or rebuilt."""
+    empty or rebuilt. ``seen`` are needs that only a look at the stores tells of."""
 
     group: str
     sites: tuple[str, ...]
@@ -63,6 +63,7 @@ class TrimSurvey:
     now_us: int
     margin_us: int
     stores: Mapping[str, int] = field(default_factory=dict)
+    seen: Sequence[Need] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,7 @@ def _needs(found: TrimSurvey) -> Iterable[Need]:
     for copy in found.copies:
         if copy.locked_until_us > found.now_us - found.margin_us:
             yield Need(f"copy {copy.name}", copy.sequence, f"it is locked until {iso(copy.locked_until_us)}")
+    yield from found.seen
 
 
 def _of_site(found: TrimSurvey, site: str) -> Need:

@@ -196,6 +196,7 @@ class BaseLoad:
             commands.append((b"HSET", keys.pairs, keys.pair_field(*pair), b"%d" % copy.sequence))
             commands.append((b"SET", keys.pair_bitmap(*pair), bytes(bitmap.bits)))
         commands.append((b"HSET", keys.copies, b"1", encode_copy(held)))
+        commands.append((b"SET", keys.begun, b"%d" % copy.sequence))
         goal = None if until_sequence is None else b"%d" % until_sequence
         commands.append((b"DEL", keys.rebuild) if goal is None else (b"SET", keys.rebuild, goal))
         self._send(commands, position)

@@ -80,5 +80,6 @@ def _first_generation(tables: Tables, source_copy: tuple[int, bytes] | None) -> 
     raise CopyMissing(
         "this site does not hold the source copy, or drops it on its own",
         sequence=source_copy[0],
-        hint=f"its worker would halt, too; rebuild the site with: {REBUILD}",
+        hint=f"its worker would halt, too. All of the log makes it again: {REBUILD} --from-scratch --from log; if that"
+        f" was trimmed, a base that was made behind that copy's last use needs it no more: {REBUILD} --from-scratch",
     )

@@ -28,6 +28,8 @@
                                               new after an erase, so that no digest outlives one; outside the position
     forgotten                         hash    <at_us>:<name> of a command -> log's time at which the site dropped
                                               its copy by a retention of its own; not to be made again
+    begun                             string  sequence of the copy that a load or a roll back has put the store at:
+                                              elder ones that others have may be missing, see `Rebuildable.whole`
     rebuild                           string  sequence that a rebuild must reach; outside the data, survives an erase
 
 Generations are numbers that only grow, with gaps: a late copy takes one in the middle (`tidelog.stores.cut`).
@@ -43,6 +45,7 @@ class Keys:
     """The keys of one group."""
 
     __slots__ = (
+        "begun",
         "clones",
         "copies",
         "deleted",
@@ -71,6 +74,7 @@ class Keys:
         self.digests = self.prefix + b"digests"
         self.pairs = self.prefix + b"pairs"
         self.forgotten = self.prefix + b"forgotten"
+        self.begun = self.prefix + b"begun"
         self.rebuild = self.prefix + b"rebuild"
         self.holds = self.prefix + b"holds"
         self.clones = self.prefix + b"clones"

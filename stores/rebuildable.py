@@ -12,9 +12,9 @@ from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace
 from tidelog.stores.loading import Loading, decode_loading
 from tidelog.stores.placing import placing
-from tidelog.stores.records import decode_position, encode_position
+from tidelog.stores.records import decode_clone, decode_copy, decode_position, encode_position
 from tidelog.stores.state import present
-from tidelog.stores.store import Identity, Position
+from tidelog.stores.store import Copy, CopyState, Identity, Position
 
 
 @placing
@@ -46,6 +46,11 @@ class Rebuildable:
         (value,) = self._keyspace.transact([(b"GET", self._keys.rebuild)])
         return None if value is None else int(cast("bytes", value))
 
+    def whole(self) -> bool:
+        """Whether the store has followed the log from its beginning, so that it holds every copy that the group has;
+        not if it began from a copy from elsewhere, or was rolled back over drops that the log has lost."""
+        return self._keyspace.transact([(b"GET", self._keys.begun)])[0] is None
+
     def end_rebuild(self) -> None:
         """Declares the store good. Raises `StoreDamaged` if it has not come as far as the rebuild must."""
         until = self.rebuilding()
@@ -61,6 +66,14 @@ class Rebuildable:
         origin. Cut short, it leaves no position (`NeedsRebuild`): run it again. Appliers see `PositionMoved`."""
         start = Position(origin(self.identity.group_id), "", 0, 0)
         yield from erase(self._keyspace, self._keys, encode_position(start))
+
+    def left_rolling(self) -> tuple[list[Copy], list[str]]:
+        """Every formed copy of a store that is being rolled back, oldest first, the last of them ``lost-tail``; and the
+        clones' names. Nothing of it can be read: for who is about to erase it. Raises `StoreDamaged`."""
+        copies, clones = self._keyspace.transact([(b"HGETALL", self._keys.copies), (b"HGETALL", self._keys.clones)])
+        found = sorted(map(decode_copy, cast("list[bytes]", copies)[1::2]), key=lambda copy: copy.generation)
+        names = [clone.name for clone in map(decode_clone, cast("list[bytes]", clones)[1::2]) if not clone.dropping]
+        return [copy for copy in found if copy.state is CopyState.FORMED], sorted(names)
 
     def loading(self) -> Loading | None:
         """The copy from elsewhere that is being loaded, or whose load was cut short; None if there is none."""

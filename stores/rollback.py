@@ -192,6 +192,8 @@ class Rollback:
                    state=CopyState.DROPPING, origin=CopyOrigin.ROLLBACK, base=base.generation)  # fmt: skip
         commands.append((b"HSET", keys.copies, b"%d" % generation, encode_copy(end)))
         commands += copied_pairs(pairs, generation, keys)
+        # What the lost history dropped is gone, whatever the present one has.
+        commands.append((b"SET", keys.begun, b"%d" % head.sequence))
         commands.append((b"SET", keys.rebuild, b"%d" % head.sequence))
         self._send(commands, encode_position(replace(position, layout=position.layout + 1, generation=generation)))
 

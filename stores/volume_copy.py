@@ -140,8 +140,9 @@ def _source_copy(event: VolumeCopied, image: Image) -> Copy | None:
     raise CopyMissing(
         f"{event.kind} needs the copy of sequence {event.source_copy_sequence}, which this site does not hold",
         sequence=event.sequence,
-        hint="it was dropped at this site alone, or the site began from a later one; all of the log makes it again"
-        f" (--from log), and a base that was made behind this needs it no more: {REBUILD}",
+        hint="it was dropped at this site alone, or the site began from a later one. All of the log makes it again:"
+        f" {REBUILD} --from-scratch --from log. If that was trimmed, make a copy behind this at a site that is well,"
+        f" which needs it no more: tidelog pitc create NAME --group GROUP --wait; then: {REBUILD} --from-scratch",
     )
 
 

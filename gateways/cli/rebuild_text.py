@@ -34,9 +34,13 @@ def plan_facts(plan: RebuildPlan) -> list[tuple[str, str | Text]]:
     ]
     if plan.copies_back:
         facts.append(("brings", f"copies {names(plan.copies_back)}, as far as the site's own retention keeps them"))
-    if plan.copies_lost:
-        lost = f"copies {names(plan.copies_lost)} do not come back: they are older than what it begins from"
+    gone = () if plan.store is None else tuple(copy.name for copy in plan.store.gone)
+    if older := [name for name in plan.copies_lost if name not in gone]:
+        lost = f"copies {names(older)} do not come back: they are older than what it begins from"
         facts.append(("leaves", Text(f"{lost}; only an older base, or the log's beginning, brings them", "yellow")))
+    if gone and plan.erase:
+        lost = f"copies {names(gone)} do not come back: they are not in the log, and no base brings them"
+        facts.append(("loses", Text(f"{lost}; export what is wanted of them first", "yellow")))
     if plan.locked_lost:
         locked = f"copies {names(plan.locked_lost)} are locked there, so this needs --leave-locked"
         facts.append(("refused" if not plan.leave_locked else "locked", Text(locked, "red")))
@@ -64,7 +68,7 @@ def plan_json(plan: RebuildPlan) -> dict[str, object]:
             "clones": list(store.clones),
             "leases": store.leases,
             "rebuilding": store.rebuilding is not None,
-            "erase_unfinished": store.rebuilding == ERASING and loading is None,
+            "erase_unfinished": store.rebuilding == ERASING and loading is None and not store.rolling,
             "load_unfinished": loading is not None,
         },
         "load_bytes": plan.base.content_bytes if plan.loads else 0,
@@ -112,6 +116,8 @@ def _erases(plan: RebuildPlan) -> str:
         erases = "nothing: the site has no store of this group"
     elif store.loading is not None:
         erases = f"what was loaded of a copy at sequence {store.loading.sequence}"
+    elif store.rolling:
+        erases = f"what a roll back that has not ended has left: {store.copies} copies"
     elif store.sequence is None:
         erases = "what an erase that was cut short, or damage, has left"
     else:

@@ -9,7 +9,7 @@ import pytest
 from tests.consumers.conftest import until
 from tests.recovery.rebuild_lab import RebuildLab, cut_short, random_history
 from tidelog.consumers.orders import orders_of
-from tidelog.errors import ExportDamaged, NotFound, StoreUnavailable, UsageError
+from tidelog.errors import CopyMissing, ExportDamaged, NotFound, StoreUnavailable, UsageError
 from tidelog.gateways.exports.bases import ExportBases
 from tidelog.gateways.exports.manifest import read_manifest
 from tidelog.gateways.exports.place import place_of
@@ -203,3 +203,31 @@ def test_a_locked_copy_is_not_left_behind_unasked(lab: RebuildLab, monkeypatch: 
     plan, _ = lab.rebuilt("tokyo", "bend", leave_locked=True)
     assert plan.locked_lost == ("kept",)
     lab.compare_from(plan.base.sequence)
+
+
+def test_a_source_that_is_asked_for_is_begun_from_though_a_replay_is_under_way(
+    lab: RebuildLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A base behind which the log needs an elder copy halts; what the hint says heals it, and so does a later base."""
+    monkeypatch.setattr(rebuild_plan, "LOG_SECONDS_MORE", -1.0)
+    volume = lab.open.create_volume("a", 8192, 512)
+    volume.write(0, b"A" * 4096)
+    lab.open.mark("one")
+    volume.write(0, b"B" * 4096)
+    lab.open.mark("two")
+    lab.open.restore_volume("a", "one")
+    lab.told()
+    for heals in ({"source": "log"}, {"source": "log", "from_scratch": True}, {"from_scratch": True}):
+        with pytest.raises(CopyMissing) as told:
+            lab.rebuilt("tokyo", "two")
+        command = "tidelog site rebuild osaka --group bank --from-scratch"
+        assert f"{command} --from log" in told.value.hint and told.value.hint.endswith(command)
+        assert lab.store("osaka").rebuilding() is not None
+        again = lab.plan()
+        assert not again.erase and "goes on (--from or" in again.why
+        if "source" not in heals:
+            lab.open.mark("three")
+            lab.told()
+        plan, _ = lab.rebuilt(**heals)
+        assert plan.erase and ("is begun anew" in plan.why) == ("from_scratch" not in heals)
+        lab.compare_from(plan.base.sequence)

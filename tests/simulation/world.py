@@ -22,7 +22,7 @@ from tests.simulation.judgement import check_positions, judge_refusal, judge_ses
 from tests.simulation.protection import CopyProtection
 from tests.simulation.stepped import Settings, SteppedLog, WriterIds, give_up, step
 from tests.simulation.volume_copying import VolumeCopying
-from tidelog.consumers.access import _vouch
+from tidelog.consumers.vouching import vouch
 from tidelog.errors import TidelogError
 from tidelog.producers import opening
 from tidelog.producers.follower import carries_head
@@ -224,7 +224,8 @@ class World(VolumeCopying, CopyProtection):
 
     def _vouched(self, site: Site) -> Vouched | None:
         with suppress(TidelogError):
-            return _vouch(site.store, self.log.cluster_id)
+            word = vouch(site.store, self.log.cluster_id)
+            return None if word is None else word.vouched
         return None
 
     def open_session(self, writer: Writer, vouched: Vouched | None) -> WriterSession:
