@@ -109,7 +109,8 @@ class Load:
         try:
             wait_until(lambda: self.acknowledged >= before + 20, f"flushes after {before}", timeout=240)
         except AssertionError as error:
-            raise AssertionError(f"{error}; at {self.acknowledged}, ended {self.ended_sessions} times") from self.last_error
+            told = f"{error}; at {self.acknowledged}, ended {self.ended_sessions} times"
+            raise AssertionError(told) from self.last_error
 
 
 def leader_and_in_sync(running: RunningDeployment) -> tuple[int, int]:
