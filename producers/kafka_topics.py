@@ -1,5 +1,6 @@
 """The rules of a log's topic (DESIGN section 3): made so, and checked at every open."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,10 @@ _WHY = {
 }
 
 
+# Of several brokers each has heard of a new topic after so long (seconds).
+HEARD_WITHIN = 2.0
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """A topic as the cluster describes it. ``id`` is its UUID, empty on brokers before 2.8."""
@@ -49,11 +54,14 @@ class Topic:
 
 def describe_topic(admin: Any, config: Config, name: str) -> Topic:
     """Raises `NotFound`, `LogUnavailable`."""
+    until = time.monotonic() + HEARD_WITHIN
 
     def ask() -> tuple[Any, Any]:
         found = admin.describe_topics([name])[0]
         error = kafka_errors.for_code(found["error_code"])
         if error is kafka_errors.UnknownTopicOrPartitionError:
+            if time.monotonic() < until and len(admin.describe_cluster()["brokers"]) > 1:
+                raise error(name)  # asked again: another broker may have made it just now
             raise NotFound(f"there is no topic {name}", hint="`tidelog group create` makes it")
         if error is not kafka_errors.NoError:
             raise error(name)
