@@ -32,7 +32,8 @@ class StoreSurvey:
     ``in_log`` whether the log goes on from where the store is. ``loading`` is the load that was cut short, if one was.
     ``clones`` are names; ``leases`` counts the exports and open work volumes that hold copies; ``locked`` are those
     copies whose locks still run, oldest first; ``gone`` those, locked or not, whose event the log does not have: no
-    base brings them back. ``rolling``: it is being rolled back, or that was cut short."""
+    base brings them back. ``rolling``: it is being rolled back, or that was cut short. ``began`` is the sequence and
+    seal of the copy that it began from, as far as it still tells; None: from the log's beginning."""
 
     sequence: int | None
     copies: int
@@ -45,6 +46,7 @@ class StoreSurvey:
     locked: "tuple[KnownCopy, ...]" = ()
     gone: "tuple[KnownCopy, ...]" = ()
     rolling: bool = False
+    began: tuple[int, bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +117,8 @@ class RebuildPlan:
 def plan_rebuild(
     found: Survey, *, from_scratch: bool = False, drop_clones: bool = False, leave_locked: bool = False
 ) -> RebuildPlan:
-    """The plan. An earlier rebuild that had begun to load or to replay is gone on with, unless ``from_scratch``; one
-    that replays not either if a source was asked for, since nobody knows what it began from.
+    """The plan. An earlier rebuild that had begun to load or to replay is gone on with, unless ``from_scratch``, or
+    another base was asked for than it began from.
 
     Raises `NeedsRebuild` if there is nothing to begin from, `UsageError` if what was asked for cannot be a base,
     `RollingBack` if the store is being rolled back, unless ``from_scratch``.
@@ -129,6 +131,8 @@ def plan_rebuild(
     if begun is not None and not found.wanted.source:
         return _replay_on(found, begun, drop_clones)
     base, why = _chosen(found, from_scratch)
+    if begun is not None and begun.began == (None if base.copy is None else (base.copy.sequence, base.copy.seal)):
+        return _replay_on(found, begun, drop_clones)
     if begun is not None:
         why += f"; an earlier rebuild, which has come to sequence {begun.sequence}, is begun anew"
     loading = None if store is None or from_scratch else store.loading
@@ -156,7 +160,7 @@ def _locked_lost(found: Survey, base: Base) -> tuple[str, ...]:
 
 def _replay_on(found: Survey, store: StoreSurvey, drop_clones: bool) -> RebuildPlan:
     done = store.sequence or 0
-    why = f"an earlier rebuild has come to sequence {done}, and goes on (--from or --from-scratch begins anew)"
+    why = f"an earlier rebuild has come to sequence {done}, and goes on (another --from, or --from-scratch, begins anew)"
     return _plan(found, THE_LOG, why, done=done, erase=False, drop_clones=drop_clones, lost=None)
 
 

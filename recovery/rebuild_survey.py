@@ -106,6 +106,7 @@ def _survey_opened(store: Store, log: Log, codec: Codec) -> StoreSurvey:
             in_log=in_log,
             locked=locked,
             gone=gone,
+            began=None if store.whole() else next(((copy.sequence, copy.seal) for copy in copies), (0, b"")),
         )
     except RollingBack:
         return _survey_rolling(store, log, codec)
