@@ -160,7 +160,7 @@ def _locked_lost(found: Survey, base: Base) -> tuple[str, ...]:
 
 def _replay_on(found: Survey, store: StoreSurvey, drop_clones: bool) -> RebuildPlan:
     done = store.sequence or 0
-    why = f"an earlier rebuild has come to sequence {done}, and goes on (another --from, or --from-scratch, begins anew)"
+    why = f"an earlier rebuild has come to sequence {done}, and goes on (another --from or --from-scratch begins anew)"
     return _plan(found, THE_LOG, why, done=done, erase=False, drop_clones=drop_clones, lost=None)
 
 
