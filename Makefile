@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Each has servers of its own.
-WORKERS ?= 3
+WORKERS ?= 2
 # In an environment of its own: its boto3 and that of s3fs do not go together.
 MOTO := .cache/moto
 

@@ -25,7 +25,7 @@ from tidelog.stores.image import Store
 from tidelog.stores.store import Position
 
 # A site that has been silent is given so long to say a word (seconds).
-A_MOMENT = 3.0
+A_MOMENT = 15.0
 
 
 class PromotionRefused(UsageError):
