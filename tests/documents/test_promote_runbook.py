@@ -1,27 +1,20 @@
 """The commands of docs/runbooks/promote.md, as they stand, on real servers, each in the situation that it is for."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.clean_stores import group_of_its_own
-from tidelog.config import Config
+from tests.documents.pages import blocks, tidelog
 from tidelog.consumers.access import open_group
-from tidelog.consumers.deployment import RealDeployment
 from tidelog.testing.child import DIE_WITH_PARENT
 from tidelog.testing.readiness import wait_until
 from tidelog.testing.running import RunningDeployment
-from tidelog.testing.stack import stack_toml
 
-PAGE = (Path(__file__).parents[2] / "docs" / "runbooks" / "promote.md").read_text()
-SITES = ("tokyo", "osaka")
 APPLICATION = """
 import sys, time, tidelog
 from tidelog.errors import Fenced
@@ -41,17 +34,6 @@ except Fenced as error:
 """
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
-
-
-@pytest.fixture
-def config_file(tidelog_deployment: RunningDeployment, tmp_path: Path) -> Iterator[Path]:
-    """Two sites on the test's servers."""
-    config: Config = tidelog_deployment.deployment.config
-    urls = {name: config.sites[name].redis.url for name in SITES}
-    path = tmp_path / "tidelog.toml"
-    path.write_text(f'prefix = "{config.prefix}"\n' + stack_toml(",".join(config.kafka.bootstrap_servers), urls))
-    with group_of_its_own(urls.values(), "bank"):
-        yield path
 
 
 class Application:
@@ -77,37 +59,32 @@ class Application:
         return int(self.said[-2]), self.said[-1]
 
 
-def run(config_file: Path, block: str) -> None:
+def run(config_file: Path, block: list[str]) -> None:
     """Every command of a block must succeed."""
-    for line in block.splitlines():
-        command = [sys.executable, "-m", "tidelog", "-c", str(config_file), *line.split()[1:]]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    for line in block:
+        done = tidelog(config_file, *line.split()[1:])
         assert done.returncode == 0, (line, done.stdout, done.stderr)
 
 
-def test_planned_back_and_forced(config_file: Path) -> None:
-    planned, back, forced = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+def test_planned_back_and_forced(config_file: Path, running: RunningDeployment) -> None:
+    planned, back, forced = blocks("promote.md")
     applications: list[Application] = []
-    with RunningDeployment(RealDeployment(Config.load(config_file, {}))) as running:
-        running.deployment.cluster.create_group("bank")
-        for site in SITES:
-            running.wait_for_store(site, "bank", timeout=60)
-        try:
-            for block, before in ((planned, "tokyo"), (back, "osaka")):
-                applications.append(Application(config_file, before))
-                run(config_file, block)
-                flushed, why = applications[-1].ended()
-                assert "all that it had accepted is in the log" in why
-            applications.append(Application(config_file, "tokyo"))
-            os.kill(applications[-1].process.pid, signal.SIGSTOP)
-            run(config_file, forced)
-            with open_group("bank", deployment=running.deployment) as group:
-                assert group.read_side.site == "osaka"
-                os.kill(applications[-1].process.pid, signal.SIGCONT)
-                flushed, why = applications[-1].ended()
-                assert "promotion to osaka" in why
-                assert int.from_bytes(group.volume("ledger").read(0, 8), "big") >= flushed
-        finally:
-            for application in applications:
-                application.process.kill()
-                application.process.wait(30)
+    try:
+        for block, before in ((planned, "tokyo"), (back, "osaka")):
+            applications.append(Application(config_file, before))
+            run(config_file, block)
+            flushed, why = applications[-1].ended()
+            assert "all that it had accepted is in the log" in why
+        applications.append(Application(config_file, "tokyo"))
+        os.kill(applications[-1].process.pid, signal.SIGSTOP)
+        run(config_file, forced)
+        with open_group("bank", deployment=running.deployment) as group:
+            assert group.read_side.site == "osaka"
+            os.kill(applications[-1].process.pid, signal.SIGCONT)
+            flushed, why = applications[-1].ended()
+            assert "promotion to osaka" in why
+            assert int.from_bytes(group.volume("ledger").read(0, 8), "big") >= flushed
+    finally:
+        for application in applications:
+            application.process.kill()
+            application.process.wait(30)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.clean_stores import group_of_its_own
+from tests.documents.pages import tidelog
 from tidelog.config import Config
 from tidelog.consumers.deployment import open_store
 from tidelog.testing.readiness import wait_until
@@ -61,11 +62,6 @@ def workers(config_file: Path) -> Iterator[None]:
     for process in started:
         process.send_signal(signal.SIGINT)
     assert {process.wait(60) for process in started} <= {0, 130}
-
-
-def tidelog(config_file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tidelog", "-c", str(config_file), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.servers

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents.test_runbooks import SITES, commands, tidelog
-from tests.documents.test_runbooks import config_file as config_file
-from tests.documents.test_runbooks import running as running
+from tests.documents.pages import SITES, commands, tidelog
 from tests.faults.folded import all_equal, cut_back, halts, wait_until
 from tidelog.consumers.access import open_group
 from tidelog.testing.running import RunningDeployment

@@ -1,25 +1,18 @@
 """The commands of the runbooks, as they stand, on real servers, in the situation that each page is for."""
 
-import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.clean_stores import group_of_its_own
-from tidelog.config import Config
+from tests.documents.pages import SITES, commands, tidelog
 from tidelog.consumers.access import open_group
-from tidelog.consumers.deployment import RealDeployment
 from tidelog.schemas.control import CopyFormed
 from tidelog.testing.readiness import wait_until
 from tidelog.testing.running import RunningDeployment
-from tidelog.testing.stack import stack_toml
 
-RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks"
-SITES = ("tokyo", "osaka")
 WRITER = """
 import sys, time, tidelog
 group = tidelog.open_group("bank", config=sys.argv[1])
@@ -32,39 +25,12 @@ time.sleep(600)
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 
-def commands(page: str) -> list[list[str]]:
-    """Every `tidelog ...` line of a page's blocks of commands."""
-    blocks = re.findall(r"```sh\n(.*?)```", (RUNBOOKS / page).read_text(), re.DOTALL)
-    lines = [line.split() for block in blocks for line in block.splitlines() if line.strip()]
-    assert lines and all(line[0] == "tidelog" for line in lines)
-    return [line[1:] for line in lines]
-
-
 @pytest.fixture
-def config_file(tidelog_deployment: RunningDeployment, tmp_path: Path) -> Iterator[Path]:
-    """Two sites on the test's servers, and an objective."""
-    config: Config = tidelog_deployment.deployment.config
-    urls = {name: config.sites[name].redis.url for name in SITES}
-    path = tmp_path / "tidelog.toml"
-    servers = stack_toml(",".join(config.kafka.bootstrap_servers), urls)
-    path.write_text(f'prefix = "{config.prefix}"\n{servers}\n[groups.bank]\nrpo = "5s"\ncopy_rpo = "1h"\n')
-    with group_of_its_own(urls.values(), "bank"):
-        yield path
-
-
-@pytest.fixture
-def running(config_file: Path) -> Iterator[RunningDeployment]:
-    """The group `bank`, served by both sites."""
-    with RunningDeployment(RealDeployment(Config.load(config_file, {}))) as running:
-        running.deployment.cluster.create_group("bank")
-        for site in SITES:
-            running.wait_for_store(site, "bank", timeout=60)
-        yield running
-
-
-def tidelog(config_file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tidelog", "-c", str(config_file), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+def config_file(config_file: Path) -> Path:
+    """With an objective."""
+    with config_file.open("a") as file:
+        file.write('\n[groups.bank]\nrpo = "5s"\ncopy_rpo = "1h"\n')
+    return config_file
 
 
 @pytest.mark.usefixtures("running")
