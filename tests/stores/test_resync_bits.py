@@ -2,6 +2,15 @@
 
 from tests.stores.resync_lab import Sites
 from tests.stores.test_resync import KEYS, check, wrong_blocks
+from tidelog.stores.store import Copy
+
+
+def lose_first_bit(sites: Sites, copy: Copy, volume: int) -> None:
+    """That of block 0, in a copy's generation."""
+    key = KEYS.bitmap(copy.generation, volume)
+    bits = bytearray(sites.data[key])  # type: ignore[call-overload]
+    bits[0] &= 0x7F
+    sites.data[key] = bits
 
 
 def test_more_wrong_bits_than_one_step_mends() -> None:
@@ -33,8 +42,7 @@ def test_a_lost_bit_goes_back_to_the_copy_that_kept_the_block() -> None:
     store = sites.stores["other"]
     store.mark_dropping(next(copy for copy in store.copies() if copy.sequence == between.sequence))
     sites.happen(0)
-    key = KEYS.bitmap(between.generation, volume)
-    sites.data[key] = bytearray(bytes([bytes(sites.data[key])[0] & 0x7F]) + bytes(sites.data[key])[1:])  # type: ignore[call-overload]
+    lose_first_bit(sites, between, volume)
     assert wrong_blocks(sites)
     _, report = sites.resync()
     assert report.bits == 1 and not wrong_blocks(sites)
@@ -58,8 +66,7 @@ def test_a_block_that_a_copy_between_shares_by_a_lost_bit_gets_a_place_of_its_ow
     store = sites.stores["other"]
     store.mark_dropping(next(copy for copy in store.copies() if copy.sequence == between.sequence))
     sites.happen(0)
-    key = KEYS.bitmap(eldest.generation, volume)
-    sites.data[key] = bytearray(bytes([bytes(sites.data[key])[0] & 0x7F]) + bytes(sites.data[key])[1:])  # type: ignore[call-overload]
+    lose_first_bit(sites, eldest, volume)
     assert wrong_blocks(sites)
     plan, report = sites.resync()
     assert plan.bits_differing == 0 and report.blocks == 1
