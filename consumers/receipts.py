@@ -4,7 +4,7 @@ Digesting reads blocks, so it runs beside the applying, on a thread of its own.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tidelog.clock import wall_us
 from tidelog.errors import Halted, NotFound, TidelogError, Unavailable
@@ -92,9 +92,10 @@ class Receipts:
             self.error = TidelogError(f"receipts failed: {error!r}", hint="this is a bug in tidelog")
 
     def _round(self, ended: Callable[[], bool]) -> None:
-        copies, view = self._store.copies(), self._control.snapshot()  # one for all: it is a question to the broker
+        held, view = self._store.copies(lost=True), self._control.snapshot()  # one for all: it asks the broker
+        copies = [copy for copy in held if copy.origin is not CopyOrigin.LOST]
         self._tell_late(copies, view)
-        self._retract_lost(view)  # first: another copy may have a lost one's sequence and name
+        self._retract_lost(held, view)  # first: another copy may have a lost one's sequence and name
         for copy in copies:
             if ended():
                 return
@@ -129,10 +130,10 @@ class Receipts:
                 self._control.retract(key)
                 self._sent.discard((record.sequence, record.seal, record.name, record.blocks_changed))
 
-    def _retract_lost(self, view: ControlView) -> None:
+    def _retract_lost(self, copies: Sequence[Copy], view: ControlView) -> None:
         """What was said of copies that have become lost history: they are out of the catalogue, and of its alarms. Not
         of one that is here again: a copy by time that was made once more is the same."""
-        who, copies = self._store.identity, self._store.copies(lost=True)
+        who = self._store.identity
         lost = {(one.sequence, one.seal) for one in copies if one.origin is CopyOrigin.LOST}
         lost -= {(one.sequence, one.seal) for one in copies if one.origin is not CopyOrigin.LOST}
         for key, record in view.items():
