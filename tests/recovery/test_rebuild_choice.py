@@ -224,7 +224,7 @@ def test_a_source_that_is_asked_for_is_begun_from_though_a_replay_is_under_way(
         assert f"{command} --from log" in told.value.hint and told.value.hint.endswith(command)
         assert lab.store("osaka").rebuilding() is not None
         again = lab.plan()
-        assert not again.erase and "goes on (--from or" in again.why
+        assert not again.erase and "goes on (another --from or" in again.why
         if "source" not in heals:
             lab.open.mark("three")
             lab.told()

@@ -34,14 +34,18 @@ from redis import Redis
 
 @pytest.mark.parametrize("mine", ["a", "b"])
 def test_meets(tidelog_redis, tidelog_redis_server, mine):
+    def meet(what):
+        Path(f"{what}-{mine}").touch()
+        deadline = time.monotonic() + 60
+        while not (Path(f"{what}-a").exists() and Path(f"{what}-b").exists()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
     Redis.from_url(tidelog_redis.url).set("letter", mine)
-    Path(f"wrote-{mine}").touch()
-    deadline = time.monotonic() + 60
-    while not (Path("wrote-a").exists() and Path("wrote-b").exists()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    meet("wrote")
     assert Redis.from_url(tidelog_redis.url).get("letter") == mine.encode()
     assert Redis.from_url(tidelog_redis_server("other").url).get("letter") is None
+    meet("took")  # else the first to end gives its databases back, and the other may take one of them
 """
 WAITS = """
 import time
@@ -130,7 +134,7 @@ def test_workers_side_by_side_have_servers_of_their_own(tmp_path: Path) -> None:
     code, output = run(tmp_path, MEET, "-n", "2", DOCKER_HOST=NOWHERE)
     assert code == 0 and "2 passed" in output, output
     assert "tidelog servers: 4 x Redis" in output
-    for file in tmp_path.glob("wrote-*"):
+    for file in (*tmp_path.glob("wrote-*"), *tmp_path.glob("took-*")):
         file.unlink()
     with RedisServer() as server:
         code, output = run(tmp_path, MEET, "-n", "2", TIDELOG_TEST_REDIS=server.url)
