@@ -1,7 +1,8 @@
-"""A site whose log has moved to another cluster: where its head stands there.
+"""A site whose log is another than before, on another cluster or in another topic: where its head stands there.
 
-Offsets mean nothing between clusters, and a mirror sends records twice. So the new log is folded by the verdict table,
-and the head is found by sequence and seal among the events that count there (DESIGN section 9).
+Offsets mean nothing between logs, and a mirror sends records twice. So the new log is folded by the verdict table, and
+the head is found by sequence and seal among the events that count there (DESIGN section 9). Where it is known up to
+which event the two agree, since the old one was sealed, the new one is waited for.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,6 +13,7 @@ from tidelog.producers.follower import Follower, follow
 from tidelog.producers.log import Log
 from tidelog.schemas.chain import Head, origin
 from tidelog.schemas.codec import SEAL_SIZE, Codec
+from tidelog.schemas.mirrors import HistorySealed
 from tidelog.stores.applier import Applier
 from tidelog.stores.image import Store
 
@@ -21,20 +23,29 @@ FOLD_TIMEOUT = 30.0
 ROLL_BACK = f"roll the site back to the last event that both have: {ROLLBACK}"
 
 MakeFollower = Callable[[Log, Codec, Head], Follower]
+# Where the log of that id was sealed, if it was.
+FindSealed = Callable[[str], HistorySealed | None]
 
 
 def follower_at(
-    store: Store, log: Log, codec: Codec, applier: Applier, make: MakeFollower, ended: Callable[[], bool]
+    store: Store,
+    log: Log,
+    codec: Codec,
+    applier: Applier,
+    make: MakeFollower,
+    ended: Callable[[], bool],
+    sealed: FindSealed = lambda _: None,
 ) -> Follower:
-    """Who judges the log from where the store stands. A store that was filled from another cluster's log is moved to
-    this one first, if its head counts here.
+    """Who judges the log from where the store stands. A store that was filled from another log is moved to this one
+    first, if its head counts here.
 
     Raises `LogDiverged` if that, or the head's own record, is not there; `NeedsRebuild`, `LogUnavailable`.
     """
     position = applier.position
-    if position.head.sequence and position.cluster_id != log.cluster_id:
+    if position.head.sequence and position.cluster_id != log.id:
         elders = [copy.head for copy in store.copies() if copy.sequence <= position.head.sequence]
-        found, offsets = find_head(log, codec, store.identity.group_id, position.head, elders, make, ended)
+        both = sealed(position.cluster_id)
+        found, offsets = find_head(log, codec, store.identity.group_id, position.head, elders, make, ended, both)
         position = applier.found(found.offset, offsets)
     follower = make(log, codec, position.head)
     check_history(log, follower, position.cluster_id)
@@ -49,12 +60,17 @@ def find_head(
     elders: Iterable[Head],
     make: MakeFollower = Follower,
     ended: Callable[[], bool] = lambda: False,
+    sealed: HistorySealed | None = None,
 ) -> tuple[Head, dict[tuple[int, bytes], int]]:
     """The head as it stands in ``log``: only its offset is another; and those of ``elders`` there, heads that the store
-    has been at, by sequence and seal: the log may have been trimmed to one. Reads the log up to the head.
+    has been at, by sequence and seal: the log may have been trimmed to one. Reads the log up to the head. ``sealed`` is
+    where the two logs part, if that is known.
 
-    Raises `LogDiverged` if the log has another event there, or ends before; `LogUnavailable`, also once ``ended``.
+    Raises `LogDiverged` if the log has another event there, or ends before; `LogUnavailable`, also once ``ended``, and
+    if what is known to be in both is still to come.
     """
+    if sealed is not None and head.sequence > sealed.sequence:
+        raise _behind_the_seal(head, sealed)
     wanted = {(one.sequence, one.seal) for one in elders}
     there = _beginning(log, codec, group_id, wanted | {(head.sequence, head.seal)})
     follower, offsets = make(log, codec, there), {(there.sequence, there.seal): there.offset}
@@ -72,22 +88,44 @@ def find_head(
         reader.close()
     if (there.sequence, there.seal) == (head.sequence, head.seal):
         return there, offsets
+    raise _not_there(log, there, head, follower, sealed)
+
+
+def _behind_the_seal(head: Head, sealed: HistorySealed) -> LogDiverged:
+    return LogDiverged(
+        f"the log that this site has followed was sealed at sequence {sealed.sequence}, and it has applied more:"
+        f" the group goes on from there in {sealed.goes_on}",
+        sequence=head.sequence,
+        hint=ROLL_BACK,
+    )
+
+
+def _not_there(
+    log: Log, there: Head, head: Head, follower: Follower, sealed: HistorySealed | None
+) -> LogDiverged | LogUnavailable:
+    """Why the head was not found in the log, in which ``there`` is the last event that counts."""
     if follower.gap is not None:
-        raise LogDiverged(
-            f"the log on cluster {log.cluster_id} lacks sequence {there.sequence + 1}, so that this site's head cannot"
+        return LogDiverged(
+            f"the log on cluster {log.id} lacks sequence {there.sequence + 1}, so that this site's head cannot"
             " be looked for in it",
             sequence=head.sequence,
             hint=f"the mirror has left out records; begin it anew, or {ROLL_BACK}",
         )
+    if there.sequence < head.sequence and sealed is not None:
+        return LogUnavailable(
+            f"the log on cluster {log.id} has come to sequence {there.sequence}, and this site is at {head.sequence},"
+            " which it is known to have: waiting for the mirror",
+            hint="is MirrorMaker running?",
+        )
     if there.sequence < head.sequence:
-        raise LogDiverged(
-            f"the log on cluster {log.cluster_id} ends at sequence {there.sequence}, and this site has applied more:"
+        return LogDiverged(
+            f"the log on cluster {log.id} ends at sequence {there.sequence}, and this site has applied more:"
             " the rest has not been mirrored, or never will be",
             sequence=head.sequence,
             hint=f"if the mirror still runs, start the worker again once it has caught up; else {ROLL_BACK}",
         )
-    raise LogDiverged(
-        f"the log on cluster {log.cluster_id} has another event at the sequence of this site's head",
+    return LogDiverged(
+        f"the log on cluster {log.id} has another event at the sequence of this site's head",
         sequence=head.sequence,
         hint=ROLL_BACK,
     )

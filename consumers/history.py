@@ -8,9 +8,9 @@ from tidelog.producers.log import Log
 def check_history(log: Log, follower: Follower, cluster_id: str) -> None:
     """Raises `LogDiverged` or `NeedsRebuild` unless this log goes on from the follower's head."""
     head, bounds = follower.head, log.bounds()
-    if head.sequence and cluster_id != log.cluster_id:
+    if head.sequence and cluster_id != log.id:
         raise LogDiverged(
-            f"the store was filled from cluster {cluster_id}, and this log is on {log.cluster_id}",
+            f"the store was filled from cluster {cluster_id}, and this log is on {log.id}",
             sequence=head.sequence,
             hint=f"check kafka.bootstrap_servers; if the log has moved: {ROLLBACK}",
         )

@@ -96,7 +96,7 @@ def _start(log: Log, codec: Codec, group_id: str, elder: Copy | None) -> tuple[l
         if start > 0:
             raise OutOfWindow(f"this site holds no copy from before that time, and the log begins at offset {start}")
         return [], origin(group_id)
-    if elder.cluster_id != log.cluster_id:
+    if elder.cluster_id != log.id:
         raise OutOfWindow(f"copy {elder.name}, the last one before that time, is of cluster {elder.cluster_id}'s log")
     record = log.record_at(elder.offset)
     if record is None:

@@ -69,7 +69,7 @@ def _materialise(deployment: Deployment, store: Store, name: str, moment: Moment
     codec = cluster.codec(record)
     clone = forming_clone(store, check_name("clone", name), moment, archived=None)
     with closing(cluster.log(record)) as log:
-        cluster_id = log.cluster_id
+        cluster_id = log.id
         if clone is None:
             clone = _begin(store, lambda: find_start(store, log, codec, moment).base, name, moment)
     settings = deployment.config.worker

@@ -82,7 +82,7 @@ def find_start(store: Store, log: Log, codec: Codec, moment: Moment) -> Start:
     if copies and moment in (Moment(copies[-1].sequence), Moment(at_us=copies[-1].timestamp_us)):
         return Start(copies[-1])
     bounds = log.bounds()
-    there = [one for one in store.copies() if one.cluster_id == log.cluster_id and one.offset >= bounds.start]
+    there = [one for one in store.copies() if one.cluster_id == log.id and one.offset >= bounds.start]
     head = _head(store, log, codec, there)
     window = _window(log, codec, head, there)
     who = store.identity
@@ -114,7 +114,7 @@ def _head(store: Store, log: Log, codec: Codec, there: Sequence[Copy]) -> Head:
     """The last event of the log that counts; what cannot be read, and all behind it, does not."""
     position, bounds = store.position(), log.bounds()
     known = position.head
-    if not known.sequence or position.cluster_id != log.cluster_id or not carries_head(log, known):
+    if not known.sequence or position.cluster_id != log.id or not carries_head(log, known):
         known = there[-1].head if there and bounds.start else origin(store.identity.group_id)
         if not known.sequence and bounds.start:
             return known

@@ -26,8 +26,10 @@ from tidelog.errors import Halted, NeedsRebuild, RollingBack, TidelogError, Unav
 from tidelog.producers.control import Control
 from tidelog.producers.follower import Follower, Skipped
 from tidelog.producers.log import Log
+from tidelog.producers.mirrors import sealed_log
 from tidelog.schemas.chain import Head
 from tidelog.schemas.codec import Codec
+from tidelog.schemas.mirrors import HistorySealed
 from tidelog.stores.applier import Applier
 from tidelog.stores.image import Store
 from tidelog.stores.keyspace import PositionMoved
@@ -171,9 +173,10 @@ class Replica:
                 self._error.at_site(self._site, self.group)
                 return
             log = connection.log()
-            applier = closing.enter_context(store.applier(log.cluster_id))
+            applier = closing.enter_context(store.applier(log.id))
             self._head, self._reached = applier.position.head, 0
-            follower = follower_at(store, log, self._codec, applier, self._make_follower, self._stopping.is_set)
+            stopping = self._stopping.is_set
+            follower = follower_at(store, log, self._codec, applier, self._make_follower, stopping, self._sealed)
             self._head, self._follower = follower.head, follower
             self.uncopied = Uncopied(store, log, self._codec)
             reader, settings = connection.reader_at(follower.head.next_offset), self._settings
@@ -227,6 +230,9 @@ class Replica:
                 if self._rebuilding is None:  # or it was refused
                     applier.open_late(self._late_events(store))
         self._head = applier.settle().head
+
+    def _sealed(self, log: str) -> HistorySealed | None:
+        return sealed_log(self._control.snapshot(), self.group, log)
 
     def _late_events(self, store: Store) -> OpenLateEvents:
         size, timeout = self._settings.queue_bytes // 4, self._settings.poll_timeout

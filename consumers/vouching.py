@@ -64,7 +64,7 @@ def _asked(deployment: Deployment, site: str, group: str, log: Log) -> Word | No
     except (NotFound, Unavailable):
         return None
     try:
-        return vouch(store, log.cluster_id)
+        return vouch(store, log.id)
     except (TidelogError, Unavailable):
         return None  # whatever is wrong with that store is for its worker to say; the log alone is enough
     finally:

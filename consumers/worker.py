@@ -104,6 +104,9 @@ class SiteWorker:
         owned = membership.owned({name: record.topic for name, record in wanted.items()})
         self._end_replicas(self._replicas.keys() - owned)
         self._end_replicas({name for name, replica in self.replicas.items() if self._rebuild_begun(name, replica)})
+        for name in {name for name, (_, record) in self._replicas.items() if record.topic != wanted[name].topic}:
+            self._end_replicas({name})  # it goes on in another incarnation
+            self._ends.pop(name, None)
         for name in owned - self._replicas.keys():
             self._start_replica(wanted[name], orders_of(view, name))
         offsets = {}

@@ -16,16 +16,17 @@ from tidelog.errors import AlreadyExists, ConfigError, NotFound
 from tidelog.names import check_name
 from tidelog.producers.control import Control
 from tidelog.producers.kafka_clients import close_quietly, open_admin
+from tidelog.producers.kafka_connect import connect_groups
 from tidelog.producers.kafka_control import KafkaControl, publish_schemas
 from tidelog.producers.kafka_log import KafkaLog
 from tidelog.producers.kafka_topics import LOG_RULES, describe_topic, make_topic
 from tidelog.producers.log import Log
 from tidelog.producers.memory_control import MemoryControl
 from tidelog.producers.memory_log import MemoryLog
-from tidelog.producers.mirrors import MirrorSource, begins_with, mirror_record, refuse_own
+from tidelog.producers.mirrors import MirrorSource, begins_with, mirror_here, mirror_record, record_here, seals_of
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.control import GroupCreated, group_key
-from tidelog.schemas.mirrors import LogMirrored
+from tidelog.schemas.mirrors import LogMirrored, mirror_key
 
 
 class Cluster(Protocol):
@@ -50,12 +51,17 @@ class Cluster(Protocol):
 
     def mirror_group(self, group: GroupCreated, source: MirrorSource) -> LogMirrored:
         """Takes up a group of another cluster: its topic here, made by the same rules, its id and record as they are
-        there, and that its log here is a mirror; told to the source's control topic too, where that is known. Nothing
-        is copied: that is Kafka's MirrorMaker. A crash in between leaves what the same call goes on from.
+        there, and that its log here is a mirror; told to the source's control topic too, where that is known. A group
+        whose log here is sealed gets another topic, the next incarnation. Nothing is copied: that is Kafka's
+        MirrorMaker. A crash in between leaves what the same call goes on from.
 
         Raises `AlreadyExists` (a group of that name that is another's or is written to here; a topic with records of
         another group), `UsageError` (the source is this cluster), `ConfigError`, `LogUnavailable`.
         """
+
+    def mirror_makers(self) -> list[str]:
+        """What of Kafka Connect runs into this cluster, by its group's id: MirrorMaker runs as one. Raises
+        `LogUnavailable`."""
 
     def find_group(self, name: str) -> GroupCreated:
         """The group of that name. Raises `NotFound`, `LogUnavailable`."""
@@ -70,6 +76,9 @@ class Cluster(Protocol):
     def log(self, group: GroupCreated) -> Log:
         """The group's log, its topic checked against the rules (DESIGN section 3). A new handle each time: whoever
         asks closes it. Raises `NotFound`, `ConfigError`, `LogUnavailable`."""
+
+    def log_id(self, group: GroupCreated) -> str:
+        """The id of the group's log (`Log.id`). Raises as `log`."""
 
     def close(self) -> None:
         """Ends what the cluster holds open: the control topic's connections. Logs given out stay open."""
@@ -107,20 +116,28 @@ class _Groups(Cluster):
         return created
 
     def mirror_group(self, group: GroupCreated, source: MirrorSource) -> LogMirrored:
-        refuse_own(self.control.snapshot(), group)
-        codec = self.codec(group)
-        self._claim(group.topic, lambda log: begins_with(log, codec, group))
-        log = self.log(group)
-        try:
-            here = log.cluster_id
-        finally:
-            log.close()
-        mirror = mirror_record(group, source, here, self.config.kafka.bootstrap_servers)
+        view = self.control.snapshot()
+        here = record_here(view, group, self.log_id)
+        codec = self.codec(here)
+        self._claim(here.topic, lambda log: begins_with(log, codec, here))
+        mirror = mirror_record(here, source, self.log_id(here), self.config.kafka.bootstrap_servers)
         if source.control is not None:
+            for sealed in seals_of(source.control.snapshot(), group.group):
+                if sealed.key not in view:  # for sites that come from there
+                    self.control.publish(sealed)
             source.control.publish(mirror)
         self.control.publish(mirror)  # before the group: nobody may find that and take it for one to write to
-        self.control.publish(group)
+        self.control.publish(here)
+        if mirror_here(view, group.group, source.log) is not None:
+            self.control.retract(mirror_key(group.group, source.log))  # that log is a mirror of this one no more
         return mirror
+
+    def log_id(self, group: GroupCreated) -> str:
+        log = self.log(group)
+        try:
+            return log.id
+        finally:
+            log.close()
 
     def find_group(self, name: str) -> GroupCreated:
         found = self.control.snapshot().get(group_key(name))
@@ -191,6 +208,9 @@ class KafkaCluster(_Groups):
             log.close()
         return found.id or str(uuid.uuid4())
 
+    def mirror_makers(self) -> list[str]:
+        return connect_groups(self._config)
+
     def log(self, group: GroupCreated) -> KafkaLog:
         log = KafkaLog(self._config, group.topic)
         log.check()
@@ -219,6 +239,9 @@ class MemoryCluster(_Groups):
         if log.bounds().end > 0 and not begins(log):
             raise AlreadyExists(f"there is a topic {topic} with records that belong to no group")
         return str(uuid.uuid5(uuid.NAMESPACE_URL, topic))
+
+    def mirror_makers(self) -> list[str]:
+        return []
 
     def log(self, group: GroupCreated) -> MemoryLog:
         """See `Cluster`; the same object each time, so that a test can do to it what it likes."""

@@ -14,6 +14,7 @@ from tidelog.producers.kafka_consumer import PartitionConsumer
 from tidelog.producers.kafka_topics import LOG_RULES, check_topic, count_brokers, describe_topic
 from tidelog.producers.log import Bounds, Record
 from tidelog.producers.reading import POLL_SLICE, FetchingReader
+from tidelog.schemas.mirrors import log_id
 
 # One record batch is enough for a look-up; Kafka sends at least one, however large.
 LOOKUP_FETCH = 64 * 1024
@@ -34,6 +35,11 @@ class KafkaLog:
         """See `Log`. Raises `LogUnavailable`."""
         with self._lock:
             return self._looking().cluster_id
+
+    @property
+    def id(self) -> str:
+        """See `Log`. Raises `LogUnavailable`."""
+        return log_id(self.cluster_id, self.name)
 
     def check(self) -> None:
         """See `Log`."""

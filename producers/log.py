@@ -90,6 +90,10 @@ class Log(Protocol):
     def cluster_id(self) -> str:
         """Which cluster it is on."""
 
+    @property
+    def id(self) -> str:
+        """Which log offsets are of: the cluster's id, and the topic's incarnation where that is not the first."""
+
     def check(self) -> None:
         """Raises `ConfigError`, naming the rule, unless the topic keeps the rules of DESIGN section 3; `NotFound` if
         there is none; `LogUnavailable`."""

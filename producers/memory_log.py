@@ -17,6 +17,7 @@ from tidelog.errors import LogDiverged, LogUnavailable, NeedsRebuild
 from tidelog.producers.log import UNKNOWN_OFFSET, Acknowledged, Bounds, Record
 from tidelog.producers.memory_send import Outcome, PendingSend
 from tidelog.producers.reading import FetchingReader
+from tidelog.schemas.mirrors import log_id
 
 __all__ = ["MemoryAppender", "MemoryLog", "MemoryReader", "Outcome", "PendingSend"]
 
@@ -43,6 +44,11 @@ class MemoryLog:
         self._changed = threading.Condition(threading.RLock())
 
     # What `Log` asks for.
+
+    @property
+    def id(self) -> str:
+        """See `Log`."""
+        return log_id(self.cluster_id, self.name)
 
     def check(self) -> None:
         """Always well, unless it is cut off."""

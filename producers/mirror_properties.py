@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from tidelog.producers.kafka_clients import REQUEST_SIZE
 
 IDENTITY = "org.apache.kafka.connect.mirror.IdentityReplicationPolicy"
+ROUTER = "org.apache.kafka.connect.transforms.RegexRouter"
 KAFKAS_REQUEST_SIZE = 1024 * 1024  # of a producer of which nothing is said
 _PRODUCER = re.compile(r"(?:^|\.)producer\.(?:override\.)?(?P<setting>.+)$")
 _CONSUMER_RESET = re.compile(r"(?:^|\.)consumer\.(?:override\.)?auto\.offset\.reset$")
@@ -25,9 +26,20 @@ def read_properties(text: str) -> dict[str, str]:
     return {pair[0]: pair[1] if len(pair) > 1 else "" for pair in pairs}
 
 
-def wrong_properties(given: Mapping[str, str], topic: str) -> list[str]:
-    """What is wrong with a configuration that is to mirror ``topic``, one sentence each."""
-    return [*_policy(given), *_flows(given, topic), *_producer(given), *_left_out(given)]
+def wrong_properties(given: Mapping[str, str], topic: str, target: str | None = None) -> list[str]:
+    """What is wrong with a configuration that is to mirror ``topic``, one sentence each; under the name ``target`` if
+    that is another."""
+    return [*_policy(given), *_flows(given, topic, target or topic), *_producer(given), *_left_out(given)]
+
+
+def renaming(topic: str, target: str) -> dict[str, str]:
+    """What a flow must say so that ``topic`` becomes ``target`` on the other side, and nothing else is changed."""
+    return {
+        "transforms": "incarnation",
+        "transforms.incarnation.type": ROUTER,
+        "transforms.incarnation.regex": topic.replace(".", "[.]"),
+        "transforms.incarnation.replacement": target,
+    }
 
 
 def _policy(given: Mapping[str, str]) -> Iterator[str]:
@@ -36,7 +48,7 @@ def _policy(given: Mapping[str, str]) -> Iterator[str]:
         yield f"replication.policy.class must be {IDENTITY}: the topic keeps its name"
 
 
-def _flows(given: Mapping[str, str], topic: str) -> Iterator[str]:
+def _flows(given: Mapping[str, str], topic: str, target_topic: str) -> Iterator[str]:
     flows: dict[tuple[str, str], dict[str, str]] = {}
     for key, value in given.items():
         found = _FLOW.match(key)
@@ -52,6 +64,19 @@ def _flows(given: Mapping[str, str], topic: str) -> Iterator[str]:
     for source, target in takes:
         if (target, source) in takes and source < target:
             yield f"{topic} is mirrored both ways between {source} and {target}: each record would go round for ever"
+        yield from _renames(f"{source}->{target}", flows[source, target], topic, target_topic)
+
+
+def _renames(flow: str, settings: Mapping[str, str], topic: str, target: str) -> Iterator[str]:
+    said = {key: value for key, value in settings.items() if key.partition(".")[0] in ("transforms", "predicates")}
+    if target == topic:
+        if said:
+            yield f"{flow}.{min(said)}: a record must arrive as it is"
+        return
+    wanted = renaming(topic, target)
+    if said != wanted:
+        lines = ", ".join(f"{flow}.{key} = {value}" for key, value in wanted.items())
+        yield f"{topic} must become {target}, and no record change else: {lines}"
 
 
 def _matches(topics: str, topic: str) -> bool:
@@ -87,5 +112,5 @@ def _left_out(given: Mapping[str, str]) -> Iterator[str]:
             yield "errors.tolerance must be none: what cannot be sent would be left out"
         if _CONSUMER_RESET.search(key) and value != "earliest":
             yield f"{key} must be earliest: a mirror that begins anew begins at the beginning"
-        if last in ("transforms", "predicates"):
+        if last in ("transforms", "predicates") and not _FLOW.match(key):
             yield f"{key}: a record must arrive as it is"

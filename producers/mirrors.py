@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tidelog.clock import wall_us
-from tidelog.errors import AlreadyExists, Halted, LogDiverged, LogGap, UsageError
+from tidelog.errors import AlreadyExists, Halted, LogDiverged, LogGap, LogUnavailable, UsageError
 from tidelog.producers.control import Control, ControlView
 from tidelog.producers.follower import Follower
 from tidelog.producers.log import Log, Record
@@ -17,7 +17,16 @@ from tidelog.schemas.chain import Head, Verdict
 from tidelog.schemas.codec import Codec, group_seal
 from tidelog.schemas.control import GroupCreated, group_key
 from tidelog.schemas.events import Event, WriterOpened
-from tidelog.schemas.mirrors import LogMirrored, mirror_key
+from tidelog.schemas.mirrors import (
+    HistorySealed,
+    LogMirrored,
+    cluster_of,
+    in_incarnation,
+    incarnation,
+    is_sealing,
+    mirror_key,
+    sealed_key,
+)
 
 # Events that counted and whose seals are kept (some 2 MB).
 REMEMBERED = 16_384
@@ -27,39 +36,60 @@ BELIEVED = 0.5
 
 @dataclass(frozen=True, slots=True)
 class MirrorSource:
-    """The other cluster, as far as it is known: its id and bootstrap servers, and its control topic, where the mirror
-    is told of too. Without the cluster only its group is known."""
+    """The other region's log, as far as it is known: its id, its cluster's bootstrap servers and its control topic,
+    where the mirror is told of too. Without the cluster only its group is known."""
 
-    cluster_id: str = ""
+    log: str = ""
     servers: Sequence[str] = ()
     control: Control | None = None
 
 
-def mirror_here(view: ControlView, group: str, cluster_id: str) -> LogMirrored | None:
-    """What makes the group's log on this cluster a mirror; None if it is none."""
-    found = view.get(mirror_key(group, cluster_id))
+def mirror_here(view: ControlView, group: str, log: str) -> LogMirrored | None:
+    """What makes the group's log of that id a mirror; None if it is none."""
+    found = view.get(mirror_key(group, log))
     return found if isinstance(found, LogMirrored) else None
 
 
-def mirrors_elsewhere(view: ControlView, group: str, cluster_id: str) -> list[LogMirrored]:
-    """The clusters that mirror the group's log from this one, as far as they have told."""
+def mirrors_elsewhere(view: ControlView, group: str, log: str) -> list[LogMirrored]:
+    """The other logs that mirror the group's, as far as they have told."""
     records = (record for record in view.values() if isinstance(record, LogMirrored) and record.group == group)
-    return sorted((one for one in records if one.target_cluster != cluster_id), key=lambda one: one.target_cluster)
+    return sorted((one for one in records if one.target_cluster != log), key=lambda one: one.target_cluster)
 
 
-def refuse_own(view: ControlView, group: GroupCreated) -> None:
-    """Raises `AlreadyExists` if there is a group of that name here that is not that group's mirror."""
+def sealed_log(view: ControlView, group: str, log: str) -> HistorySealed | None:
+    """Where the history in the group's log of that id was sealed; None if it was not."""
+    found = view.get(sealed_key(group, log))
+    return found if isinstance(found, HistorySealed) else None
+
+
+def seals_of(view: ControlView, group: str) -> list[HistorySealed]:
+    """Where logs of the group that are known by their ids were sealed, oldest first."""
+    told = (one for one in view.values() if isinstance(one, HistorySealed) and one.group == group and one.log)
+    return sorted(told, key=lambda one: one.epoch)
+
+
+def record_here(view: ControlView, group: GroupCreated, id_of: Callable[[GroupCreated], str]) -> GroupCreated:
+    """The record of a group of another region, ``group``, as it is to be here: with the next incarnation of the topic
+    where the one that is here is sealed. ``id_of`` gives the id of a log of this cluster.
+
+    Raises `AlreadyExists` if there is a group of that name that is another, or that is written to here.
+    """
     there = view.get(group_key(group.group))
     if not isinstance(there, GroupCreated):
-        return
+        return group
     if there.group_id != group.group_id:
         raise AlreadyExists(f"there is another group {group.group} here, with id {there.group_id}", group=group.group)
-    if not may_be_mirrored(view, group.group):
+    log = id_of(there)
+    if mirror_here(view, group.group, log) is not None:
+        return there
+    if sealed_log(view, group.group, log) is None:
         raise AlreadyExists(
             f"group {group.group} is here already, and its log is no mirror",
             group=group.group,
             hint="say this in the other region, with its configuration",
         )
+    number = max(incarnation(there.topic) + 1, incarnation(group.topic))
+    return there.model_copy(update={"topic": in_incarnation(there.topic, number)})
 
 
 def begins_with(log: Log, codec: Codec, group: GroupCreated) -> bool:
@@ -72,13 +102,11 @@ def begins_with(log: Log, codec: Codec, group: GroupCreated) -> bool:
     return event is not None and event.sequence == 1 and event.previous == group_seal(group.group_id)
 
 
-def mirror_record(
-    group: GroupCreated, source: MirrorSource, target_cluster: str, target_servers: Sequence[str]
-) -> LogMirrored:
-    """What makes the group's log on the target a mirror. Raises `UsageError` if the source is the target."""
-    if source.cluster_id == target_cluster:
+def mirror_record(group: GroupCreated, source: MirrorSource, target: str, target_servers: Sequence[str]) -> LogMirrored:
+    """What makes the group's log ``target`` a mirror. Raises `UsageError` if the source is on the same cluster."""
+    if cluster_of(source.log) == cluster_of(target):
         raise UsageError(
-            f"cluster {target_cluster} would be a mirror of itself",
+            f"cluster {cluster_of(target)} would be a mirror of itself",
             group=group.group,
             hint="the configuration is to be that of the region that receives the mirror",
         )
@@ -86,40 +114,52 @@ def mirror_record(
         group=group.group,
         group_id=group.group_id,
         topic=group.topic,
-        source_cluster=source.cluster_id,
+        source_cluster=source.log,
         source_servers=",".join(source.servers),
-        target_cluster=target_cluster,
+        target_cluster=target,
         target_servers=",".join(target_servers),
         mirrored_us=wall_us(),
     )
 
 
-def may_be_mirrored(view: ControlView, group: str) -> bool:
-    """Whether it is worth asking for this cluster's id."""
-    return any(isinstance(record, LogMirrored) and record.group == group for record in view.values())
+def has_regions(view: ControlView, group: str) -> bool:
+    """Whether anything is said of the group in several regions: else its log's id need not be asked for."""
+    return any(isinstance(one, LogMirrored | HistorySealed) and one.group == group for one in view.values())
 
 
 def refuse_mirror(
     control: Control, record: GroupCreated, open_log: Callable[[], Log], what: str = "nobody writes there"
 ) -> None:
-    """Raises `UsageError` if the group's log on this cluster is a mirror; ``what`` it is that cannot be done. The log
-    is opened, and closed, only where that has to be found out. Raises `LogUnavailable`."""
+    """Raises `UsageError` if the group's log on this cluster is a mirror, or sealed; ``what`` it is that cannot be
+    done. The log is opened, and closed, only where that has to be found out. Raises `LogUnavailable`."""
     view = control.snapshot()
-    if not may_be_mirrored(view, record.group):
+    if not has_regions(view, record.group):
         return
     log = open_log()
     try:
-        mirror = mirror_here(view, record.group, log.cluster_id)
+        mirror, sealed = mirror_here(view, record.group, log.id), sealed_log(view, record.group, log.id)
     finally:
         log.close()
-    if mirror is None:
-        return
-    source = mirror.source_cluster or "another cluster"
-    where = f" ({mirror.source_servers})" if mirror.source_servers else ""
+    if mirror is not None:
+        source = mirror.source_cluster or "another cluster"
+        where = f" ({mirror.source_servers})" if mirror.source_servers else ""
+        raise UsageError(
+            f"the log of group {record.group} is a mirror of {source}{where}: {what}",
+            group=record.group,
+            hint="do it there, with that region's configuration; if that region is lost:"
+            f" tidelog site promote SITE --group {record.group} --force",
+        )
+    if sealed is not None:
+        refuse_sealed(sealed)
+
+
+def refuse_sealed(sealed: HistorySealed) -> None:
+    """Raises `UsageError`: the group's log on this cluster is sealed."""
     raise UsageError(
-        f"the log of group {record.group} is a mirror of {source}{where}: {what}",
-        group=record.group,
-        hint="do it there, with that region's configuration; promotion between regions is not built yet",
+        f"the log of group {sealed.group} here was sealed at sequence {sealed.sequence}: the group goes on in"
+        f" {sealed.goes_on} ({sealed.servers})",
+        group=sealed.group,
+        hint=f"do it there; take this region up again with: tidelog group mirror {sealed.group} --from-config FILE",
     )
 
 
@@ -127,13 +167,33 @@ def mirror_follower(control: Control, group: str) -> Callable[[Log, Codec, Head]
     """Makes who judges the group's log: by what it is when that is asked."""
 
     def make(log: Log, codec: Codec, head: Head) -> Follower:
-        mirror = mirror_here(control.snapshot(), group, log.cluster_id)
-        return (Follower if mirror is None else MirrorFollower)(log, codec, head)
+        name = log.id
+
+        def mirrored() -> bool:
+            return mirror_here(control.snapshot(), group, name) is not None
+
+        return MirrorFollower(log, codec, head, mirrored) if mirrored() else SiteFollower(log, codec, head)
 
     return make
 
 
-class MirrorFollower(Follower):
+class SiteFollower(Follower):
+    """Judges a log for a site, which does not apply what seals it: its last event then is one that the log that the
+    group goes on in may have too."""
+
+    def take(self, record: Record) -> Event | None:
+        """See `Follower`. Raises `LogUnavailable` at the end of a log that is sealed."""
+        event = super().take(record)
+        if is_sealing(event):
+            raise LogUnavailable(
+                f"the log {self.log.id} is sealed: the group goes on in another one",
+                offset=record.offset,
+                hint="the site goes on by itself once this region receives the group: tidelog group mirror",
+            )
+        return event
+
+
+class MirrorFollower(SiteFollower):
     """Judges a mirrored log as any other, and knows that its records have one source.
 
     A mirror repeats records and keeps their order. So whatever session opens, in vain or not, has extended an event
@@ -142,8 +202,9 @@ class MirrorFollower(Follower):
     `REMEMBERED` events this is not asked: as a rule it is sent again.
     """
 
-    def __init__(self, log: Log, codec: Codec, head: Head) -> None:
+    def __init__(self, log: Log, codec: Codec, head: Head, mirrored: Callable[[], bool] = lambda: True) -> None:
         super().__init__(log, codec, head)
+        self._mirrored = mirrored  # until a promotion has made the log its region's own
         self._counted = {head.sequence: head.seal}  # the newest ones, in order
         self._first = head.sequence
         self._verified, self._verified_at = b"", 0.0  # whose record was seen to be there, and when
@@ -175,7 +236,7 @@ class MirrorFollower(Follower):
         return found
 
     def _skip(self, event: Event, verdict: Verdict, record: Record) -> None:
-        if self._is_foreign(event):
+        if self._is_foreign(event) and self._mirrored():
             self.gap = None  # this says more
             raise LogDiverged(
                 f"{event.kind} of epoch {event.epoch} is of a session that goes on from another event than counts here:"

@@ -180,7 +180,7 @@ class BaseSearch:
         log = self._log
         if copy.origin is not CopyOrigin.MARKER:
             return "it is a copy by time, which may end inside a write batch"
-        if copy.cluster_id != log.cluster_id:
+        if copy.cluster_id != log.id:
             return f"it was cut from the log on cluster {copy.cluster_id}"
         start = log.bounds().start
         if copy.offset < start:

@@ -31,10 +31,19 @@ from tidelog.recovery.promote_plan import (
     writer_to_stop,
 )
 from tidelog.recovery.promotion_claim import Claim
+from tidelog.recovery.region_seal import seal_source
 from tidelog.recovery.rpo import ALIVE_HEARTBEATS, writer_standing
 from tidelog.recovery.tail import Tail
 from tidelog.schemas.chain import Head
-from tidelog.schemas.promotions import PrimaryChosen, PromotionAsked, is_promotion, opened_for, promotion_key
+from tidelog.schemas.mirrors import HistorySealed
+from tidelog.schemas.promotions import (
+    PrimaryChosen,
+    PromotionAsked,
+    ends_mirror,
+    is_promotion,
+    opened_for,
+    promotion_key,
+)
 from tidelog.schemas.reports import CLOSED, ENDED, WriterStatus, writer_key
 from tidelog.stores.image import Store
 
@@ -49,7 +58,8 @@ GRACE = 1.0
 @dataclass(slots=True)
 class PromotionReport:
     """What a promotion has done. ``stopped`` are the last reports of the sessions that ended for it; times in
-    seconds: the site catching up while the writer still wrote, from the request to the new epoch, and all of it."""
+    seconds: the site catching up while the writer still wrote, from the request to the new epoch, and all of it.
+    ``sealed`` says where the history of the other region ends, if the log was a mirror."""
 
     site: str
     group: str
@@ -62,6 +72,7 @@ class PromotionReport:
     catching_up: float = 0.0
     without_writer: float = 0.0
     seconds: float = 0.0
+    sealed: HistorySealed | None = None
 
 
 class Promotion:
@@ -96,7 +107,7 @@ class Promotion:
         return self.report
 
     def _promote(self, log: Log, store: Store, tail: Tail, deadline: float, say: Callable[[str], object]) -> None:
-        report, started = self.report, time.monotonic()
+        plan, report, started = self.plan, self.report, time.monotonic()
         self._await_applied(log, store, tail.head(), deadline)
         report.catching_up = time.monotonic() - started
         try:
@@ -116,7 +127,12 @@ class Promotion:
             report.epoch, report.sequence, report.seal = opened.epoch, opened.sequence, opened.seal
             report.without_writer = time.monotonic() - started
             say(f"epoch {opened.epoch} is open, behind sequence {opened.sequence - 1}")
+            if plan.mirror is not None:
+                cluster, record = self._deployment.cluster, plan.record
+                report.sealed = seal_source(cluster, log, self._codec, record, plan.mirror, opened)
             self._record(opened, tail)
+            if plan.mirror is not None:
+                self._control.retract(plan.mirror.key)
             self._close(opened)
         finally:
             self._claim.withdraw()
@@ -212,13 +228,16 @@ class Promotion:
 
     def _open(self, log: Log, head: Head) -> Head | None:
         """The new epoch; None if somebody else has opened the group meanwhile, who must be asked first."""
+        plan = self.plan
+        if plan.mirror is not None and ends_mirror(event_at(log, self._codec, head), log.id):
+            return head  # by a promotion that was cut short
         return open_epoch(
             log,
             self._codec,
             head,
             self._deployment.config.writer,
-            behind=None if self.plan.forced else head.writer,
-            opened_by=opened_for(self.plan.site, process_name()),
+            behind=None if plan.forced else head.writer,
+            opened_by=opened_for(plan.site, process_name(), log.id if plan.mirror is not None else ""),
             clock=self._clock,
         )
 

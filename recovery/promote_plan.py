@@ -11,14 +11,16 @@ from tidelog.errors import LogDiverged, NotFound, UsageError
 from tidelog.producers.control import ControlView
 from tidelog.producers.follower import carries_head
 from tidelog.producers.log import Log
-from tidelog.producers.mirrors import refuse_mirror
+from tidelog.producers.mirrors import mirror_here, refuse_sealed, sealed_log
 from tidelog.producers.process_name import has_ended
 from tidelog.recovery.head import find_head
+from tidelog.recovery.region_seal import refuse_running_mirror
 from tidelog.recovery.rpo import WriterStanding, writer_standing
 from tidelog.schemas.chain import Head
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.control import GroupCreated
 from tidelog.schemas.events import Event
+from tidelog.schemas.mirrors import LogMirrored
 from tidelog.schemas.promotions import PrimaryChosen, PromotionAsked, is_promotion
 from tidelog.schemas.reports import CLOSED, ENDED
 from tidelog.stores.image import Store
@@ -62,31 +64,39 @@ class PromotionPlan:
     applied: int
     writer: Writer | None
     done: bool
+    mirror: LogMirrored | None  # what makes the log a mirror until now
 
     @property
     def primary(self) -> str:
-        """The primary until now."""
+        """The primary until now; empty where it was in another region."""
+        if self.mirror is not None:
+            return ""
         return self.before.site if self.before is not None else self.configured
 
 
-def plan_promotion(deployment: Deployment, site: str, group: str, *, forced: bool, timeout: float) -> PromotionPlan:
+def plan_promotion(
+    deployment: Deployment, site: str, group: str, *, forced: bool, timeout: float, mirror_stopped: bool = False
+) -> PromotionPlan:
     """Looks at the log, the site's store and the control topic, and plans; changes nothing.
 
     Raises `NotFound`, `StoreUnavailable`, `WrongStore`, `LogUnavailable`, what folding the log's end raises;
-    `UsageError` for a mirrored log, and for a site that cannot be promoted as it is; `PromotionRefused` while another
-    promotion is under way.
+    `UsageError` for a mirrored log unless ``forced``, or while its mirror may run, which is not looked at if it is
+    known to be ``mirror_stopped``; for a sealed log, and for a site that cannot be promoted as it is;
+    `PromotionRefused` while another promotion is under way.
     """
     config = deployment.config
     find_site(config, site)
     cluster = deployment.cluster
     record, view = cluster.find_group(group), cluster.control.snapshot()
-    refuse_mirror(cluster.control, record, lambda: cluster.log(record), "no site of it can be promoted")
     chosen = chosen_primary(view, record)
     codec, log = cluster.codec(record), cluster.log(record)
     try:
+        mirror = _mirror(view, site, group, log.id, forced=forced)
+        if mirror is not None and not mirror_stopped:
+            refuse_running_mirror(cluster, record)
         head = find_head(log, codec, record, view)
         event = event_at(log, codec, head)
-        done = chosen is not None and chosen.site == site
+        done = mirror is None and chosen is not None and chosen.site == site
         applied = 0
         if not done:
             refuse_other(promotion_under_way(view, record), forced=forced)
@@ -96,7 +106,25 @@ def plan_promotion(deployment: Deployment, site: str, group: str, *, forced: boo
     standing = writer_standing(view, group, event, wall_us(), config.writer.heartbeat)
     writer = None if forced or done else writer_to_stop(event, standing)
     configured = config.primary or ""
-    return PromotionPlan(site, group, forced, timeout, record, chosen, configured, head, applied, writer, done)
+    return PromotionPlan(site, group, forced, timeout, record, chosen, configured, head, applied, writer, done, mirror)
+
+
+def _mirror(view: ControlView, site: str, group: str, log: str, *, forced: bool) -> LogMirrored | None:
+    """What makes the log a mirror, which a forced promotion ends. Raises `UsageError`."""
+    mirror, sealed = mirror_here(view, group, log), sealed_log(view, group, log)
+    if mirror is None and sealed is not None:
+        refuse_sealed(sealed)
+    if mirror is not None and not forced:
+        error = UsageError(
+            f"the log of group {group} is a mirror of {mirror.source_cluster or 'another cluster'}, and writers there"
+            " cannot be asked from here to end",
+            group=group,
+            hint="end them there, and see with `tidelog group regions` that all has come; or they are lost. Stop"
+            " MirrorMaker, and say --force: tidelog site promote SITE --group GROUP --force",
+        )
+        error.at_site(site, group)
+        raise error
+    return mirror
 
 
 def event_at(log: Log, codec: Codec, head: Head) -> Event | None:
@@ -181,7 +209,7 @@ def whole_position(store: Store, log: Log) -> Position:
     if store.rebuilding() is not None:
         raise UsageError(f"site {site} is being rebuilt", group=group, hint="wait until it is whole: tidelog status")
     head = position.head
-    if head.sequence and (position.cluster_id != log.cluster_id or not carries_head(log, head)):
+    if head.sequence and (position.cluster_id != log.id or not carries_head(log, head)):
         raise LogDiverged(
             f"what site {site} has applied, up to sequence {head.sequence}, is not what the log holds",
             group=group,

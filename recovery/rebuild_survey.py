@@ -93,7 +93,7 @@ def _survey_opened(store: Store, log: Log, codec: Codec) -> StoreSurvey:
         holds, position = store.holds(), store.position()
         head = position.head
         begun = head.sequence > 0
-        behind = head.next_offset < log.bounds().start or (begun and position.cluster_id != log.cluster_id)
+        behind = head.next_offset < log.bounds().start or (begun and position.cluster_id != log.id)
         copies, in_log = store.copies(lost=True), not behind and carries_head(log, head)
         locked, gone = _told(store, copies, position, in_log, log, codec)
         return StoreSurvey(

@@ -8,7 +8,9 @@ from tidelog.clock import wall_us
 from tidelog.consumers.catalogue import standing_of
 from tidelog.consumers.deployment import Deployment, find_site, open_store
 from tidelog.consumers.replica import State
-from tidelog.errors import NeedsRebuild, RollingBack, UsageError
+from tidelog.errors import LogUnavailable, NeedsRebuild, RollingBack, UsageError
+from tidelog.producers.control import ControlView
+from tidelog.producers.mirrors import sealed_log
 from tidelog.recovery.common_history import CommonHistory, Identity, find_common
 from tidelog.schemas.chain import Head
 from tidelog.stores.image import Store
@@ -83,9 +85,10 @@ def plan_rollback(deployment: Deployment, site: str, group: str) -> RollbackPlan
         try:
             wanted = {(copy.sequence, copy.seal) for copy in copies}
             common = find_common(log, cluster.codec(record), record.group_id, position.head, wanted)
-            cluster_id = log.cluster_id
+            cluster_id = log.id
         finally:
             log.close()
+        _await_mirror(cluster.control.snapshot(), group, position, common, cluster_id)
         if tail is not None:
             return _plan(site, group, Way.RESUME, position, common, copies, cluster_id, worker, (0, 0))
         usable = usable_copies(copies, common)
@@ -102,6 +105,19 @@ def plan_rollback(deployment: Deployment, site: str, group: str) -> RollbackPlan
         return _plan(site, group, way, position, common, copies, cluster_id, worker, moved, usable)
     finally:
         store.close()
+
+
+def _await_mirror(view: ControlView, group: str, position: Position, common: CommonHistory, log: str) -> None:
+    """Raises `LogUnavailable` while a log that takes a sealed one's place has not come to where the two part: the site
+    would go back further than it must."""
+    sealed = sealed_log(view, group, position.cluster_id) if position.cluster_id != log else None
+    end = common.end.sequence if common.end is not None else 0
+    if sealed is not None and end <= sealed.sequence:
+        raise LogUnavailable(
+            f"the log {log} has come to sequence {end}, and the site's own was sealed at {sealed.sequence}: what both"
+            " have is still being mirrored",
+            hint="is MirrorMaker running? try again when it has caught up",
+        )
 
 
 def usable_copies(copies: Sequence[Copy], common: CommonHistory) -> list[Copy]:

@@ -36,7 +36,7 @@ def plan(
     try:
         state, head = read_group(group, deployment)
         view = cluster.control.snapshot()
-        without = _without_mirrors(mirrors_elsewhere(view, group, log.cluster_id), group, without)
+        without = _without_mirrors(mirrors_elsewhere(view, group, log.id), group, without)
         sites = _sites(deployment, view, group, without)
         copies = state.copies()
         seen = _Seen(deployment, log, group, copies)
@@ -141,7 +141,7 @@ class _Seen:
         try:
             stands = 0 if store.rebuilding() is not None else store.position().head.sequence
             marked = [copy for copy in store.copies() if copy.origin is CopyOrigin.MARKER]
-            self._found |= {(one.sequence, one.seal): one for one in marked if one.cluster_id == self._log.cluster_id}
+            self._found |= {(one.sequence, one.seal): one for one in marked if one.cluster_id == self._log.id}
             self._whole |= store.whole() and stands > 0
             self.stands[site] = stands
         except NeedsRebuild:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from tidelog.errors import CorruptEvent
 from tidelog.schemas.codec import read_record
 from tidelog.schemas.control_record import ControlRecord, Fixed16
-from tidelog.schemas.mirrors import LogMirrored
+from tidelog.schemas.mirrors import REGIONS
 from tidelog.schemas.promotions import PROMOTIONS
 from tidelog.schemas.reports import REPORTS
 
@@ -173,7 +173,7 @@ _ALL: tuple[type[ControlRecord], ...] = (
     CopyFormed,
     CopyArchived,
     SiteStatus,
-    LogMirrored,
+    *REGIONS,
     *REPORTS,
     *PROMOTIONS,
 )

@@ -10,6 +10,7 @@ from tidelog.schemas.events import Event, WriterOpened
 
 # What `opened_by` of an event begins with that opens an epoch for a promotion; a host's name has no space in it.
 _OPENED_BY = "promotion to "
+_IN = " in "
 
 
 class PromotionAsked(ControlRecord):
@@ -65,11 +66,17 @@ def primary_key(group: str) -> str:
     return f"primary/{group}"
 
 
-def opened_for(site: str, process: str) -> str:
-    """``opened_by`` of the event that opens an epoch for a promotion to ``site``."""
-    return f"{_OPENED_BY}{site}, {process}"
+def opened_for(site: str, process: str, log: str = "") -> str:
+    """``opened_by`` of the event that opens an epoch for a promotion to ``site``; with ``log`` also that this log, a
+    mirror until then, is the group's from there on."""
+    return f"{_OPENED_BY}{site}{_IN + log if log else ''}, {process}"
 
 
 def is_promotion(event: Event | None) -> bool:
     """Whether this event opened an epoch for a promotion: nobody writes in it."""
     return isinstance(event, WriterOpened) and event.opened_by.startswith(_OPENED_BY)
+
+
+def ends_mirror(event: Event | None, log: str) -> bool:
+    """Whether this event made ``log`` the group's own, which had been a mirror until then."""
+    return isinstance(event, WriterOpened) and is_promotion(event) and f"{_IN}{log}, " in event.opened_by

@@ -24,7 +24,8 @@ class Position:
     ``layout`` is raised by every cut and drop step, so that whoever plans on a stale picture of the copies is refused.
     ``generation`` is that of the newest cut, 0 before the first. ``step`` counts the blocks already done of the event
     after the head, for events too large for one transaction, and ``step_seal`` is that event's seal; 0 and empty mean
-    that none is under way.
+    that none is under way. ``cluster_id`` names the log that offsets are of: its cluster, and the topic's incarnation
+    where that is not the first.
     """
 
     head: Head
@@ -64,7 +65,7 @@ class Copy:
 
     ``sequence`` is that of the last event or write in it, ``seal`` that of the event that holds it: the marker, or
     for a copy by time whatever came last before. ``timestamp_us`` is the marker's, or the time that was asked for.
-    ``epoch``, ``writer`` and ``offset`` are those of that event, whose record is in the log of ``cluster_id``: a site
+    ``epoch``, ``writer`` and ``offset`` are those of that event, whose record is in the log ``cluster_id``: a site
     that takes a marker's copy as its base goes on from there. ``blocks_changed`` counts the blocks, of the volumes in
     the table at the cut, that events named since the cut before; ``volumes`` is that table, by id. Nothing drops it
     before ``locked_until_us`` (0: it was never locked), and retention leaves it alone while it is ``kept``. ``base``

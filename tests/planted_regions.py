@@ -3,6 +3,7 @@
 from tests.planted import Mutant
 
 MIRRORS = "tests/consumers/test_mirrors.py"
+LOST = "tests/recovery/test_region_lost.py"
 
 REGION_MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -22,7 +23,7 @@ REGION_MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "regions-second-source-is-void",
         "producers/mirrors.py",
-        "        if self._is_foreign(event):\n",
+        "        if self._is_foreign(event) and self._mirrored():\n",
         "        if False:\n",
         MIRRORS,
     ),
@@ -46,6 +47,69 @@ REGION_MUTANTS: tuple[Mutant, ...] = (
         "        return self.close(commands, replace(self.image.position, head=head, cluster_id=self._cluster_id))\n",
         "        return self.close(commands, replace(self.image.position, head=head))\n",
         MIRRORS,
+    ),
+    Mutant(
+        "regions-source-not-sealed",
+        "recovery/region_seal.py",
+        "    cluster.control.publish(sealed)\n",
+        "",
+        LOST,
+    ),
+    Mutant(
+        "regions-another-epoch-at-the-second-try",
+        "recovery/promote.py",
+        "        if plan.mirror is not None and ends_mirror(event_at(log, self._codec, head), log.id):\n",
+        "        if False:\n",
+        LOST,
+    ),
+    Mutant(
+        "regions-writers-of-the-lost-region-live-on",
+        "recovery/region_return.py",
+        "        _seal(cluster, log, codec, lost, sealed, clock)\n",
+        "",
+        LOST,
+    ),
+    Mutant(
+        "regions-openings-in-the-lost-region",
+        "producers/mirrors.py",
+        "    if sealed is not None:\n        refuse_sealed(sealed)\n",
+        "",
+        LOST,
+    ),
+    Mutant(
+        "regions-what-seals-is-applied",
+        "producers/mirrors.py",
+        "        if is_sealing(event):\n",
+        "        if False:\n",
+        LOST,
+    ),
+    Mutant(
+        "regions-rolled-back-before-the-mirror-has-come",
+        "recovery/rollback_plan.py",
+        "    if sealed is not None and end <= sealed.sequence:\n",
+        "    if False:\n",
+        LOST,
+    ),
+    Mutant(
+        "regions-halts-in-place-of-waiting",
+        "consumers/changed_log.py",
+        "    if there.sequence < head.sequence and sealed is not None:\n",
+        "    if False:\n",
+        LOST,
+    ),
+    Mutant(
+        "regions-the-sealed-topic-is-followed-on",
+        "consumers/worker.py",
+        "if record.topic != wanted[name].topic}:\n",
+        "if False}:\n",
+        LOST,
+    ),
+    Mutant(
+        "regions-offsets-of-the-sealed-topic",
+        "schemas/mirrors.py",
+        '    return cluster_id if number == 1 else f"{cluster_id}.R{number}"\n',
+        "    return cluster_id\n",
+        LOST,
     ),
     Mutant(
         "regions-truncation-believed-away",

@@ -5,12 +5,16 @@ from pathlib import Path
 
 from tidelog.clock import wall_us
 from tidelog.config import Config, KafkaConfig
+from tidelog.consumers.deployment import Deployment
 from tidelog.errors import ConfigError, UsageError
 from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.cli.lost_tail import tail_json, tail_text
 from tidelog.gateways.cli.output import emit_facts, emit_json
 from tidelog.names import check_name
-from tidelog.producers.mirror_properties import read_properties, wrong_properties
-from tidelog.producers.mirrors import MirrorSource, may_be_mirrored, mirror_here, mirrors_elsewhere
+from tidelog.producers.mirror_properties import read_properties, renaming, wrong_properties
+from tidelog.producers.mirrors import MirrorSource, has_regions, mirror_here, mirrors_elsewhere, record_here, sealed_log
+from tidelog.recovery.lost_tail import LostTail
+from tidelog.recovery.region_return import find_seal, seal_own
 from tidelog.schemas.control import GroupCreated
 from tidelog.schemas.mirrors import LogMirrored
 
@@ -35,42 +39,57 @@ def mirror_group(
         )
     config = invocation.config
     if group_id is not None:
-        record = _by_id(config, name, group_id)
-        _check(properties, record)
+        record, lost = _by_id(config, name, group_id), None
+        _check(properties, record.topic, record.topic)
         done = invocation.deployment.cluster.mirror_group(record, MirrorSource())
     else:
         source = invocation.open(_other(config, from_kafka, from_config))
         try:
-            record = source.cluster.find_group(name)
-            _check(properties, record)
-            log = source.cluster.log(record)
-            try:
-                cluster_id = log.cluster_id
-            finally:
-                log.close()
-            servers = source.config.kafka.bootstrap_servers
-            told = MirrorSource(cluster_id, servers, source.cluster.control)
-            done = invocation.deployment.cluster.mirror_group(record, told)
+            record, done, lost = _from(invocation, source, name, properties)
         finally:
             source.close()
-    _show(invocation, record, done, json=json)
+    _show(invocation, record, done, lost, json=json)
 
 
-def mirror_facts(invocation: Invocation, record: GroupCreated, cluster_id: str) -> list[tuple[str, str]]:
+def _from(
+    invocation: Invocation, source: Deployment, name: str, properties: Path | None
+) -> tuple[GroupCreated, LogMirrored, LostTail | None]:
+    """Takes up a group of a region that answers; what is lost of the log that is here, if one is sealed for that."""
+    cluster, control = invocation.deployment.cluster, source.cluster.control
+    record, view = source.cluster.find_group(name), cluster.control.snapshot()
+    log = source.cluster.log(record)
+    try:
+        log_id = log.id
+    finally:
+        log.close()
+    sealed = find_seal(cluster, name, control.snapshot())
+    here = record_here(dict(view) | ({} if sealed is None else {sealed.key: sealed}), record, cluster.log_id)
+    _check(properties, record.topic, here.topic)
+    lost = None if sealed is None else seal_own(cluster, sealed)
+    told = MirrorSource(log_id, source.config.kafka.bootstrap_servers, control)
+    return record, cluster.mirror_group(record, told), lost
+
+
+def mirror_facts(invocation: Invocation, record: GroupCreated, log_id: str) -> list[tuple[str, str]]:
     """What `group show` says of the regions of a group, for people."""
     view = invocation.deployment.cluster.control.snapshot()
-    here = mirror_here(view, record.group, cluster_id)
-    facts = [] if here is None else [("mirror of", _source(here))]
-    return facts + [("mirrored to", _target(mirror)) for mirror in mirrors_elsewhere(view, record.group, cluster_id)]
+    here = mirror_here(view, record.group, log_id)
+    facts = [] if here is None else [("mirror of", source_text(here))]
+    sealed = sealed_log(view, record.group, log_id)
+    if sealed is not None:
+        facts.append(("sealed", f"at sequence {sealed.sequence}: it goes on in {sealed.goes_on} ({sealed.servers})"))
+    return facts + [("mirrored to", target_text(mirror)) for mirror in mirrors_elsewhere(view, record.group, log_id)]
 
 
-def mirrors_json(invocation: Invocation, record: GroupCreated, cluster_id: str) -> dict[str, object]:
+def mirrors_json(invocation: Invocation, record: GroupCreated, log_id: str) -> dict[str, object]:
     """The same for programs."""
     view = invocation.deployment.cluster.control.snapshot()
-    here = mirror_here(view, record.group, cluster_id)
+    here = mirror_here(view, record.group, log_id)
+    sealed = sealed_log(view, record.group, log_id)
     return {
+        "sealed_at": None if sealed is None else sealed.sequence,
         "mirror_of": None if here is None else here.source_cluster,
-        "mirrored_to": [mirror.target_cluster for mirror in mirrors_elsewhere(view, record.group, cluster_id)],
+        "mirrored_to": [mirror.target_cluster for mirror in mirrors_elsewhere(view, record.group, log_id)],
     }
 
 
@@ -78,16 +97,16 @@ def unheard(invocation: Invocation, group: str) -> list[str]:
     """Which regions do not hear of what is put on this control topic, a sentence each."""
     cluster = invocation.deployment.cluster
     view = cluster.control.snapshot()
-    if not may_be_mirrored(view, group):
+    if not has_regions(view, group):
         return []
     log = cluster.log(cluster.find_group(group))
     try:
-        cluster_id = log.cluster_id
+        log_id = log.id
     finally:
         log.close()
-    here = mirror_here(view, group, cluster_id)
-    where = [] if here is None else [_source(here)]
-    where += [_target(mirror) for mirror in mirrors_elsewhere(view, group, cluster_id)]
+    here = mirror_here(view, group, log_id)
+    where = [] if here is None else [source_text(here)]
+    where += [target_text(mirror) for mirror in mirrors_elsewhere(view, group, log_id)]
     return [f"sites of {one} do not hear of this" for one in where]
 
 
@@ -113,14 +132,14 @@ def _by_id(config: Config, name: str, group_id: str) -> GroupCreated:
     return GroupCreated(group=name, group_id=group_id, topic=topic, keyed=keyed, created_us=wall_us())
 
 
-def _check(properties: Path | None, record: GroupCreated) -> None:
+def _check(properties: Path | None, topic: str, target: str) -> None:
     if properties is None:
         return
     try:
         text = properties.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{properties} cannot be read: {error}") from None
-    wrong = wrong_properties(read_properties(text), record.topic)
+    wrong = wrong_properties(read_properties(text), topic, target)
     if wrong:
         raise ConfigError(
             f"with {properties} the log would not arrive whole and in order: {'; '.join(wrong)}",
@@ -128,21 +147,37 @@ def _check(properties: Path | None, record: GroupCreated) -> None:
         )
 
 
-def _show(invocation: Invocation, record: GroupCreated, done: LogMirrored, *, json: bool) -> None:
+def _show(
+    invocation: Invocation, record: GroupCreated, done: LogMirrored, lost: LostTail | None, *, json: bool
+) -> None:
     if json:
         fields = ("group", "group_id", "topic", "source_cluster", "source_servers", "target_cluster", "target_servers")
-        emit_json(invocation, {name: getattr(done, name) for name in fields} | {"keyed": record.keyed})
+        told = {name: getattr(done, name) for name in fields} | {"source_topic": record.topic, "keyed": record.keyed}
+        emit_json(invocation, told | {"lost": tail_json(lost)})
         return
-    facts = [("group", done.group), ("id", done.group_id), ("topic", done.topic), ("mirror of", _source(done))]
-    emit_facts(invocation, [*facts, ("mirrored to", _target(done))])
+    facts = [("group", done.group), ("id", done.group_id), ("topic", done.topic), ("mirror of", source_text(done))]
+    facts.append(("mirrored to", target_text(done)))
+    if lost is not None:
+        facts += [("sealed", f"the log that was here, at sequence {lost.since.sequence}"), ("lost", tail_text(lost))]
+    emit_facts(invocation, facts)
+    if lost is not None and lost.events:
+        invocation.say(
+            f"see all that is lost with `tidelog log show {done.group} --lost`; sites that have applied it halt: once"
+            f" the mirror has caught up, roll each back with `tidelog site rollback SITE --group {done.group}`"
+        )
     invocation.say(
-        f"now let MirrorMaker send {done.topic} here (docs/runbooks/regions.md), and run this region's sites"
+        f"now let MirrorMaker send {record.topic} here (docs/runbooks/regions.md), and run this region's sites"
     )
+    if done.topic != record.topic:
+        settings = ", ".join(f"{name} = {value}" for name, value in renaming(record.topic, done.topic).items())
+        invocation.say(f"its flow has to rename it to {done.topic}: {settings}")
 
 
-def _source(mirror: LogMirrored) -> str:
+def source_text(mirror: LogMirrored) -> str:
+    """Where the records come from."""
     return f"cluster {mirror.source_cluster} ({mirror.source_servers})" if mirror.source_cluster else "another cluster"
 
 
-def _target(mirror: LogMirrored) -> str:
+def target_text(mirror: LogMirrored) -> str:
+    """Where they go to."""
     return f"cluster {mirror.target_cluster} ({mirror.target_servers})"

@@ -137,14 +137,14 @@ def _show(invocation: Invocation, record: GroupCreated, *, json: bool) -> None:
     cluster = invocation.deployment.cluster
     log = cluster.log(record)
     try:
-        bounds, cluster_id = log.bounds(), log.cluster_id
+        bounds, cluster_id, log_id = log.bounds(), log.cluster_id, log.id
     finally:
         log.close()
     chosen, configured = chosen_primary(cluster.control.snapshot(), record), invocation.config.primary
     if json:
         log_json = {"cluster_id": cluster_id, "start_offset": bounds.start, "end_offset": bounds.end}
         more = {"primary": primary_json(chosen, configured), "log": log_json}
-        emit_json(invocation, as_json(record) | more | mirrors_json(invocation, record, cluster_id))
+        emit_json(invocation, as_json(record) | more | mirrors_json(invocation, record, log_id))
         return
     facts = [
         ("group", record.group),
@@ -154,7 +154,7 @@ def _show(invocation: Invocation, record: GroupCreated, *, json: bool) -> None:
         ("primary", primary_text(chosen, configured)),
         ("created", iso(record.created_us)),
         ("log", f"offsets {bounds.start} to {bounds.end} on cluster {cluster_id}"),
-        *mirror_facts(invocation, record, cluster_id),
+        *mirror_facts(invocation, record, log_id),
     ]
     emit_facts(invocation, facts)
 

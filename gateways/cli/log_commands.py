@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tidelog.errors import UsageError
 from tidelog.gateways.cli.invocation import Invocation, of
-from tidelog.gateways.cli.log_reading import Judged, judged_records
+from tidelog.gateways.cli.log_reading import Judged, judged_records, lost_stretch
 from tidelog.gateways.cli.log_text import HEADINGS, as_json, as_text, counts_as_heartbeat, heartbeats_text
 from tidelog.gateways.cli.log_trim import trim_log
 from tidelog.gateways.cli.options import Json
@@ -32,6 +32,10 @@ def show(
     heartbeats: Annotated[
         bool, typer.Option("--heartbeats", help="A line for each, not one for a row of them.")
     ] = False,
+    lost: Annotated[
+        bool,
+        typer.Option("--lost", help="What this region's sealed log has that the log the group goes on in has not."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Every record, decoded, with its verdict: what a site that has applied everything before it does with it.
@@ -40,8 +44,14 @@ def show(
     """
     if from_sequence is not None and offset is not None:
         raise UsageError("--from and --offset exclude each other")
+    if lost and (follow or from_sequence is not None or offset is not None):
+        raise UsageError("--lost shows one stretch of a log that has ended: neither --follow, --from nor --offset")
     invocation = of(context)
-    records = judged_records(invocation.deployment.cluster, group, follow=follow)
+    cluster = invocation.deployment.cluster
+    record = cluster.find_group(group)
+    if lost:
+        record, from_sequence = lost_stretch(cluster, record)
+    records = judged_records(cluster, record, follow=follow)
     wanted = _selected(invocation, group, records, from_sequence, offset)
     if json:
         for found in islice(filter(None, wanted), limit):

@@ -4,14 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tidelog.errors import Halted, LogDiverged
+from tidelog.errors import Halted, LogDiverged, NotFound
 from tidelog.producers.cluster import Cluster
 from tidelog.producers.follower import carries_head
 from tidelog.producers.log import Log, Reader, Record
+from tidelog.producers.mirrors import seals_of
 from tidelog.schemas.chain import Head, Verdict, judge, origin
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.control import GroupCreated
 from tidelog.schemas.events import Event
+from tidelog.schemas.mirrors import cluster_of, in_incarnation, incarnation
 from tidelog.schemas.volumes import VolumeTable
 
 _TIMEOUT = 30.0
@@ -54,13 +56,23 @@ class Judged:
     trusted: bool
 
 
-def judged_records(cluster: Cluster, group: str, *, follow: bool) -> Iterator[Judged | None]:
+def lost_stretch(cluster: Cluster, record: GroupCreated) -> tuple[GroupCreated, int]:
+    """The group with the topic that was sealed last on this cluster, and the first sequence of it that is lost. Raises
+    `NotFound` if none was."""
+    here = cluster_of(cluster.log_id(record))
+    own = [one for one in seals_of(cluster.control.snapshot(), record.group) if cluster_of(one.log) == here]
+    if not own:
+        raise NotFound(f"no log of group {record.group} was sealed on this cluster: nothing of it is lost")
+    topic = in_incarnation(record.topic, incarnation(own[-1].log))
+    return record.model_copy(update={"topic": topic}), own[-1].sequence + 1
+
+
+def judged_records(cluster: Cluster, record: GroupCreated, *, follow: bool) -> Iterator[Judged | None]:
     """Every record that the log holds now, in order; with ``follow`` also those that come. None where the next one is
     still to come: what was put off so far should be shown.
 
     The log is folded from its start, since a verdict rests on everything before it.
     """
-    record = cluster.find_group(group)
     codec = cluster.codec(record)
     log = cluster.log(record)
     try:

@@ -1,12 +1,16 @@
 """`tidelog site promote`: the plan shown, then carried out."""
 
+from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
 from tidelog.clock import iso
+from tidelog.errors import UsageError
 from tidelog.gateways.cli.exit_codes import OK
+from tidelog.gateways.cli.group_mirror import source_text
 from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.cli.lost_tail import missing_text, tail_json, tail_of
 from tidelog.gateways.cli.output import emit_facts, emit_json, seconds_text
 from tidelog.gateways.cli.primary_text import primary_json, primary_text
 from tidelog.gateways.cli.sidefile_files import refuse_undrained
@@ -17,26 +21,39 @@ from tidelog.units import parse_duration
 
 
 def promote_site(
-    invocation: Invocation, site: str, group: str, timeout: str, *, forced: bool, dry_run: bool, json: bool
+    invocation: Invocation,
+    site: str,
+    group: str,
+    timeout: str,
+    *,
+    forced: bool,
+    mirror_stopped: bool,
+    other: Path | None,
+    dry_run: bool,
+    json: bool,
 ) -> int:
-    """The exit code: 0 also where the site is the primary already."""
+    """The exit code: 0 also where the site is the primary already. ``other`` is the configuration of the region that a
+    mirror comes from."""
     deployment = invocation.deployment
     if not forced:
         refuse_undrained(deployment.config, group)
-    plan = plan_promotion(deployment, site, group, forced=forced, timeout=parse_duration(timeout))
-    if dry_run:
-        if json:
-            emit_json(invocation, {"plan": _plan_json(plan)})
-        else:
-            emit_facts(invocation, _plan_facts(plan))
-        return OK
-    report = Promotion(deployment, plan).run(invocation.say)
+    seconds = parse_duration(timeout)
+    plan = plan_promotion(deployment, site, group, forced=forced, timeout=seconds, mirror_stopped=mirror_stopped)
+    if other is not None and plan.mirror is None:
+        raise UsageError(f"--with is for a log that is a mirror, and that of group {group} is none", group=group)
+    report = None if dry_run or plan.done else Promotion(deployment, plan).run(invocation.say)
+    common = plan.head if report is None or report.sealed is None else report.sealed
+    missing = None if other is None else tail_of(invocation, other, group, common.sequence, common.seal)
     if json:
-        emit_json(invocation, {"plan": _plan_json(plan), "report": None if plan.done else _report_json(report)})
-    elif plan.done:
+        told = {"plan": _plan_json(plan)} if dry_run else {"plan": _plan_json(plan), "report": _report_json(report)}
+        emit_json(invocation, told | ({} if plan.mirror is None else {"missing": tail_json(missing)}))
+    elif plan.done and not dry_run:
         invocation.out.print(_primary_sentence(plan), soft_wrap=True, markup=False, highlight=False)
     else:
-        emit_facts(invocation, _report_facts(report))
+        facts = _plan_facts(plan) if report is None else _report_facts(report)
+        if plan.mirror is not None:
+            facts.append(("missing", missing_text(common.sequence, common.timestamp_us, missing)))
+        emit_facts(invocation, facts)
     return OK
 
 
@@ -58,9 +75,12 @@ def _plan_facts(plan: PromotionPlan) -> list[tuple[str, str | Text]]:
             f"epoch {plan.writer.epoch}, {who}, last heard of {seconds_text(plan.writer.silent_seconds)} ago:"
             f" is asked to flush and end, within {seconds_text(plan.timeout)}"
         )
+    primary = primary_text(plan.before, plan.configured)
+    if plan.mirror is not None:
+        primary = f"in another region: the log is a mirror of {source_text(plan.mirror)}, and is no more then"
     return [
         ("promote", f"site {plan.site}, for group {plan.group}"),
-        ("primary", primary_text(plan.before, plan.configured)),
+        ("primary", primary),
         ("log", f"sequence {plan.head.sequence}, epoch {plan.head.epoch}"),
         ("applied", f"sequence {plan.applied} at {plan.site}" + (f": {behind} behind" if behind > 0 else "")),
         ("writer", writer),
@@ -74,7 +94,8 @@ def _plan_json(plan: PromotionPlan) -> dict[str, Any]:
         "group": plan.group,
         "forced": plan.forced,
         "done": plan.done,
-        "primary": primary_json(plan.before, plan.configured or None),
+        "primary": primary_json(plan.before, plan.configured or None) if plan.mirror is None else None,
+        "mirror_of": None if plan.mirror is None else plan.mirror.source_cluster,
         "sequence": plan.head.sequence,
         "epoch": plan.head.epoch,
         "applied": plan.applied if not plan.done else None,
@@ -86,20 +107,23 @@ def _plan_json(plan: PromotionPlan) -> dict[str, Any]:
 
 
 def _report_facts(report: PromotionReport) -> list[tuple[str, str | Text]]:
+    before = report.before or ("in another region" if report.sealed is not None else "none")
     ended = [
         f"epoch {last.epoch}, {last.process}: "
         + (f"all in the log, up to sequence {last.sequence}" if last.state == CLOSED else last.reason)
         for last in report.stopped
     ]
     return [
-        ("primary", f"{report.site} for group {report.group}; before: {report.before or 'none'}"),
+        ("primary", f"{report.site} for group {report.group}; before: {before}"),
         ("epoch", f"{report.epoch}, opened at sequence {report.sequence}"),
         ("writer", "; ".join(ended) or ("not asked" if report.forced else "none was alive")),
         ("took", f"{seconds_text(report.seconds)}, {seconds_text(report.without_writer)} of it without a writer"),
     ]
 
 
-def _report_json(report: PromotionReport) -> dict[str, Any]:
+def _report_json(report: PromotionReport | None) -> dict[str, Any] | None:
+    if report is None:
+        return None
     return {
         "epoch": report.epoch,
         "sequence": report.sequence,

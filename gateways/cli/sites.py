@@ -1,5 +1,6 @@
 """`tidelog site`: sites, their workers and their stores."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -187,6 +188,14 @@ def promote(
     force: Annotated[
         bool, typer.Option("--force", help="Ask no writer: it is gone, or cut off, and is fenced if it lives.")
     ] = False,
+    mirror_stopped: Annotated[
+        bool,
+        typer.Option("--mirror-stopped", help="Of a mirror: what runs of Kafka Connect does not mirror this topic."),
+    ] = False,
+    other: Annotated[
+        Path | None,
+        typer.Option("--with", help="Of a mirror: the other region's configuration file, to say what is missing."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")] = False,
     json: Json = False,
 ) -> int:
@@ -194,5 +203,18 @@ def promote(
 
     The writer is asked to flush and end; then the application opens its group again. Nothing is lost. Exit code 13,
     with nothing changed, if the writer does not answer in time; 3 if the site does not apply the log to its end.
+
+    Where the log is a mirror of another region's, that region is lost or its writers have ended: --force ends the
+    mirror, and what had not come is lost to the group.
     """
-    return promote_site(of(context), site, group, timeout, forced=force, dry_run=dry_run, json=json)
+    return promote_site(
+        of(context),
+        site,
+        group,
+        timeout,
+        forced=force,
+        mirror_stopped=mirror_stopped,
+        other=other,
+        dry_run=dry_run,
+        json=json,
+    )

@@ -43,10 +43,10 @@ class Regions:
         assert isinstance(found, MemoryLog)
         return found
 
-    def send(self) -> None:
-        there = len(self.log("b")._records)
-        for record in self.log("a")._records[there:]:
-            self.log("b").put(record.value)
+    def send(self, source: str = "a", target: str = "b") -> None:
+        there = len(self.log(target)._records)
+        for record in self.log(source)._records[there:]:
+            self.log(target).put(record.value)
 
 
 @pytest.fixture
@@ -207,6 +207,47 @@ def test_a_copy_by_time_says_whom_it_does_not_reach(bank, regions) -> None:
     assert ours.code in (0, 3) and "sites of cluster cluster-b (kafka-b:9092) do not hear of this" in ours.err
     theirs = bank("b", "pitc", "create", "noon", "-g", "bank", "--in", "1h")
     assert "sites of cluster cluster-a (kafka-a:9092) do not hear of this" in theirs.err
+
+
+def test_a_lost_region_and_its_return(bank, regions, running) -> None:
+    """Every command that docs/runbooks/regions.md has for it, with what it says."""
+    assert mirrored(bank, regions).code == 0
+    regions.send()
+    running.wait_for_store("nara", "bank")
+    assert running.site("nara").group("bank").wait_until(4)
+    with open_group("bank", deployment=regions.deployments["a"]) as group:
+        group.volume("ledger").write(0, b"nobody else has this")
+        group.mark("two")
+    a, b = str(regions.files["a"]), str(regions.files["b"])
+    promote = ("site", "promote", "nara", "--group", "bank")
+    refused = bank("b", *promote)
+    assert refused.code == 2 and f"{' '.join(promote)} --force" in refused.err
+    assert "how much that is only its own Kafka knows" in bank("b", *promote, "--force", "--dry-run").text
+    plan = json.loads(bank("b", *promote, "--force", "--with", a, "--dry-run", "--json").text)
+    assert (plan["plan"]["mirror_of"], plan["missing"]["writes"], plan["missing"]["copies"]) == (
+        "cluster-a",
+        1,
+        ["two"],
+    )
+    done = bank("b", *promote, "--force", "--with", a)
+    assert done.code == 0 and "in another region" in done.text and "1 write of 20 B; copies two" in done.text
+    again = bank("b", *promote, "--force")
+    assert again.code == 0 and "is the primary of group bank already" in again.text
+    assert bank("b", *promote, "--force", "--with", a).code == 2
+
+    assert bank("a", "log", "show", "bank", "--lost").code == 2
+    back = bank("a", "group", "mirror", "bank", "--from-config", b, "--properties", str(PROPERTIES))
+    assert back.code == 10 and "tidelog.bank must become tidelog.bank.R2" in back.err
+    assert json.loads(bank("a", "group", "show", "bank", "--json").text)["sealed_at"] is None, "nothing was changed"
+    back = bank("a", "group", "mirror", "bank", "--from-config", b)
+    assert back.code == 0 and "sequences 5 to 7" in back.text and "rename it to tidelog.bank.R2" in back.err
+    shown = bank("a", "log", "show", "bank", "--lost", "--data")
+    assert b"nobody else has ".hex() in shown.text and shown.text.count("counts") == 4  # and what seals the log
+    assert bank("a", "log", "show", "bank", "--lost", "--from", "3").code == 2
+    assert "is a mirror of cluster-b" in bank("a", "volume", "create", "more", "-g", "bank", "--size", "1MiB").err
+    assert "cluster-a.R2" in bank("b", "group", "show", "bank").text
+    regions.send("b", "a")
+    assert bank("a", "site", "rollback", "tokyo", "--group", "bank", "--yes").code in (0, 2)
 
 
 def wait_for(done: Callable[[], object], timeout: float = 20.0) -> bool:

@@ -9,13 +9,13 @@ from tidelog.consumers.deployment import MemoryDeployment
 from tidelog.consumers.replica import Replica
 from tidelog.producers.cluster import MemoryCluster
 from tidelog.producers.log import Record
-from tidelog.producers.mirrors import MirrorSource, mirror_follower
+from tidelog.producers.mirrors import MirrorSource, mirror_follower, mirror_here
 from tidelog.schemas.control import GroupCreated
 from tidelog.schemas.events import Heartbeat
 
 
 class Mirror:
-    """Sends a log's records to another: at least once, each run of it in order, from where any run has come to or
+    """Sends a log's records to another, at least once, each run of it in order, from where any run has come to or
     before. A run that was given up may go on for a while beside the next one."""
 
     def __init__(self, source: Lab, target: Lab) -> None:
@@ -57,7 +57,7 @@ class MirrorLab(Lab):
         self.deployment = MemoryDeployment(configuration())
         self.cluster = self.deployment.cluster = MemoryCluster(self.deployment.config, "b")
         self.control = self.cluster.control
-        known = MirrorSource(source.log.cluster_id, ["kafka-a:9092"], source.control)
+        known = MirrorSource(source.log.id, ["kafka-a:9092"], source.control)
         self.mirrored = self.cluster.mirror_group(source.record, known if told else MirrorSource())
         self.record: GroupCreated = self.cluster.find_group("bank")
         self.codec = self.cluster.codec(self.record)
@@ -65,7 +65,8 @@ class MirrorLab(Lab):
         self._replicas, self._workers, self._groups = [], [], []
 
     def reference(self, until_sequence=None):
-        return self.source.reference(until_sequence)
+        mirrored = mirror_here(self.control.snapshot(), "bank", self.log.id) is not None
+        return self.source.reference(until_sequence) if mirrored else super().reference(until_sequence)
 
     def replica(self, site: str = "osaka") -> Replica:
         replica = Replica(

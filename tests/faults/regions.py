@@ -10,6 +10,7 @@ from tests.reference import Reference
 from tidelog.config import Config
 from tidelog.consumers.deployment import open_store
 from tidelog.producers.group import Group
+from tidelog.producers.mirror_properties import read_properties, renaming, wrong_properties
 from tidelog.producers.mirrors import MirrorSource
 from tidelog.schemas.control import SiteStatus, copy_key, status_key
 from tidelog.testing.mirror_maker import MirrorMakerServer
@@ -39,6 +40,24 @@ class Regions:
     def prefix(self) -> str:
         """Of this test's topics."""
         return f"{self._base}-{self._begun}"
+
+    def mirror_back(self, topic: str, target: str, source: str = "b", to: str = "a") -> MirrorMakerServer:
+        """A MirrorMaker from ``source`` to ``to`` for one topic, started; the first one is stopped. Whoever asks closes
+        it."""
+        assert self.mirror is not None
+        self.mirror.stop()
+        flow = f"{source}->{to}"
+        settings = self.settings() | {"a->b.enabled": "false", "b->a.enabled": "false"}
+        settings |= {f"{flow}.enabled": "true", f"{flow}.topics": topic, f"{to}.plugin.discovery": "service_load"}
+        producer = ("enable.idempotence", "acks", "max.in.flight.requests.per.connection", "max.request.size")
+        given = read_properties(PROPERTIES.read_text())
+        settings |= {f"{to}.producer.{name}": given[f"b.producer.{name}"] for name in producer}
+        if target != topic:
+            settings |= {f"{flow}.{name}": value for name, value in renaming(topic, target).items()}
+        mirror = MirrorMakerServer(PROPERTIES.read_text(), settings, name=f"mirror-{source}-{to}")
+        assert not wrong_properties(read_properties(mirror.properties), topic, target)
+        mirror.start()
+        return mirror
 
     def begin(self) -> None:
         """Another test."""
@@ -80,20 +99,20 @@ class Regions:
 class Mirrored:
     """A group that is written in region a and mirrored to b, with sites running in both."""
 
-    def __init__(self, regions: Regions, a: RunningDeployment, b: RunningDeployment) -> None:
+    def __init__(self, regions: Regions, a: RunningDeployment, b: RunningDeployment, name: str = "") -> None:
         self.regions, self.a, self.b = regions, a, b
-        self.name = f"bank-{uuid.uuid4().hex[:8]}"
+        self.name = name or f"bank-{uuid.uuid4().hex[:8]}"
         self.group = a.group(self.name)
         self.record = a.deployment.cluster.find_group(self.name)
-        source = MirrorSource(self.cluster_id(a), (), a.deployment.cluster.control)
+        source = MirrorSource(self.log_id(a), (), a.deployment.cluster.control)
         b.deployment.cluster.mirror_group(self.record, source)
         a.site("tokyo")
         b.site("osaka")
 
-    def cluster_id(self, of: RunningDeployment) -> str:
-        log = of.deployment.cluster.log(self.record)
+    def log_id(self, of: RunningDeployment) -> str:
+        log = of.deployment.cluster.log(of.deployment.cluster.find_group(self.name))
         try:
-            return log.cluster_id
+            return log.id
         finally:
             log.close()
 
@@ -113,9 +132,10 @@ class Mirrored:
         assert wait_until(there, 90), f"{site} last said: {found}"
         return found[0]
 
-    def reference(self) -> Reference:
-        """The fold of region a's log."""
-        log = self.a.deployment.cluster.log(self.record)
+    def reference(self, of: RunningDeployment | None = None) -> Reference:
+        """The fold of a region's log, region a's by default."""
+        cluster = (of or self.a).deployment.cluster
+        log = cluster.log(cluster.find_group(self.name))
         reader = log.reader(0)
         try:
             records = [(record.offset, record.value) for record in reader.records(log.bounds().end, 60)]

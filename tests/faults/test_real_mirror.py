@@ -99,7 +99,7 @@ def test_a_site_is_moved_from_one_region_to_the_other(mirrored: Mirrored) -> Non
         mirrored.await_status(b, "london", lambda found: found.sequence > stood.sequence)
     mirrored.end_equal({"tokyo": a, "osaka": b, "london": b})
     store = open_store(b.deployment, "london", mirrored.name)
-    assert store.position().cluster_id == mirrored.cluster_id(b) != mirrored.cluster_id(a)
+    assert store.position().cluster_id == mirrored.log_id(b) != mirrored.log_id(a)
     store.close()
     rest = [event for event in mirrored.reference().counted if event.last > stood.sequence]
     mirrored.await_status(b, "london", lambda found: found.events_applied == len(rest))

@@ -19,7 +19,7 @@ from tidelog.schemas.control import (
     OrderProtected,
     SiteStatus,
 )
-from tidelog.schemas.mirrors import LogMirrored
+from tidelog.schemas.mirrors import HistorySealed, LogMirrored
 from tidelog.schemas.promotions import PrimaryChosen, PromotionAsked
 from tidelog.schemas.registry import NAMESPACE, schemas
 from tidelog.schemas.reports import PositionAsked, UncopiedSince, WriterStatus
@@ -105,6 +105,19 @@ CONTROL = (
         target_cluster="9c1kfZqGQ0mXbM2v3s8u1A",
         target_servers="kafka-b:9092",
         mirrored_us=1_790_000_000_000_555,
+    ),
+    HistorySealed(
+        group="bank",
+        group_id="9c2f6f0e-0000-4000-8000-1d2f3a4b5c6d",
+        log="5L6g3nShT_eMCtK__X86sw",
+        sequence=40,
+        seal=bytes(range(16)),
+        timestamp_us=1_790_000_000_000_000,
+        goes_on="9c1kfZqGQ0mXbM2v3s8u1A",
+        servers="kafka-b-1:9092,kafka-b-2:9092",
+        epoch=4,
+        sealed_us=1_790_000_000_000_555,
+        sealed_by="osaka-1:4711",
     ),
     WriterStatus(
         group="bank",

@@ -32,6 +32,7 @@ FINGERPRINTS = {
     "Discard": "6e22254d6db6d2d0",
     "GroupCreated": "246f4596be86ae2f",
     "Heartbeat": "7f0cd0f1701aa5dc",
+    "HistorySealed": "3e7c90dd1f25400b",
     "LogMirrored": "f90c0d8a610b1106",
     "Marker": "55422ae7d0a946b4",
     "OrderAnswered": "6255de7d1ebc373a",

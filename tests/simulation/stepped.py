@@ -179,7 +179,7 @@ class SiteWorker:
         self.store = Store.open(self.keyspace, self.identity)
         self.touched = False
         with self._guard():
-            self.applier = self.store.applier(self.log.cluster_id)
+            self.applier = self.store.applier(self.log.id)
             head = self.applier.position.head
             self.follower = Follower(self.log, self.codec, head)
             check_history(self.log, self.follower, self.applier.position.cluster_id)

@@ -224,7 +224,7 @@ class World(VolumeCopying, CopyProtection):
 
     def _vouched(self, site: Site) -> Vouched | None:
         with suppress(TidelogError):
-            word = vouch(site.store, self.log.cluster_id)
+            word = vouch(site.store, self.log.id)
             return None if word is None else word.vouched
         return None
 

@@ -1,0 +1,78 @@
+"""What a promotion ends where the log was a mirror: that it is one, and the history of its source behind the last event
+that came (DESIGN section 9, "A Kafka in each region").
+
+The event that opens the promotion's epoch says in the log itself that the mirror ends there (`ends_mirror`). So a
+promotion that was cut short behind it is found again, and what is told here is told once more, the same.
+"""
+
+from tidelog.clock import wall_us
+from tidelog.errors import LogDiverged, UsageError
+from tidelog.producers.cluster import Cluster
+from tidelog.producers.log import Log
+from tidelog.producers.process_name import process_name
+from tidelog.schemas.chain import Head, origin
+from tidelog.schemas.codec import SEAL_SIZE, Codec
+from tidelog.schemas.control import GroupCreated
+from tidelog.schemas.mirrors import HistorySealed, LogMirrored
+
+READ_TIMEOUT = 30.0
+
+
+def refuse_running_mirror(cluster: Cluster, record: GroupCreated) -> None:
+    """Raises `UsageError` while something that may be the log's MirrorMaker runs: what it still brought would stand
+    between the new writers' events. Raises `LogUnavailable`."""
+    running = cluster.mirror_makers()
+    if running:
+        raise UsageError(
+            f"Kafka Connect runs into this cluster ({', '.join(running)}): it may be the MirrorMaker of {record.topic}",
+            group=record.group,
+            hint="stop MirrorMaker first, or take that topic out of it; if it does not mirror this one, say"
+            " --mirror-stopped",
+        )
+
+
+def seal_source(
+    cluster: Cluster, log: Log, codec: Codec, record: GroupCreated, mirror: LogMirrored, opened: Head
+) -> HistorySealed:
+    """Tells that the source's history ends where the event at ``opened``, which ends the mirror, goes on from. Raises
+    `LogUnavailable`, and `LogDiverged` if the log has lost it."""
+    found = log.record_at(opened.offset)
+    if found is None:
+        raise LogDiverged(f"the record at offset {opened.offset} is gone", offset=opened.offset)
+    event = codec.decode(found.value)
+    last = head_of(log, codec, record.group_id, event.sequence - 1, event.previous)
+    sealed = HistorySealed(
+        group=record.group,
+        group_id=record.group_id,
+        log=mirror.source_cluster,
+        sequence=last.sequence,
+        seal=last.seal,
+        timestamp_us=last.timestamp_us,
+        goes_on=mirror.target_cluster,
+        servers=mirror.target_servers,
+        epoch=event.epoch,
+        sealed_us=wall_us(),
+        sealed_by=process_name(),
+    )
+    cluster.control.publish(sealed)
+    return sealed
+
+
+def head_of(log: Log, codec: Codec, group_id: str, sequence: int, seal: bytes) -> Head:
+    """The head that an event which is known to count makes, by its sequence and seal, wherever in the log it is; a
+    mirror may have sent it more than once, and the first is as good as any. Reads the log's records from its beginning.
+
+    Raises `LogDiverged` if it is not there, `LogUnavailable`.
+    """
+    if not sequence:
+        return origin(group_id)
+    reader = log.reader(log.bounds().start)
+    try:
+        for record in reader.records(log.bounds().end, READ_TIMEOUT):
+            if record.value[-SEAL_SIZE:] == seal:
+                event = codec.decode(record.value)
+                if event.last_sequence == sequence:
+                    return Head(sequence, seal, event.epoch, event.writer, event.timestamp_us, record.offset)
+    finally:
+        reader.close()
+    raise LogDiverged(f"the log {log.id} has no event with sequence {sequence} and the seal that it is known by")
