@@ -10,10 +10,10 @@ from tidelog.producers.control import ControlView
 from tidelog.producers.follower import carries_head
 from tidelog.producers.group_state import KnownCopy
 from tidelog.producers.log import Log
-from tidelog.producers.mirrors import mirrors_elsewhere, refuse_mirror
+from tidelog.producers.mirrors import mirrors_elsewhere, refuse_mirror, seals_of
 from tidelog.recovery.trim_plan import Base, Need, TrimPlan, TrimSurvey, plan_trim
 from tidelog.schemas.control import CopyFormed, SiteStatus
-from tidelog.schemas.mirrors import LogMirrored
+from tidelog.schemas.mirrors import cluster_of
 from tidelog.stores.store import Copy, CopyOrigin
 
 # What a Redis may lose of what it had: more than its AOF's everysec, or a replica's lag, as a rule.
@@ -36,7 +36,7 @@ def plan(
     try:
         state, head = read_group(group, deployment)
         view = cluster.control.snapshot()
-        without = _without_mirrors(mirrors_elsewhere(view, group, log.id), group, without)
+        without = _without_regions(view, group, log.id, without)
         sites = _sites(deployment, view, group, without)
         copies = state.copies()
         seen = _Seen(deployment, log, group, copies)
@@ -72,17 +72,27 @@ def trim(deployment: Deployment, planned: TrimPlan) -> None:
         log.close()
 
 
-def _without_mirrors(mirrors: Sequence[LogMirrored], group: str, without: Collection[str]) -> set[str]:
-    """The sites in ``without``, which must name every cluster that mirrors this log: how far it has come there is not
-    known here, and what is deleted before it was sent leaves a hole. Raises `UsageError`."""
-    clusters = {mirror.target_cluster for mirror in mirrors}
-    if left := sorted(clusters - set(without)):
+def _without_regions(view: ControlView, group: str, log: str, without: Collection[str]) -> set[str]:
+    """The sites in ``without``, which must name every cluster that mirrors this log, since how far it has come there is
+    not known here, and what is deleted before it was sent leaves a hole; and every one whose own log was sealed and
+    that does not mirror this one yet. Raises `UsageError`."""
+    mirrors = {mirror.target_cluster for mirror in mirrors_elsewhere(view, group, log)}
+    back = {cluster_of(one) for one in (log, *mirrors)}
+    away = {cluster_of(sealed.log) for sealed in seals_of(view, group)} - back
+    if left := sorted(mirrors - set(without)):
         raise UsageError(
             f"the log is mirrored to cluster {left[0]}, and what has not been sent there yet would be lost to it",
             group=group,
             hint=f"see there that every site has the copy that is trimmed to, then say --without {left[0]}",
         )
-    return set(without) - clusters
+    if left := sorted(away - set(without)):
+        raise UsageError(
+            f"the region of cluster {left[0]} is away, and its sites need what was written here since",
+            group=group,
+            hint="take it up again first (docs/runbooks/region-lost.md), or say that its sites are to be rebuilt:"
+            f" --without {left[0]}",
+        )
+    return set(without) - mirrors - away
 
 
 def _sites(deployment: Deployment, view: ControlView, group: str, without: Collection[str]) -> tuple[str, ...]:

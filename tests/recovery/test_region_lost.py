@@ -22,6 +22,7 @@ from tidelog.recovery.promote_plan import plan_promotion
 from tidelog.recovery.region_return import find_seal, seal_own
 from tidelog.recovery.rollback import SiteRollback
 from tidelog.recovery.rollback_plan import Way, plan_rollback
+from tidelog.recovery.trim import plan as plan_trim
 from tidelog.schemas.mirrors import HistorySealed
 
 
@@ -77,7 +78,12 @@ def test_the_other_region_goes_on_and_the_lost_one_comes_back(lab: Lab, b: Mirro
     written(b.group())
     b.caught_up()
 
+    with pytest.raises(UsageError, match="the region of cluster memory is away"):
+        plan_trim(b.deployment, "bank")
+    assert plan_trim(b.deployment, "bank", without=["memory"]).group == "bank"
     lost, back = take_up(lab, b)
+    with pytest.raises(UsageError, match=r"mirrored to cluster memory\.R2"):
+        plan_trim(b.deployment, "bank", without=["memory"])
     assert lost.sequences == (common.sequence + 1, whole.sequence)
     assert lost.writes == 6 and lost.bytes == 3 * (1500 + len("between"))
     assert set(lost.copies) == {copy.name for sequence, copy in whole.copies.items() if sequence > common.sequence}
