@@ -1,8 +1,13 @@
-"""With pytest-xdist's ``--dist loadgroup`` tests are dealt out as `tests.dealing` says."""
+"""With pytest-xdist's ``--dist loadgroup`` tests are dealt out as `tests.dealing` says. Hypothesis does not judge by
+time: a machine may be busy."""
 
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("tidelog", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tidelog")
 
 
 @pytest.hookimpl(optionalhook=True)
