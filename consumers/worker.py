@@ -14,13 +14,15 @@ from tidelog.consumers.deployment import Deployment, find_site, open_store
 from tidelog.consumers.membership import Membership
 from tidelog.consumers.orders import Order, orders_of
 from tidelog.consumers.replica import Replica, State
-from tidelog.errors import NeedsRebuild, NotFound, TidelogError, Unavailable
+from tidelog.consumers.site_store import open_site_store, told_began
+from tidelog.errors import TidelogError, Unavailable
 from tidelog.producers.log import Log
 from tidelog.producers.mirrors import mirror_follower
+from tidelog.schemas.chain import Head
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.control import GroupCreated, SiteStatus, status_key
 from tidelog.schemas.reports import UncopiedSince
-from tidelog.stores.image import Store
+from tidelog.stores.began import Began
 from tidelog.stores.store import CopyOrigin, Position
 
 LEAVE_TIMEOUT = 30.0
@@ -60,6 +62,7 @@ class SiteWorker:
         self._policy = None if archive is None else ArchivePolicy(deployment, site, self._served, archive)
         self._asked = Asked(deployment.cluster.control)
         self._told_uncopied: dict[str, int] = {}
+        self._told_began: dict[str, Began] = {}
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
     @property
@@ -105,7 +108,7 @@ class SiteWorker:
         self._end_replicas(self._replicas.keys() - owned)
         self._end_replicas({name for name, replica in self.replicas.items() if self._rebuild_begun(name, replica)})
         for name in owned - self._replicas.keys():
-            self._start_replica(wanted[name], orders_of(view, name))
+            self._start_replica(wanted[name], orders_of(view, name), view.get(status_key(name, self.site)))
         offsets = {}
         for name, (replica, record) in self._replicas.items():
             if (orders := orders_of(view, name)) != replica.orders:
@@ -115,6 +118,7 @@ class SiteWorker:
             status = self.statuses[name] = self._status(name, replica, self._end_offset(name))
             self._deployment.cluster.control.publish(status, ASK_TIMEOUT)
             self._tell_uncopied(name, replica)
+            self._tell_began(name, replica)
             offsets[record.topic] = status.offset + 1
         membership.commit(offsets)
 
@@ -142,7 +146,15 @@ class SiteWorker:
         self._deployment.cluster.control.publish(told, ASK_TIMEOUT)
         self._told_uncopied[name] = since_us
 
-    def _start_replica(self, record: GroupCreated, orders: Sequence[Order]) -> None:
+    def _tell_began(self, name: str, replica: Replica) -> None:
+        """Likewise; not of a store that holds nothing yet, since what was told says that there was one."""
+        began = replica.began
+        if began is None or self._told_began.get(name) == began or not replica.progress(0).head.sequence:
+            return
+        self._deployment.cluster.control.publish(told_began(self.site, name, began), ASK_TIMEOUT)
+        self._told_began[name] = began
+
+    def _start_replica(self, record: GroupCreated, orders: Sequence[Order], before: object) -> None:
         cluster = self._deployment.cluster
         codec, refusal = Codec(), None
         try:
@@ -159,12 +171,13 @@ class SiteWorker:
             record.group,
             codec,
             open_log,
-            lambda: self._open_store(record.group),
+            lambda: open_site_store(self._deployment, self.site, record.group),
             cluster.control,
             self._deployment.config.worker,
             orders,
             self._own_retention(record.group),
             mirror_follower(cluster.control, record.group),
+            _head_before(before),
         )
         self._replicas[record.group] = (replica, record)
         replica.start()
@@ -177,24 +190,6 @@ class SiteWorker:
         config = self._deployment.config
         archived = archive_place(config, self.site, group, CopyOrigin.TIME) is not None
         return None if archived else find_site(config, self.site).keep
-
-    def _open_store(self, group: str) -> Store:
-        """The group's store here; made if this site never had one.
-
-        A store that is gone although the site has reported progress is not made anew unasked: it may be the wrong
-        Redis, and a site that silently starts over would serve old data. Raises `NeedsRebuild`.
-        """
-        try:
-            return open_store(self._deployment, self.site, group)
-        except NotFound:
-            before = self._deployment.cluster.control.snapshot().get(status_key(group, self.site))
-            if isinstance(before, SiteStatus) and before.sequence > 0:
-                raise NeedsRebuild(
-                    f"the store of site {self.site} is empty, and it had applied sequence {before.sequence}",
-                    sequence=before.sequence,
-                    hint=f"if this is the right Redis, run: tidelog site rebuild {self.site} --group {group}",
-                ) from None
-            return open_store(self._deployment, self.site, group, create=True)
 
     def _rebuild_begun(self, name: str, replica: Replica) -> bool:
         """Whether a replica that has halted may start over, because an operator has begun to rebuild its store, or has
@@ -236,6 +231,7 @@ class SiteWorker:
     def _forget(self, name: str) -> None:
         self._halted_at.pop(name, None)
         self._told_uncopied.pop(name, None)
+        self._told_began.pop(name, None)
         del self._replicas[name]
         log = self._logs.pop(name, None)
         if log is not None:
@@ -294,3 +290,10 @@ class SiteWorker:
                 membership.close()
             if self._policy is not None:
                 self._policy.stop()
+
+
+def _head_before(status: object) -> Head | None:
+    """Where the site stood by its last report, for what is said until its store is open; who wrote it is not told."""
+    if not isinstance(status, SiteStatus):
+        return None
+    return Head(status.sequence, status.seal, status.epoch, bytes(16), status.timestamp_us, status.offset)

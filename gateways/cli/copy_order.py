@@ -6,10 +6,9 @@ from rich.text import Text
 
 from tidelog.clock import iso, wall_us
 from tidelog.consumers.access import read_group
-from tidelog.consumers.catalogue import Answer
 from tidelog.consumers.ordered_sets import OrderedSet, ordered_sets, recoverable_us, with_dropped
 from tidelog.errors import Halted, NotFound, Unavailable, UsageError
-from tidelog.gateways.cli.copy_tables import lock_text
+from tidelog.gateways.cli.copy_tables import answer_text, lock_text
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.forgotten import forgotten_at
 from tidelog.gateways.cli.group_mirror import unheard
@@ -19,15 +18,6 @@ from tidelog.producers.control import ControlView
 from tidelog.producers.ordering import order_copy, protection_of
 from tidelog.producers.rules import require_new_copy
 from tidelog.units import parse_duration, parse_time
-
-_STYLES = {
-    Answer.FORMED: "green",
-    Answer.PENDING: "yellow",
-    Answer.FORMING: "yellow",
-    Answer.OUT_OF_WINDOW: "bold red",
-    Answer.ARCHIVED: "cyan",
-    Answer.DROPPED: "dim",
-}
 
 
 def moment(at: str | None, within: str | None) -> int | None:
@@ -64,7 +54,7 @@ def order(
     if wait:
         # What is waited for may be asked of a view that has not even got to the command yet.
         cluster.control.wait_for(
-            lambda view: any(found.complete or found.impossible for found in _named(view, name, sites)),
+            lambda view: any(found.settled or found.impossible for found in _named(view, name, sites)),
             max(0.0, ahead) + seconds,
         )
     view = cluster.control.snapshot()
@@ -78,14 +68,22 @@ def order(
         _print(invocation, view, [found])
     if not wait or found.complete:
         return OK
-    if pending := found.pending:
+    _say_what_lacks(invocation, found, timeout)
+    return DEGRADED
+
+
+def _say_what_lacks(invocation: Invocation, found: OrderedSet, timeout: str) -> None:
+    name = found.order.name
+    if (later := found.began_later_at) and found.settled:
+        where = ", ".join(later)
+        invocation.say(f"error: copy {name} is not made at {where}: the store there began from a newer copy")
+    elif pending := found.pending:
         where = ", ".join(f"{group} at {site}" for site, groups in pending.items() for group in groups)
         invocation.say(f"error: not every site has copy {name} after {timeout}; pending: {where}")
         invocation.say(
             "hint: the time of a group goes on with its writer, whose heartbeats do; a group that nobody has open for"
             " writing gets there with its next event. Who writes, and which site is behind: tidelog status"
         )
-    return DEGRADED
 
 
 def _refuse_marked(invocation: Invocation, name: str, groups: list[str]) -> None:
@@ -130,8 +128,8 @@ def _print(invocation: Invocation, view: ControlView, sets: list[OrderedSet]) ->
                     found.order.name,
                     iso(found.order.at_us),
                     group,
-                    *(Text(answer.value.replace("_", " "), style=_STYLES[answer]) for answer in answers),
-                    Text("COMPLETE", style="green") if found.complete else "",
+                    *map(answer_text, answers),
+                    _completeness(found),
                 )
             )
     emit_table(invocation, ("pitc", "time", "group", *sites, ""), rows)
@@ -151,6 +149,16 @@ def _print(invocation: Invocation, view: ControlView, sets: list[OrderedSet]) ->
                 f"one time over {found.order.groups}: exact if one process writes them, else to {skew:g} s, the clocks'"
                 " max_clock_skew"
             )
+
+
+def _completeness(found: OrderedSet) -> Text:
+    """Of the whole set: complete at every site, or at which, once nothing more is to come."""
+    if found.complete:
+        return Text("COMPLETE", style="green")
+    if not found.settled:
+        return Text("")
+    where = ", ".join(found.complete_at)
+    return Text(f"complete at {where}" if where else "complete nowhere", style="green" if where else "yellow")
 
 
 def _recoverable(view: ControlView, found: OrderedSet, site: str) -> int:
@@ -173,6 +181,7 @@ def _as_json(view: ControlView, found: OrderedSet, max_clock_skew: float) -> dic
         "ordered_us": order.ordered_us,
         "ordered_by": order.ordered_by,
         "complete": found.complete,
+        "settled": found.settled,
         "locked_until": iso(protection.locked_until_us) if protection.locked_until_us else None,
         "kept": protection.kept,
         "exact_to_seconds": max_clock_skew,

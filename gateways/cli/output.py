@@ -25,6 +25,7 @@ STATE_STYLES = {
     "SILENT": "bold red",
     "UNKNOWN": "yellow",
     "HALTED": "bold red",
+    "DIVERGED": "bold red",
     "NEEDS_REBUILD": "bold red",
 }
 

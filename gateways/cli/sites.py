@@ -67,10 +67,11 @@ def status(
         rows = [(standing.group, *site_row(standing, exposed)) for standing, exposed in found]
         emit_table(invocation, ("group", *COLUMNS), rows, NUMBERS)
         for standing in standings:
-            if standing.status is not None and standing.status.reason:
+            if standing.reason:
                 where = f"{standing.group} at {standing.site}"
-                invocation.out.print(Text(f"{where}: {standing.status.reason}", style="red"))
-                invocation.out.print(Text(f"  hint: {standing.status.hint}"))
+                invocation.out.print(Text(f"{where}: {standing.reason}", style="red"))
+                if standing.hint:
+                    invocation.out.print(Text(f"  hint: {standing.hint}"))
     alarms = [
         alarm
         for group in observed

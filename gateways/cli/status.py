@@ -86,10 +86,10 @@ def _screen(observed: list[Observed]) -> RenderableType:
         parts += [Text(sentence(found), style="bold yellow") for found in waiting]
         parts.append(site_table(group))
         for site in standing.sites:
-            if site.status is not None and site.status.reason:
-                parts.append(Text(f"{site.site}: {site.status.reason}", style="red"))
-                if site.status.hint:
-                    parts.append(Text(f"  hint: {site.status.hint}"))
+            if site.reason:
+                parts.append(Text(f"{site.site}: {site.reason}", style="red"))
+                if site.hint:
+                    parts.append(Text(f"  hint: {site.hint}"))
         parts += [_newest_copy(group), Text()]
     return Group(*parts)
 
