@@ -3,6 +3,7 @@
 from tidelog.clock import wall_us
 from tidelog.consumers.deployment import Deployment, open_store
 from tidelog.errors import NeedsRebuild, NotFound
+from tidelog.schemas.chain import Head
 from tidelog.schemas.control import SiteStatus, status_key
 from tidelog.schemas.reports import StoreBegan, began_key
 from tidelog.stores.began import Began
@@ -42,3 +43,10 @@ def told_began(site: str, group: str, began: Began) -> StoreBegan:
         timestamp_us=began.timestamp_us,
         reported_us=wall_us(),
     )
+
+
+def head_before(status: object) -> Head | None:
+    """Where the site stood by its last report, for what is said until its store is open; who wrote it is not told."""
+    if not isinstance(status, SiteStatus):
+        return None
+    return Head(status.sequence, status.seal, status.epoch, bytes(16), status.timestamp_us, status.offset)

@@ -14,11 +14,10 @@ from tidelog.consumers.deployment import Deployment, find_site, open_store
 from tidelog.consumers.membership import Membership
 from tidelog.consumers.orders import Order, orders_of
 from tidelog.consumers.replica import Replica, State
-from tidelog.consumers.site_store import open_site_store, told_began
+from tidelog.consumers.site_store import head_before, open_site_store, told_began
 from tidelog.errors import TidelogError, Unavailable
 from tidelog.producers.log import Log
 from tidelog.producers.mirrors import mirror_follower
-from tidelog.schemas.chain import Head
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.control import GroupCreated, SiteStatus, status_key
 from tidelog.schemas.reports import UncopiedSince
@@ -26,9 +25,9 @@ from tidelog.stores.began import Began
 from tidelog.stores.store import CopyOrigin, Position
 
 LEAVE_TIMEOUT = 30.0
-# Kafka is asked for so long each time, and a worker that has had no answer leaves after so long: what a replica still
-# waits for then is Kafka, and its store is at a whole event. So a worker ends within some 10 s when Kafka is gone.
-ASK_TIMEOUT = 5.0
+# Kafka is asked for so long each time, and once more before a worker leaves: without an answer, what a replica still
+# waits for is Kafka, and its store is at a whole event. So a worker ends within some 6 s when Kafka is gone.
+ASK_TIMEOUT, LEAVE_ASK_TIMEOUT = 5.0, 3.0
 
 
 class SiteWorker:
@@ -177,7 +176,7 @@ class SiteWorker:
             orders,
             self._own_retention(record.group),
             mirror_follower(cluster.control, record.group),
-            _head_before(before),
+            head_before(before),
         )
         self._replicas[record.group] = (replica, record)
         replica.start()
@@ -273,6 +272,11 @@ class SiteWorker:
 
     def _leave(self, membership: Membership | None) -> None:
         replicas = dict(self._replicas)
+        if self.unreachable is None and replicas:
+            try:  # or a replica that waits for a Kafka which has just gone is waited for
+                self._deployment.cluster.control.snapshot(LEAVE_ASK_TIMEOUT)
+            except Unavailable as error:
+                self.unreachable = error
         self._stop_replicas(replicas)
         try:
             for name, (replica, _) in replicas.items():
@@ -290,10 +294,3 @@ class SiteWorker:
                 membership.close()
             if self._policy is not None:
                 self._policy.stop()
-
-
-def _head_before(status: object) -> Head | None:
-    """Where the site stood by its last report, for what is said until its store is open; who wrote it is not told."""
-    if not isinstance(status, SiteStatus):
-        return None
-    return Head(status.sequence, status.seal, status.epoch, bytes(16), status.timestamp_us, status.offset)

@@ -1,4 +1,4 @@
-"""`tidelog status` where the log does not have what a site has applied: plain words, and no figures that mean nothing."""
+"""`tidelog status` where the log lacks what a site has applied: plain words, and no figures that mean nothing."""
 
 import json
 
