@@ -98,11 +98,15 @@ def _refuse_marked(invocation: Invocation, name: str, groups: list[str]) -> None
         require_new_copy(state, name, group)
 
 
-def list_orders(invocation: Invocation, *, json: bool) -> int:
-    """Every command that stands, and who has obeyed it. 3 if a site cannot make its copy any more."""
+def list_orders(invocation: Invocation, group: str | None, *, json: bool) -> int:
+    """Every command that stands, or those of a group, and who has obeyed it. 3 if a site cannot make its copy any more.
+    Raises `NotFound` for a group that there is not."""
+    if group is not None:
+        invocation.deployment.cluster.find_group(group)
     view = invocation.deployment.cluster.control.snapshot()
     forgotten = forgotten_at(invocation)
-    sets = [with_dropped(found, forgotten) for found in ordered_sets(view, invocation.config.sites)]
+    every = ordered_sets(view, invocation.config.sites)
+    sets = [with_dropped(one, forgotten) for one in every if group is None or group in one.order.group_names]
     if json:
         emit_json(
             invocation, {"orders": [_as_json(view, found, invocation.config.writer.max_clock_skew) for found in sets]}

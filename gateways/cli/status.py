@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tidelog.clock import iso, wall_us
 from tidelog.gateways.cli.invocation import Invocation, of
-from tidelog.gateways.cli.options import Json
+from tidelog.gateways.cli.options import Json, OnlyGroup
 from tidelog.gateways.cli.output import emit_json, emit_json_line, equal_text, short
 from tidelog.gateways.cli.primary_text import primary_text
 from tidelog.gateways.cli.rpo_text import pacing_text, writer_text
@@ -23,7 +23,7 @@ ALARM_STYLE = "bold white on red"
 
 def show(
     context: typer.Context,
-    group: Annotated[str | None, typer.Option("--group", "-g", help="Only this group.")] = None,
+    group: OnlyGroup = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew again and again, until Ctrl-C.")] = False,
     interval: Annotated[str, typer.Option("--interval", help="How often, with --watch.")] = "1s",
     json: Json = False,
