@@ -1,5 +1,8 @@
 """A site's store of a group as its worker opens it, and what it tells of where that store began."""
 
+import os
+import socket
+
 from tidelog.clock import wall_us
 from tidelog.consumers.deployment import Deployment, open_store
 from tidelog.errors import NeedsRebuild, NotFound
@@ -42,6 +45,26 @@ def told_began(site: str, group: str, began: Began) -> StoreBegan:
         sequence=began.sequence,
         timestamp_us=began.timestamp_us,
         reported_us=wall_us(),
+    )
+
+
+def told_stopped(site: str, group: str, head: Head, by: str) -> SiteStatus:
+    """Where a site stands that a command has brought there, and that no worker serves."""
+    return SiteStatus(
+        site=site,
+        group=group,
+        state="STOPPED",
+        sequence=head.sequence,
+        seal=head.seal,
+        epoch=head.epoch,
+        timestamp_us=head.timestamp_us,
+        offset=head.offset,
+        end_offset=head.next_offset,
+        events_applied=0,
+        redelivered=0,
+        void=0,
+        reported_us=wall_us(),
+        worker=f"{by} at {socket.gethostname()}:{os.getpid()}",
     )
 
 

@@ -139,6 +139,8 @@ def _show_report(invocation: Invocation, plan: RebuildPlan, report: RebuildRepor
         f"rebuilt in {seconds_text(report.seconds)} by {report.by}: {report.keys_erased:,} keys erased,"
         f"{loaded} {report.events:,} events replayed{rate}"
     )
+    if report.by == "this process":
+        invocation.say(f"no worker of the site is alive, so it stays where it is: tidelog site run {plan.site}")
     if report.copies:
         rows = [
             (

@@ -103,7 +103,11 @@ def test_the_receipts_of_a_store_that_is_gone_are_no_copies(copied, sites):
     assert ordered(copied)[1]["sites"]["london"]["groups"] == {"bank": "emptied"}
     assert not ordered(copied)[1]["complete"]
     assert set(equal(copied).values()) == {None}
-    assert copied("site", "rebuild", "london", "-g", "bank", "--from", "log", "--yes").code == 0
+    done = copied("site", "rebuild", "london", "-g", "bank", "--from", "log", "--yes")
+    assert done.code == 0 and "no worker of the site is alive" in done.err and "tidelog site run london" in done.err
+    document = json.loads(copied("site", "status", "london", "--json").out)["sites"][0]
+    assert (document["state"], document["lag_events"], document["reason"]) == ("STOPPED", 0, "")
+    assert document["sequence"] == open_store(sites.deployment, "london", "bank").position().head.sequence
     sites.site("london")
     assert wait_until(lambda: set(equal(copied).values()) == {True}, timeout_s=10)
 
