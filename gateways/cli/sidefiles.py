@@ -12,6 +12,7 @@ import typer
 from tidelog.clock import iso
 from tidelog.consumers.access import open_group
 from tidelog.errors import AlreadyExists, NotFound, SidefileDamaged, UsageError
+from tidelog.gateways.cli.confirming import require_somebody
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Group, GroupHere, GroupOption, Json, OnlyGroup, one_group
@@ -158,6 +159,7 @@ def drop(
             f"{path} is not drained yet", group=group, hint=f"drain it, or first say: tidelog sidefile keep {group}"
         )
     if not yes:
+        require_somebody(invocation, plan=False)
         typer.confirm(f"Delete {path} for ever?", abort=True, err=True)
     remove(path)
     invocation.say(f"{path} is deleted")

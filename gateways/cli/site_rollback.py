@@ -1,14 +1,12 @@
 """`tidelog site rollback`: where two histories part, shown; what is lost, kept; the way back, driven with a bar."""
 
-import sys
 from contextlib import closing
-
-import typer
 
 from tidelog.clock import iso
 from tidelog.consumers.deployment import open_store
 from tidelog.consumers.process_settings import set_for_worker
 from tidelog.errors import UsageError
+from tidelog.gateways.cli.confirming import confirm
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_facts, emit_json, seconds_text, size_text, time_or_none
@@ -62,7 +60,8 @@ def roll_back_site(
             json=json,
         )
     if plan.way is Way.ROLL_BACK and not yes:
-        _confirm(plan)
+        question = f"This takes group {plan.group} at site {plan.site} back. Type the site's name to go on"
+        confirm(invocation, question, plan.site)
     roll_back = SiteRollback(invocation.deployment, plan)
     with progress_bar(invocation) as bar:
         task = bar.add_task(f"rolling {site} back, by blocks", total=None)
@@ -163,14 +162,6 @@ def _tail_text(plan: RollbackPlan) -> str:
     span = f" ({(plan.position.timestamp_us - since) / 1e6:.3f} s of the log's time)" if since else ""
     torn = "; and the first blocks of one event more, which was applied in part" if plan.torn else ""
     return f"sequence {first} to {last}: {last - first + 1} events and writes at the most{span}{torn}"
-
-
-def _confirm(plan: RollbackPlan) -> None:
-    question = f"This takes group {plan.group} at site {plan.site} back. Type the site's name to go on"
-    if not sys.stdin.isatty():
-        raise UsageError("nobody is there to confirm", hint="say --yes; --dry-run shows what would be done")
-    if typer.prompt(question, err=True) != plan.site:
-        raise UsageError("not confirmed; nothing was changed")
 
 
 def _keep_elsewhere(invocation: Invocation, site: str, group: str, place: str) -> None:

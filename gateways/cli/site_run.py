@@ -13,6 +13,7 @@ from tidelog.consumers.membership import Membership, SoleWorker
 from tidelog.consumers.process_settings import set_for_worker
 from tidelog.consumers.worker import SiteWorker
 from tidelog.gateways.cli.exit_codes import INTERRUPTED, OK
+from tidelog.gateways.cli.hints import for_operators
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import seconds_text
 from tidelog.gateways.exports.archiving import archiving
@@ -128,5 +129,5 @@ class WorkerProcess:
 
 def _line(status: SiteStatus) -> str:
     why = f": {status.reason}" if status.reason else ""
-    hint = f" (hint: {status.hint})" if status.reason and status.hint else ""
+    hint = f" (hint: {for_operators(status.hint, status.group)})" if status.reason and status.hint else ""
     return f"{status.group} at {status.site}: {status.state} at sequence {status.sequence}{why}{hint}"

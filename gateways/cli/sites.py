@@ -6,6 +6,7 @@ import typer
 from rich.text import Text
 
 from tidelog.consumers.deployment import find_site
+from tidelog.gateways.cli.hints import for_operators
 from tidelog.gateways.cli.invocation import of
 from tidelog.gateways.cli.options import Group, Json, OnlyGroup
 from tidelog.gateways.cli.output import emit_json, emit_table
@@ -72,7 +73,7 @@ def status(
                 where = f"{standing.group} at {standing.site}"
                 invocation.out.print(Text(f"{where}: {standing.reason}", style="red"))
                 if standing.hint:
-                    invocation.out.print(Text(f"  hint: {standing.hint}"))
+                    invocation.out.print(Text(f"  hint: {for_operators(standing.hint, standing.group)}"))
     alarms = [
         alarm
         for one in observed

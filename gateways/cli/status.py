@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.text import Text
 
 from tidelog.clock import iso, wall_us
+from tidelog.gateways.cli.hints import for_operators
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Json, OnlyGroup
 from tidelog.gateways.cli.output import emit_json, emit_json_line, equal_text, short
@@ -89,7 +90,7 @@ def _screen(observed: list[Observed]) -> RenderableType:
             if site.reason:
                 parts.append(Text(f"{site.site}: {site.reason}", style="red"))
                 if site.hint:
-                    parts.append(Text(f"  hint: {site.hint}"))
+                    parts.append(Text(f"  hint: {for_operators(site.hint, site.group)}"))
         parts += [_newest_copy(group), Text()]
     return Group(*parts)
 
