@@ -273,7 +273,7 @@ def _others(found: Survey, base: Base) -> list[NotTaken]:
 
 def _why_not(found: Survey, other: Base, base: Base) -> str:
     if base is THE_LOG:
-        return f"copies before it do not come back; about {_cost(found, other, other.sequence)[2]:.0f} s"
+        return f"copies before it do not come back, for about {_cost(found, other, other.sequence)[2]:.0f} s of work"
     if other.sequence == base.sequence:
         return "it is the same copy"
     if other.sequence > base.sequence:

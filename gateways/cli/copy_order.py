@@ -19,6 +19,13 @@ from tidelog.producers.ordering import order_copy, protection_of
 from tidelog.producers.rules import require_new_copy
 from tidelog.units import parse_duration, parse_time
 
+# Past its time by so much, a copy that is still pending is explained.
+LATE_US = 10_000_000
+GOES_ON = (
+    "the time of a group goes on with its writer, whose heartbeats do; a group that nobody has open for writing gets"
+    " there with its next event. Who writes, and which site is behind: tidelog status"
+)
+
 
 def moment(at: str | None, within: str | None) -> int | None:
     """What ``--at`` or ``--in`` says, in UTC microseconds; None without either. Raises `UsageError`."""
@@ -80,10 +87,7 @@ def _say_what_lacks(invocation: Invocation, found: OrderedSet, timeout: str) -> 
     elif pending := found.pending:
         where = ", ".join(f"{group} at {site}" for site, groups in pending.items() for group in groups)
         invocation.say(f"error: not every site has copy {name} after {timeout}; pending: {where}")
-        invocation.say(
-            "hint: the time of a group goes on with its writer, whose heartbeats do; a group that nobody has open for"
-            " writing gets there with its next event. Who writes, and which site is behind: tidelog status"
-        )
+        invocation.say(f"hint: {GOES_ON}")
 
 
 def _refuse_marked(invocation: Invocation, name: str, groups: list[str]) -> None:
@@ -136,7 +140,7 @@ def _print(invocation: Invocation, view: ControlView, sets: list[OrderedSet]) ->
                     _completeness(found),
                 )
             )
-    emit_table(invocation, ("pitc", "time", "group", *sites, ""), rows)
+    emit_table(invocation, ("pitc", "time", "group", *sites, "set"), rows)
     skew = invocation.config.writer.max_clock_skew
     for found in sets:
         protection = protection_of(view, found.order)
@@ -146,6 +150,9 @@ def _print(invocation: Invocation, view: ControlView, sets: list[OrderedSet]) ->
         for site, reasons in found.reasons.items():
             for group, reason in reasons.items():
                 invocation.say(f"{found.order.name} of {group} at {site} is out of window: {reason}")
+        if found.pending and found.order.at_us < wall_us() - LATE_US:
+            waits = ", ".join(sorted({group for groups in found.pending.values() for group in groups}))
+            invocation.say(f"{found.order.name} of {waits} is pending: {GOES_ON}")
         if len(found.order.group_names) > 1:
             times = (f"{site} {_time(_recoverable(view, found, site))}" for site in sites)
             invocation.say(f"recoverable time of {found.order.groups}: {', '.join(times)}")

@@ -199,7 +199,7 @@ def _print_copies(
         time, what = iso(gone.timestamp_us), Text("dropped", style="yellow")
         rows.append((gone.name, str(gone.sequence), time, "-", *dashes, what, holds_text(of_it)))
     rows += lost_rows(lost, len(sites), holds)
-    columns = ("pitc", "sequence", "time", "changed blocks", *sites, "", "protected")
+    columns = ("pitc", "sequence", "time", "changed blocks", *sites, "sites", "protected")
     emit_table(invocation, columns, rows, ("sequence", "changed blocks"))
 
 

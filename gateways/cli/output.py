@@ -95,6 +95,11 @@ def time_or_none(timestamp_us: int) -> str | None:
     return iso(timestamp_us) if timestamp_us else None
 
 
+def count_text(count: int, one: str, several: str = "") -> str:
+    """``1 copy``, ``2 copies``; several are ``one`` with an s unless said."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
 def size_text(size: int) -> str:
     """``64 MiB``; exact where that is short, else with one decimal."""
     value, unit = float(size), "B"

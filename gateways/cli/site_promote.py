@@ -7,7 +7,7 @@ from rich.text import Text
 from tidelog.clock import iso
 from tidelog.gateways.cli.exit_codes import OK
 from tidelog.gateways.cli.invocation import Invocation
-from tidelog.gateways.cli.output import emit_facts, emit_json, seconds_text
+from tidelog.gateways.cli.output import NOTHING_CHANGED, emit_facts, emit_json, seconds_text
 from tidelog.gateways.cli.primary_text import primary_json, primary_text
 from tidelog.gateways.cli.sidefile_files import refuse_undrained
 from tidelog.recovery.promote import Promotion, PromotionReport
@@ -29,6 +29,7 @@ def promote_site(
             emit_json(invocation, {"plan": _plan_json(plan)})
         else:
             emit_facts(invocation, _plan_facts(plan))
+            invocation.say(NOTHING_CHANGED)
         return OK
     report = Promotion(deployment, plan).run(invocation.say)
     if json:
@@ -64,6 +65,7 @@ def _plan_facts(plan: PromotionPlan) -> list[tuple[str, str | Text]]:
         ("log", f"sequence {plan.head.sequence}, epoch {plan.head.epoch}"),
         ("applied", f"sequence {plan.applied} at {plan.site}" + (f": {behind} behind" if behind > 0 else "")),
         ("writer", writer),
+        ("then", f"a new epoch is opened, and whoever opens the group from then on writes and reads at {plan.site}"),
     ]
 
 

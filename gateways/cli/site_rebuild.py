@@ -7,7 +7,15 @@ from tidelog.consumers.process_settings import set_for_worker
 from tidelog.gateways.cli.confirming import confirm
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation
-from tidelog.gateways.cli.output import emit_facts, emit_json, emit_table, seconds_text, short, size_text
+from tidelog.gateways.cli.output import (
+    NOTHING_CHANGED,
+    emit_facts,
+    emit_json,
+    emit_table,
+    seconds_text,
+    short,
+    size_text,
+)
 from tidelog.gateways.cli.progress import progress_bar
 from tidelog.gateways.cli.rebuild_text import names, plan_facts, plan_json
 from tidelog.gateways.exports.bases import ExportBases
@@ -39,7 +47,7 @@ def rebuild_site(
             emit_json(invocation, {"plan": plan_json(plan), "changed": False})
         else:
             emit_facts(invocation, plan_facts(plan))
-            invocation.say("nothing was changed")
+            invocation.say(NOTHING_CHANGED)
         return OK
     for name, value in plan_facts(plan):
         invocation.say(f"{name:>8}  {value}")

@@ -12,7 +12,7 @@ from tidelog.clock import iso, wall_us
 from tidelog.gateways.cli.hints import for_operators
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Json, OnlyGroup
-from tidelog.gateways.cli.output import emit_json, emit_json_line, equal_text, short
+from tidelog.gateways.cli.output import count_text, emit_json, emit_json_line, equal_text, short
 from tidelog.gateways.cli.primary_text import primary_text
 from tidelog.gateways.cli.rpo_text import pacing_text, writer_text
 from tidelog.gateways.cli.sidefile_files import sentence, state_word
@@ -102,5 +102,6 @@ def _newest_copy(group: Observed) -> Text:
     copy = copies[-1]
     digests = ", ".join(short(digest) for digest in sorted(copy.digests))
     waiting = f" (no answer from {', '.join(copy.missing)})" if copy.missing else ""
-    made = f"{len(copies)} copies, the newest {copy.name} at sequence {copy.sequence}, {iso(copy.timestamp_us)}: "
+    number = count_text(len(copies), "copy", "copies")
+    made = f"{number}, the newest {copy.name} at sequence {copy.sequence}, {iso(copy.timestamp_us)}: "
     return Text.assemble(made, equal_text(copy.equal), f" {digests}{waiting}")
