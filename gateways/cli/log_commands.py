@@ -73,7 +73,7 @@ def trim(
 ) -> int:
     """Deletes the records of a log that nobody needs: those before a marker's copy that every site has had for a while.
 
-    A site whose Redis is lost then begins from an export, no longer from the log's beginning.
+    A site whose Redis is lost then begins from another site's copy or an export, no longer from the log's beginning.
     """
     seconds, group = parse_duration(margin), one_group(group, group_option)
     return trim_log(of(context), group, seconds, without or [], dry_run=dry_run, yes=yes, json=json)

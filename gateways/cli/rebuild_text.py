@@ -132,5 +132,6 @@ def _erases(plan: RebuildPlan) -> str:
     if store is not None and store.clones:
         erases += f"; clones, which come back from nowhere: {', '.join(store.clones)}"
     if store is not None and store.leases:
-        erases += f"; ends {count_text(store.leases, 'export or open volume', 'exports and open volumes')}"
+        leases = count_text(store.leases, "export or open work volume", "exports and open work volumes")
+        erases += f"; ends {leases}"
     return erases
