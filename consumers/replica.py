@@ -166,22 +166,20 @@ class Replica:
         error.at_site(self._site, self.group)
         self._error = error
         self._state = State.NEEDS_REBUILD if isinstance(error, NeedsRebuild) else State.HALTED
+        if isinstance(error, NeedsRebuild) and error.offset is None:  # not the log lacks something: the store is gone
+            self._head = _NOTHING
 
     def _read_and_apply(self, connection: LogConnection) -> None:
         with ExitStack() as closing:
-            try:
-                store = self._open_store()
-                closing.callback(store.close)
-                self._site = store.identity.site
-                if store.loading() is not None:
-                    self._state, self._error, self._head = State.REBUILDING, being_loaded(), _NOTHING
-                    self._error.at_site(self._site, self.group)
-                    return
-                log = connection.log()
-                applier = closing.enter_context(store.applier(log.cluster_id))
-            except NeedsRebuild:  # there is no store, or what is left of one
-                self._head = _NOTHING
-                raise
+            store = self._open_store()
+            closing.callback(store.close)
+            self._site = store.identity.site
+            if store.loading() is not None:
+                self._state, self._error, self._head = State.REBUILDING, being_loaded(), _NOTHING
+                self._error.at_site(self._site, self.group)
+                return
+            log = connection.log()
+            applier = closing.enter_context(store.applier(log.cluster_id))
             self.began = store.began()
             self._head, self._reached = applier.position.head, 0
             follower = follower_at(store, log, self._codec, applier, self._make_follower, self._stopping.is_set)

@@ -84,10 +84,13 @@ def _say_what_lacks(invocation: Invocation, found: OrderedSet, timeout: str) -> 
     if (later := found.began_later_at) and found.settled:
         where = ", ".join(later)
         invocation.say(f"error: copy {name} is not made at {where}: the store there began from a newer copy")
-    elif pending := found.pending:
-        where = ", ".join(f"{group} at {site}" for site, groups in pending.items() for group in groups)
-        invocation.say(f"error: not every site has copy {name} after {timeout}; pending: {where}")
+    elif found.pending:
+        invocation.say(f"error: not every site has copy {name} after {timeout}; pending: {_waiting(found)}")
         invocation.say(f"hint: {GOES_ON}")
+
+
+def _waiting(found: OrderedSet) -> str:
+    return ", ".join(f"{group} at {site}" for site, groups in found.pending.items() for group in groups)
 
 
 def _refuse_marked(invocation: Invocation, name: str, groups: list[str]) -> None:
@@ -151,8 +154,7 @@ def _print(invocation: Invocation, view: ControlView, sets: list[OrderedSet]) ->
             for group, reason in reasons.items():
                 invocation.say(f"{found.order.name} of {group} at {site} is out of window: {reason}")
         if found.pending and found.order.at_us < wall_us() - LATE_US:
-            waits = ", ".join(sorted({group for groups in found.pending.values() for group in groups}))
-            invocation.say(f"{found.order.name} of {waits} is pending: {GOES_ON}")
+            invocation.say(f"{found.order.name} is pending ({_waiting(found)}): {GOES_ON}")
         if len(found.order.group_names) > 1:
             times = (f"{site} {_time(_recoverable(view, found, site))}" for site in sites)
             invocation.say(f"recoverable time of {found.order.groups}: {', '.join(times)}")

@@ -130,7 +130,7 @@ def _show_report(invocation: Invocation, plan: RebuildPlan, report: RebuildRepor
     if plan.loads:
         size = f"{size_text(report.bytes_loaded)} loaded from {plan.base.source}"
         loaded = f" {size} and proved in {seconds_text(report.load_seconds)},"
-    if report.replay_seconds:
+    if report.replay_seconds and report.events:
         events, speed = report.events / report.replay_seconds, round(report.bytes_estimated / report.replay_seconds)
         rate = f" at {events:,.0f} events/s, about {size_text(speed)}/s"
     invocation.say(

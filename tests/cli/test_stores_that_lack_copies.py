@@ -112,6 +112,21 @@ def test_the_receipts_of_a_store_that_is_gone_are_no_copies(copied, sites):
     assert wait_until(lambda: set(equal(copied).values()) == {True}, timeout_s=10)
 
 
+def test_a_store_that_goes_under_its_worker(copied, sites):
+    """The worker says so by itself: the site has applied nothing any more, and `status` waits for it."""
+    sites.deployment.keyspace("london", "bank").data.clear()
+    assert wait_until(lambda: copied("site", "status", "london").code == 4, timeout_s=10)
+    document = json.loads(copied("status", "--json").out)["groups"][0]
+    (london,) = [site for site in document["sites"] if site["site"] == "london"]
+    assert (london["state"], london["sequence"]) == ("NEEDS_REBUILD", 0) and london["lag_events"] > 0
+    newest = document["newest_copy"]
+    assert newest["equal"] is None and newest["sites"]["london"] == newest["sites"]["london"] | {
+        "answer": "emptied",
+        "digest": None,
+    }
+    assert "no answer from london" in copied("status").text
+
+
 def test_a_site_that_is_being_rebuilt_has_nothing_to_show(copied, sites):
     sites.stop_site("london")
     plan = plan_rebuild(survey(sites.deployment, "london", "bank", Wanted("tokyo")))
