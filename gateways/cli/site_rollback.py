@@ -45,12 +45,7 @@ def roll_back_site(
     if plan.way is not Way.REBUILD and drop_clones:
         raise UsageError("--drop-clones is about a store that is erased, and this one is not", group=group)
     if dry_run or plan.way is Way.NOTHING:
-        if json:
-            emit_json(invocation, {"plan": plan_json(plan)})
-        else:
-            emit_facts(invocation, plan_facts(plan))
-            if plan.way is not Way.NOTHING:
-                invocation.say(NOTHING_CHANGED)
+        _show_plan(invocation, plan, json=json)
         return OK
     for name, value in plan_facts(plan):
         invocation.say(f"{name:>10}  {value}")
@@ -81,6 +76,15 @@ def roll_back_site(
         _export(invocation, site, group, export)
     _show_report(invocation, plan, roll_back.report, json=json)
     return DEGRADED if roll_back.report.waits else OK
+
+
+def _show_plan(invocation: Invocation, plan: RollbackPlan, *, json: bool) -> None:
+    if json:
+        emit_json(invocation, {"plan": plan_json(plan)})
+        return
+    emit_facts(invocation, plan_facts(plan))
+    if plan.way is not Way.NOTHING:
+        invocation.say(NOTHING_CHANGED)
 
 
 def plan_facts(plan: RollbackPlan) -> list[tuple[str, str]]:
