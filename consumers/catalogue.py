@@ -1,34 +1,20 @@
 """The catalogue: what the control topic says, put together (DESIGN section 7). Pure: a view in, facts out.
 
-A digest that differs between sites under one identity is an alarm, and so are two histories under one sequence. What a
-site last said is kept with its age: who has been silent for `SILENT_AFTER` status intervals is shown as such, whatever
-the state that it last reported.
+A digest that differs between sites under one identity is an alarm, and so are two histories under one sequence.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
+from tidelog.consumers.answers import Answer as Answer
+from tidelog.consumers.answers import began_at, unserved
+from tidelog.consumers.site_standing import STUCK as STUCK
+from tidelog.consumers.site_standing import Newest as Newest
+from tidelog.consumers.site_standing import SiteStanding as SiteStanding
+from tidelog.consumers.site_standing import standing_of as standing_of
 from tidelog.producers.archived import archives_of
 from tidelog.producers.control import ControlView
 from tidelog.schemas.control import CopyArchived, CopyFormed, CopyOrdered, GroupCreated, SiteStatus, status_key
-
-SILENT_AFTER = 5.0
-# States of `tidelog.consumers.replica.State` in which nothing will happen by itself.
-STUCK = frozenset({"HALTED", "NEEDS_REBUILD"})
-
-
-class Answer(StrEnum):
-    """What a site says of a copy."""
-
-    FORMED = "formed"
-    PENDING = "pending"  # it has not come that far, or has never reported
-    MISSING = "missing"  # it has passed the copy's position, and has no receipt
-    UNKNOWN = "unknown"  # the control topic could not be asked
-    ARCHIVED = "archived"  # its Redis has dropped it, after an export of it was verified
-    DROPPED = "dropped"  # it has dropped it: a copy by time by its own retention, one that was archived by an event
-    FORMING = "forming"  # of a copy by time: it was past the time, and makes the copy from an elder one and the log
-    OUT_OF_WINDOW = "out_of_window"  # likewise, and neither reaches back to that time
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,59 +43,17 @@ class CatalogueCopy:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Sites that have not answered: those still to come, those that have passed it without, and unknown ones."""
-        silent = (Answer.PENDING, Answer.MISSING, Answer.UNKNOWN)
+        """Sites that are to have it and do not show it: those still to come, those that have passed it without, those
+        that have lost it with their store, and unknown ones. Not those that began behind it."""
+        silent = (Answer.PENDING, Answer.MISSING, Answer.UNKNOWN, Answer.REBUILDING, Answer.EMPTIED)
         return tuple(site for site, answer in self.answers.items() if answer in silent)
 
     @property
     def equal(self) -> bool | None:
-        """True if every site answered alike; None while some have not, or are unknown; False for an alarm."""
+        """True if every site that is to have it answered alike; None while some do not; False for an alarm."""
         if self.differs:
             return False
         return None if self.missing else True
-
-
-@dataclass(frozen=True, slots=True)
-class SiteStanding:
-    """Where a site stands with a group, and how old that news is. ``status`` is None if it never reported.
-
-    ``lag_events`` and ``lag_seconds`` count to the newest event that anybody knows of; ``rpo_seconds`` is the age now
-    of the newest event that the site has applied. None where nothing is known.
-    """
-
-    site: str
-    group: str
-    configured: bool
-    status: SiteStatus | None
-    age_seconds: float | None
-    silent: bool
-    lag_events: int | None
-    lag_seconds: float | None
-    rpo_seconds: float | None
-
-    @property
-    def state(self) -> str:
-        """The state to show: what it last said, ``SILENT`` if that is old, ``UNKNOWN`` if it never spoke.
-
-        One that ended in an orderly way has said so and is ``STOPPED``, not silent.
-        """
-        if self.status is None:
-            return "UNKNOWN"
-        if self.silent and self.status.state not in STUCK and self.status.state != "STOPPED":
-            return "SILENT"
-        return self.status.state
-
-    @property
-    def stuck(self) -> bool:
-        """Whether it waits for an operator."""
-        return self.status is not None and self.status.state in STUCK
-
-    @property
-    def well(self) -> bool:
-        """Whether a worker is there and at work or up to date, and reports nothing that is in its way."""
-        if self.status is None or self.silent or self.status.reason:
-            return False
-        return self.state in ("STREAMING", "REPLAYING", "STARTING")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +66,6 @@ class GroupStanding:
     alarms: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Newest:
-    """The newest event of a log that a caller has looked at itself."""
-
-    sequence: int
-    timestamp_us: int
-
-
 def catalogue(
     view: ControlView,
     sites: Iterable[str],
@@ -138,12 +74,22 @@ def catalogue(
     status_interval: float,
     groups: Iterable[str] | None = None,
     newest: dict[str, Newest] | None = None,
+    parted: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[GroupStanding]:
-    """Every group of ``view`` (or those in ``groups``), by name. ``sites`` are the configured ones."""
+    """Every group of ``view`` (or those in ``groups``), by name. ``sites`` are the configured ones; ``parted`` says by
+    group of which sites the log, that a caller has looked at, does not have the last event, and why."""
     only = None if groups is None else frozenset(groups)
     records = (record for record in view.values() if isinstance(record, GroupCreated))
     return [
-        _group(view, record, tuple(sites), now_us, status_interval, (newest or {}).get(record.group))
+        _group(
+            view,
+            record,
+            tuple(sites),
+            now_us,
+            status_interval,
+            (newest or {}).get(record.group),
+            (parted or {}).get(record.group, {}),
+        )
         for record in sorted(records, key=lambda record: record.group)
         if only is None or record.group in only
     ]
@@ -198,30 +144,6 @@ def _comparison(copy: CatalogueCopy) -> str:
     return f"{command} --full" if other is None else f"{command} --site {receipts[0].site} --against {other.site}"
 
 
-def standing_of(
-    view: ControlView,
-    group: str,
-    site: str,
-    *,
-    configured: bool,
-    now_us: int,
-    status_interval: float,
-    newest: Newest | None = None,
-) -> SiteStanding:
-    """Where one site stands with one group."""
-    status = view.get(status_key(group, site))
-    if not isinstance(status, SiteStatus):
-        return SiteStanding(site, group, configured, None, None, True, None, None, None)
-    age = max(0.0, (now_us - status.reported_us) / 1_000_000)
-    head = newest or Newest(status.sequence, status.timestamp_us)
-    behind = max(0, head.sequence - status.sequence)
-    known = status.timestamp_us > 0
-    lag = max(0.0, (head.timestamp_us - status.timestamp_us) / 1_000_000) if known else None
-    rpo = max(0.0, (now_us - status.timestamp_us) / 1_000_000) if known else None
-    silent = age > SILENT_AFTER * status_interval
-    return SiteStanding(site, group, configured, status, age, silent, behind, lag if behind else 0.0, rpo)
-
-
 def _group(
     view: ControlView,
     record: GroupCreated,
@@ -229,8 +151,11 @@ def _group(
     now_us: int,
     status_interval: float,
     newest: Newest | None,
+    parted: Mapping[str, str],
 ) -> GroupStanding:
     for status in _statuses(view, record.group):
+        if status.site in parted:
+            continue
         if newest is None or status.sequence > newest.sequence:
             newest = Newest(status.sequence, status.timestamp_us)
     standings = tuple(
@@ -242,6 +167,7 @@ def _group(
             now_us=now_us,
             status_interval=status_interval,
             newest=newest,
+            parted=parted.get(site, ""),
         )
         for site in _all_sites(view, record.group, sites)
     )
@@ -259,12 +185,14 @@ def _answer(
     by_time: bool,
 ) -> Answer:
     if site in receipts:
-        return Answer.FORMED
+        return unserved(view, group, site, sequence) or Answer.FORMED
     if site in archives:
         return Answer.ARCHIVED
     status = view.get(status_key(group, site))
     if not isinstance(status, SiteStatus) or status.sequence < sequence:
         return Answer.PENDING
+    if sequence < began_at(view, group, site).sequence:
+        return Answer.BEGINS_LATER
     # A copy by marker goes everywhere when it is archived, one by time at the site that has archived it.
     return Answer.DROPPED if archives and not receipts and not by_time else Answer.MISSING
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 
-from tidelog.consumers.catalogue import Answer, CatalogueCopy
+from tidelog.consumers.answers import Answer, began_at, unserved
+from tidelog.consumers.catalogue import CatalogueCopy
 from tidelog.producers.archived import archives_of
 from tidelog.producers.control import ControlView
 from tidelog.schemas.control import CopyFormed, CopyOrdered, OrderAnswered, SiteStatus, answer_key, status_key
@@ -36,10 +37,23 @@ class OrderedSet:
         return len(self.complete_at) == len(self.answers)
 
     @property
+    def began_later_at(self) -> tuple[str, ...]:
+        """The sites whose store of a group began behind the time, from a newer copy: they do not get the whole set."""
+        return tuple(site for site, groups in self.answers.items() if Answer.BEGINS_LATER in groups.values())
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more is to come: every site has the whole set, has dropped of it what it lacks, or began
+        behind its time. No alarm, and not complete unless every site has it."""
+        over = (Answer.FORMED, Answer.ARCHIVED, Answer.DROPPED, Answer.BEGINS_LATER)
+        return all(answer in over for groups in self.answers.values() for answer in groups.values())
+
+    @property
     def pending(self) -> dict[str, list[str]]:
         """The groups whose copies are still to come, by site."""
+        waits = (Answer.PENDING, Answer.FORMING, Answer.REBUILDING, Answer.EMPTIED)
         found = {
-            site: [group for group, answer in groups.items() if answer in (Answer.PENDING, Answer.FORMING)]
+            site: [group for group, answer in groups.items() if answer in waits]
             for site, groups in self.answers.items()
         }
         return {site: groups for site, groups in found.items() if groups}
@@ -99,25 +113,28 @@ def recoverable_us(view: ControlView, groups: Iterable[str], site: str) -> int:
 
 def _answers(view: ControlView, order: CopyOrdered, site: str) -> dict[str, Answer]:
     formed = {
-        record.group
+        record.group: unserved(view, record.group, site, record.sequence) or Answer.FORMED
         for record in view.values()
         if isinstance(record, CopyFormed)
         and (record.site, record.name, record.timestamp_us) == (site, order.name, order.at_us)
     }
     names = order.group_names
-    return {group: Answer.FORMED if group in formed else _not_formed(view, order, group, site) for group in names}
+    return {group: formed.get(group) or _not_formed(view, order, group, site) for group in names}
 
 
 def _not_formed(view: ControlView, order: CopyOrdered, group: str, site: str) -> Answer:
     told = ((archive.site, archive.name, archive.timestamp_us) for archive in archives_of(view, group))
     if (site, order.name, order.at_us) in told:
         return Answer.ARCHIVED
+    if order.at_us < began_at(view, group, site).timestamp_us:
+        return Answer.BEGINS_LATER
     answer = _answered(view, order, group, site)
     return Answer(answer.state.lower()) if answer is not None else Answer.PENDING
 
 
 def _reasons(view: ControlView, order: CopyOrdered, site: str) -> dict[str, str]:
-    found = ((group, _answered(view, order, group, site)) for group in order.group_names)
+    told = (group for group in order.group_names if order.at_us >= began_at(view, group, site).timestamp_us)
+    found = ((group, _answered(view, order, group, site)) for group in told)
     return {group: answer.reason for group, answer in found if answer is not None and answer.reason}
 
 

@@ -31,6 +31,7 @@ from tidelog.schemas.chain import Head
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.mirrors import HistorySealed
 from tidelog.stores.applier import Applier
+from tidelog.stores.began import Began
 from tidelog.stores.image import Store
 from tidelog.stores.keyspace import PositionMoved
 from tidelog.stores.late import OpenLateEvents
@@ -47,6 +48,8 @@ LATE_IDLE = 0.01
 
 # What a replica that applies shows depends on where the log's end is: `Replica.progress` decides.
 _RUNNING = State.REPLAYING
+# Where a site stands whose store holds nothing that counts.
+_NOTHING = Head(0, bytes(16), 0, bytes(16), 0, -1)
 
 
 class Replica:
@@ -55,7 +58,8 @@ class Replica:
     ``open_log`` and ``open_store`` connect anew after each interruption; where somebody else changed the store, only
     the latter. A halt stays until the process starts again or a rebuild; an unavailable log or store is tried again for
     as long as the replica runs, at most every 5 s, and the state says so meanwhile. ``keep`` is the site's retention
-    of its own copies by time; None keeps all. ``make_follower`` gives who judges the log.
+    of its own copies by time; None keeps all. ``make_follower`` gives who judges the log; ``before`` is where the site
+    stood by its last report, to be said until its store is open.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Replica:
         orders: Sequence[Order] = (),
         keep: KeepRules | None = None,
         make_follower: MakeFollower = Follower,
+        before: Head | None = None,
     ) -> None:
         self.group = group
         self._codec, self._control, self._settings = codec, control, settings
@@ -78,12 +83,13 @@ class Replica:
         self._stopping = threading.Event()
         self._state = State.STARTING
         self._error: TidelogError | None = None
-        self._head = Head(0, bytes(16), 0, bytes(16), 0, -1)
+        self._head = before or _NOTHING
         self._events_applied = 0
         self._follower: Follower | None = None
         self._fetcher: Fetcher | None = None
         self._receipts: Receipts | None = None
         self.uncopied: Uncopied | None = None
+        self.began: Began | None = None  # of the store, once it is open
         self._reached = 0  # all records below this offset were judged, and what counts of them is in the store
         self._rebuilding: int | None = None
         self._formed = 0  # late copies, that the receipts have been told of
@@ -162,6 +168,8 @@ class Replica:
         error.at_site(self._site, self.group)
         self._error = error
         self._state = State.NEEDS_REBUILD if isinstance(error, NeedsRebuild) else State.HALTED
+        if isinstance(error, NeedsRebuild) and error.offset is None:  # not the log lacks something: the store is gone
+            self._head = _NOTHING
 
     def _read_and_apply(self, connection: LogConnection) -> None:
         with ExitStack() as closing:
@@ -169,11 +177,12 @@ class Replica:
             closing.callback(store.close)
             self._site = store.identity.site
             if store.loading() is not None:
-                self._state, self._error = State.REBUILDING, being_loaded()
+                self._state, self._error, self._head = State.REBUILDING, being_loaded(), _NOTHING
                 self._error.at_site(self._site, self.group)
                 return
             log = connection.log()
             applier = closing.enter_context(store.applier(log.id))
+            self.began = store.began()
             self._head, self._reached = applier.position.head, 0
             stopping = self._stopping.is_set
             follower = follower_at(store, log, self._codec, applier, self._make_follower, stopping, self._sealed)

@@ -14,19 +14,20 @@ from tidelog.consumers.deployment import Deployment, find_site, open_store
 from tidelog.consumers.membership import Membership
 from tidelog.consumers.orders import Order, orders_of
 from tidelog.consumers.replica import Replica, State
-from tidelog.errors import NeedsRebuild, NotFound, TidelogError, Unavailable
+from tidelog.consumers.site_store import head_before, open_site_store, told_began
+from tidelog.errors import TidelogError, Unavailable
 from tidelog.producers.log import Log
 from tidelog.producers.mirrors import mirror_follower
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.control import GroupCreated, SiteStatus, status_key
 from tidelog.schemas.reports import UncopiedSince
-from tidelog.stores.image import Store
+from tidelog.stores.began import Began
 from tidelog.stores.store import CopyOrigin, Position
 
 LEAVE_TIMEOUT = 30.0
-# Kafka is asked for so long each time, and a worker that has had no answer leaves after so long: what a replica still
-# waits for then is Kafka, and its store is at a whole event. So a worker ends within some 10 s when Kafka is gone.
-ASK_TIMEOUT = 5.0
+# Kafka is asked for so long each time, and once more before a worker leaves: without an answer, what a replica still
+# waits for is Kafka, and its store is at a whole event. So a worker ends within some 6 s when Kafka is gone.
+ASK_TIMEOUT, LEAVE_ASK_TIMEOUT = 5.0, 3.0
 
 
 class SiteWorker:
@@ -60,6 +61,7 @@ class SiteWorker:
         self._policy = None if archive is None else ArchivePolicy(deployment, site, self._served, archive)
         self._asked = Asked(deployment.cluster.control)
         self._told_uncopied: dict[str, int] = {}
+        self._told_began: dict[str, Began] = {}
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
     @property
@@ -108,7 +110,7 @@ class SiteWorker:
             self._end_replicas({name})  # it goes on in another incarnation
             self._ends.pop(name, None)
         for name in owned - self._replicas.keys():
-            self._start_replica(wanted[name], orders_of(view, name))
+            self._start_replica(wanted[name], orders_of(view, name), view.get(status_key(name, self.site)))
         offsets = {}
         for name, (replica, record) in self._replicas.items():
             if (orders := orders_of(view, name)) != replica.orders:
@@ -118,6 +120,7 @@ class SiteWorker:
             status = self.statuses[name] = self._status(name, replica, self._end_offset(name))
             self._deployment.cluster.control.publish(status, ASK_TIMEOUT)
             self._tell_uncopied(name, replica)
+            self._tell_began(name, replica)
             offsets[record.topic] = status.offset + 1
         membership.commit(offsets)
 
@@ -145,7 +148,15 @@ class SiteWorker:
         self._deployment.cluster.control.publish(told, ASK_TIMEOUT)
         self._told_uncopied[name] = since_us
 
-    def _start_replica(self, record: GroupCreated, orders: Sequence[Order]) -> None:
+    def _tell_began(self, name: str, replica: Replica) -> None:
+        """Likewise; not of a store that holds nothing yet, since what was told says that there was one."""
+        began = replica.began
+        if began is None or self._told_began.get(name) == began or not replica.progress(0).head.sequence:
+            return
+        self._deployment.cluster.control.publish(told_began(self.site, name, began), ASK_TIMEOUT)
+        self._told_began[name] = began
+
+    def _start_replica(self, record: GroupCreated, orders: Sequence[Order], before: object) -> None:
         cluster = self._deployment.cluster
         codec, refusal = Codec(), None
         try:
@@ -162,12 +173,13 @@ class SiteWorker:
             record.group,
             codec,
             open_log,
-            lambda: self._open_store(record.group),
+            lambda: open_site_store(self._deployment, self.site, record.group),
             cluster.control,
             self._deployment.config.worker,
             orders,
             self._own_retention(record.group),
             mirror_follower(cluster.control, record.group),
+            head_before(before),
         )
         self._replicas[record.group] = (replica, record)
         replica.start()
@@ -180,24 +192,6 @@ class SiteWorker:
         config = self._deployment.config
         archived = archive_place(config, self.site, group, CopyOrigin.TIME) is not None
         return None if archived else find_site(config, self.site).keep
-
-    def _open_store(self, group: str) -> Store:
-        """The group's store here; made if this site never had one.
-
-        A store that is gone although the site has reported progress is not made anew unasked: it may be the wrong
-        Redis, and a site that silently starts over would serve old data. Raises `NeedsRebuild`.
-        """
-        try:
-            return open_store(self._deployment, self.site, group)
-        except NotFound:
-            before = self._deployment.cluster.control.snapshot().get(status_key(group, self.site))
-            if isinstance(before, SiteStatus) and before.sequence > 0:
-                raise NeedsRebuild(
-                    f"the store of site {self.site} is empty, and it had applied sequence {before.sequence}",
-                    sequence=before.sequence,
-                    hint=f"if this is the right Redis, run: tidelog site rebuild {self.site} --group {group}",
-                ) from None
-            return open_store(self._deployment, self.site, group, create=True)
 
     def _rebuild_begun(self, name: str, replica: Replica) -> bool:
         """Whether a replica that has halted may start over, because an operator has begun to rebuild its store, or has
@@ -239,6 +233,7 @@ class SiteWorker:
     def _forget(self, name: str) -> None:
         self._halted_at.pop(name, None)
         self._told_uncopied.pop(name, None)
+        self._told_began.pop(name, None)
         del self._replicas[name]
         log = self._logs.pop(name, None)
         if log is not None:
@@ -280,6 +275,11 @@ class SiteWorker:
 
     def _leave(self, membership: Membership | None) -> None:
         replicas = dict(self._replicas)
+        if self.unreachable is None and replicas:
+            try:  # or a replica that waits for a Kafka which has just gone is waited for
+                self._deployment.cluster.control.snapshot(LEAVE_ASK_TIMEOUT)
+            except Unavailable as error:
+                self.unreachable = error
         self._stop_replicas(replicas)
         try:
             for name, (replica, _) in replicas.items():

@@ -10,7 +10,7 @@ from kafka import errors as kafka_errors
 from tidelog.config import Config
 from tidelog.errors import LogDiverged, LogUnavailable, NeedsRebuild, NotFound
 from tidelog.producers.control import PUBLISH_TIMEOUT, ControlView, Fold
-from tidelog.producers.kafka_clients import as_tidelog_error, close_quietly, open_admin, open_producer
+from tidelog.producers.kafka_clients import CLOSE_TIMEOUT, as_tidelog_error, close_quietly, open_admin, open_producer
 from tidelog.producers.kafka_consumer import PartitionConsumer
 from tidelog.producers.kafka_topics import COMPACTED_RULES, check_topic, count_brokers, describe_topic, make_topic
 from tidelog.producers.reading import POLL_SLICE
@@ -65,7 +65,9 @@ class KafkaControl:
     def snapshot(self, timeout: float = PUBLISH_TIMEOUT) -> ControlView:
         """See `Control`."""
         deadline = time.monotonic() + timeout
-        with self._reading:
+        if not self._reading.acquire(timeout=timeout):
+            raise LogUnavailable(f"{self._topic} was not read within {timeout:g} s, since others wait for Kafka")
+        try:
             consumer = self._reader()
             end = consumer.end(timeout)
             while consumer.position < end:
@@ -73,18 +75,24 @@ class KafkaControl:
                 if time.monotonic() > deadline and consumer.position < end:
                     raise LogUnavailable(f"{self._topic} was not read to its end within {timeout:g} s")
             return self._fold.view()
+        finally:
+            self._reading.release()
 
     def wait_for(self, predicate: Callable[[ControlView], bool], timeout: float) -> bool:
         """See `Control`."""
         deadline = time.monotonic() + timeout
         while True:
-            with self._reading:
+            if not self._reading.acquire(timeout=max(_TURN, deadline - time.monotonic())):
+                return False  # whoever has it may wait for Kafka
+            try:
                 if predicate(self._fold.records):
                     return True
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False
                 self._read(self._reader(), min(left, _TURN))
+            finally:
+                self._reading.release()
             time.sleep(0)
 
     def _read(self, consumer: PartitionConsumer, timeout: float) -> None:
@@ -117,12 +125,22 @@ class KafkaControl:
 
     def close(self) -> None:
         """See `Control`."""
-        with self._reading, self._writing:
-            self._closed = True
-            if self._consumer is not None:
-                self._consumer.close()
-            if self._producer is not None:
-                close_quietly(self._producer)
+        self._closed = True
+        # Who waits for a Kafka that is gone holds a lock for up to its own time, and ends by itself.
+        for lock, ends in ((self._reading, self._close_consumer), (self._writing, self._close_producer)):
+            if lock.acquire(timeout=CLOSE_TIMEOUT):
+                try:
+                    ends()
+                finally:
+                    lock.release()
+
+    def _close_consumer(self) -> None:
+        if self._consumer is not None:
+            self._consumer.close()
+
+    def _close_producer(self) -> None:
+        if self._producer is not None:
+            close_quietly(self._producer)
 
 
 def ensure_topic(config: Config, topic: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from tidelog.consumers.deployment import Deployment, open_store
 from tidelog.consumers.orders import orders_of
 from tidelog.consumers.replica import Replica
+from tidelog.consumers.site_store import told_began, told_stopped
 from tidelog.errors import REBUILD, ROLLBACK, Halted, RollingBack, TidelogError, Unavailable, UsageError
 from tidelog.producers.mirrors import mirror_follower
 from tidelog.recovery.base_load import BaseLoading
@@ -57,11 +58,21 @@ class Rebuild:
                 store.begin_rebuild(self.plan.until_sequence)
             yield from self._replay(store)
             yield from self._verify(store, before)
+            self._tell(store)
             self.report.seconds = time.monotonic() - started
         finally:
             if self._replica is not None:
                 self._replica.stop()
             store.close()
+
+    def _tell(self, store: Store) -> None:
+        """As the site's worker would: there may be none for a while, and what was told last is of before."""
+        site, group, control = self.plan.site, self.plan.group, self._deployment.cluster.control
+        head = store.position().head
+        if head.sequence:
+            control.publish(told_began(site, group, store.began()))
+        if self._replica is not None:
+            control.publish(told_stopped(site, group, head, "rebuilt"))
 
     def _load(self, store: Store) -> Iterator[RebuildProgress]:
         with BaseLoading(self._deployment, self.plan, self.report, self._exports) as base:

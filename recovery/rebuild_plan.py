@@ -197,7 +197,9 @@ def _chosen(found: Survey, from_scratch: bool) -> tuple[Base, str]:
     kind = found.wanted.kind(found.sites)
     if kind is BaseKind.LOG:
         if why := _log_refused(found):
-            raise _refused(found, f"{why}, and a rebuild from the log needs it from sequence 1")
+            plan = f"tidelog site rebuild {found.site} --group {found.record.group} --dry-run"
+            hint = f"nothing was erased. What there is to begin from, and what not and why: {plan}"
+            raise UsageError(f"{why}, and a rebuild from the log needs it from sequence 1", hint=hint)
         return THE_LOG, "--from log"
     usable = sorted(found.bases.usable, key=lambda base: (base.sequence, base.kind is BaseKind.SITE), reverse=True)
     loading = found.store.loading if found.store is not None and not from_scratch else None
@@ -271,7 +273,7 @@ def _others(found: Survey, base: Base) -> list[NotTaken]:
 
 def _why_not(found: Survey, other: Base, base: Base) -> str:
     if base is THE_LOG:
-        return f"copies before it do not come back; about {_cost(found, other, other.sequence)[2]:.0f} s"
+        return f"copies before it do not come back, for about {_cost(found, other, other.sequence)[2]:.0f} s of work"
     if other.sequence == base.sequence:
         return "it is the same copy"
     if other.sequence > base.sequence:

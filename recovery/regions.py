@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from tidelog.producers.control import ControlView
 from tidelog.schemas.control import CopyArchived, CopyFormed, GroupCreated, SiteStatus
 from tidelog.schemas.control_record import ControlRecord
+from tidelog.schemas.reports import StoreBegan
 
 
 def merged(views: Iterable[ControlView], group: str) -> ControlView:
@@ -25,9 +26,12 @@ def merged(views: Iterable[ControlView], group: str) -> ControlView:
 
 def _told_us(record: ControlRecord, group: str) -> int | None:
     """When a site said it; None for what is not of the group, or is one topic's own matter."""
-    if not isinstance(record, GroupCreated | SiteStatus | CopyFormed | CopyArchived) or record.group != group:
+    if (
+        not isinstance(record, GroupCreated | SiteStatus | StoreBegan | CopyFormed | CopyArchived)
+        or record.group != group
+    ):
         return None
-    if isinstance(record, SiteStatus):
+    if isinstance(record, SiteStatus | StoreBegan):
         return record.reported_us
     if isinstance(record, CopyFormed):
         return record.formed_us

@@ -108,7 +108,7 @@ def exposure(
     position: 0 if there is none, None if it could not be read (then the position's own time stands for it)."""
     site, group, status = standing.site, standing.group, standing.status
     not_applied = not_copied = None
-    if isinstance(status, SiteStatus) and status.state not in NOT_GOOD:
+    if isinstance(status, SiteStatus) and status.state not in NOT_GOOD and not standing.parted:
         if oldest_unapplied_us is not None:
             not_applied = _age(oldest_unapplied_us, now_us) if oldest_unapplied_us else 0.0
         elif status.timestamp_us:

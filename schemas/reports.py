@@ -66,7 +66,24 @@ class UncopiedSince(ControlRecord):
         return uncopied_key(self.group, self.site)
 
 
-REPORTS: tuple[type[ControlRecord], ...] = (WriterStatus, PositionAsked, UncopiedSince)
+class StoreBegan(ControlRecord):
+    """The copy that a site's store of a group began from: elder ones do not come there. ``sequence`` 0: it has followed
+    the log from its beginning. ``timestamp_us`` is 0 where the copy's time is not known."""
+
+    kind: ClassVar[str] = "StoreBegan"
+
+    site: str
+    group: str
+    sequence: int
+    timestamp_us: int
+    reported_us: int
+
+    @property
+    def key(self) -> str:
+        return began_key(self.group, self.site)
+
+
+REPORTS: tuple[type[ControlRecord], ...] = (WriterStatus, PositionAsked, UncopiedSince, StoreBegan)
 
 
 def writer_key(group: str) -> str:
@@ -82,3 +99,8 @@ def ask_key(group: str) -> str:
 def uncopied_key(group: str, site: str) -> str:
     """The key of a site's `UncopiedSince` for a group."""
     return f"uncopied/{group}/{site}"
+
+
+def began_key(group: str, site: str) -> str:
+    """The key of a site's `StoreBegan` for a group."""
+    return f"began/{group}/{site}"

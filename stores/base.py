@@ -17,6 +17,7 @@ from typing import Self, cast
 from tidelog.errors import AlreadyExists, StoreUnavailable
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.ahead import ahead
+from tidelog.stores.began import Began, encode_began
 from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.bits import name_blocks
 from tidelog.stores.contents import WINDOW_BYTES, Block
@@ -196,7 +197,7 @@ class BaseLoad:
             commands.append((b"HSET", keys.pairs, keys.pair_field(*pair), b"%d" % copy.sequence))
             commands.append((b"SET", keys.pair_bitmap(*pair), bytes(bitmap.bits)))
         commands.append((b"HSET", keys.copies, b"1", encode_copy(held)))
-        commands.append((b"SET", keys.begun, b"%d" % copy.sequence))
+        commands.append((b"SET", keys.begun, encode_began(Began(copy.sequence, copy.timestamp_us))))
         goal = None if until_sequence is None else b"%d" % until_sequence
         commands.append((b"DEL", keys.rebuild) if goal is None else (b"SET", keys.rebuild, goal))
         self._send(commands, position)

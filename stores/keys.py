@@ -28,8 +28,8 @@
                                               new after an erase, so that no digest outlives one; outside the position
     forgotten                         hash    <at_us>:<name> of a command -> log's time at which the site dropped
                                               its copy by a retention of its own; not to be made again
-    begun                             string  sequence of the copy that a load or a roll back has put the store at:
-                                              elder ones that others have may be missing, see `Rebuildable.whole`
+    begun                             string  `Began`: the copy that a load or a roll back has put the store at: elder
+                                              ones that others have may be missing, see `Rebuildable.whole`
     rebuild                           string  sequence that a rebuild must reach; outside the data, survives an erase
 
 Generations are numbers that only grow, with gaps: a late copy takes one in the middle (`tidelog.stores.cut`).

@@ -7,6 +7,7 @@ from tidelog.errors import StoreDamaged
 from tidelog.schemas.chain import origin
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.base import BaseLoad
+from tidelog.stores.began import Began, decode_began
 from tidelog.stores.erase import ERASING, erase, mark_erasing
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace
@@ -49,7 +50,11 @@ class Rebuildable:
     def whole(self) -> bool:
         """Whether the store has followed the log from its beginning, so that it holds every copy that the group has;
         not if it began from a copy from elsewhere, or was rolled back over drops that the log has lost."""
-        return self._keyspace.transact([(b"GET", self._keys.begun)])[0] is None
+        return self.began() == Began(0, 0)
+
+    def began(self) -> Began:
+        """Where the store began. Raises `StoreDamaged`."""
+        return decode_began(self._keyspace.transact([(b"GET", self._keys.begun)])[0])
 
     def end_rebuild(self) -> None:
         """Declares the store good. Raises `StoreDamaged` if it has not come as far as the rebuild must."""

@@ -18,6 +18,7 @@ from typing import Self, cast
 
 from tidelog.errors import StoreUnavailable
 from tidelog.schemas.chain import Head
+from tidelog.stores.began import Began, decode_began, encode_began
 from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.changes import pairs_at
 from tidelog.stores.copy_changes import relocated
@@ -193,7 +194,9 @@ class Rollback:
         commands.append((b"HSET", keys.copies, b"%d" % generation, encode_copy(end)))
         commands += copied_pairs(pairs, generation, keys)
         # What the lost history dropped is gone, whatever the present one has.
-        commands.append((b"SET", keys.begun, b"%d" % head.sequence))
+        (begun,) = self._keyspace.transact([(b"GET", keys.begun)])
+        began = Began(head.sequence, decode_began(begun).timestamp_us)
+        commands.append((b"SET", keys.begun, encode_began(began)))
         commands.append((b"SET", keys.rebuild, b"%d" % head.sequence))
         self._send(commands, encode_position(replace(position, layout=position.layout + 1, generation=generation)))
 

@@ -3,18 +3,30 @@
 import typer
 
 from tidelog.config import Setting
+from tidelog.errors import ConfigError
 from tidelog.gateways.cli.invocation import BOOTSTRAP_VARIABLE, Invocation, of
 from tidelog.gateways.cli.options import Json
 from tidelog.gateways.cli.output import emit_json, emit_table
+from tidelog.gateways.cli.sidefile_files import configured, folder_of
+from tidelog.producers.sidefile_folder import check_folder
 
 app = typer.Typer(help="The configuration: one TOML file, the environment over it.", no_args_is_help=True)
 
 
 @app.command()
 def check(context: typer.Context) -> None:
-    """Reads the configuration and ends: 0 if it can be used, 10 with the reason if not. Connects to nothing."""
+    """Reads the configuration and ends: 0 if it can be used, 10 with the reason if not. Connects to nothing.
+
+    Folders of sidefiles must be there, and writable, on this machine.
+    """
     invocation = of(context)
     config = invocation.config
+    for group in configured(config):
+        try:
+            check_folder(folder_of(config, group), group)
+        except ConfigError as error:
+            error.hint += "; only machines whose applications open the group need it"
+            raise
     where = str(config.file) if config.file else "no file; defaults and the environment"
     invocation.say(f"the configuration can be used ({where}): sites {', '.join(config.sites) or 'none'}")
 

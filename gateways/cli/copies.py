@@ -19,7 +19,7 @@ from tidelog.gateways.cli.copy_order import list_orders, moment, order
 from tidelog.gateways.cli.copy_retention import apply_retention, apply_site_retention
 from tidelog.gateways.cli.copy_verify import verify_copy
 from tidelog.gateways.cli.invocation import of
-from tidelog.gateways.cli.options import AtSite, Group, Json, Length, Offset, TakeOver
+from tidelog.gateways.cli.options import AtSite, Group, Json, Length, Offset, OfGroup, OnlyGroup, OrderName, TakeOver
 from tidelog.gateways.cli.reading import send_copy
 
 app = typer.Typer(
@@ -64,15 +64,15 @@ def create(
 
 
 @app.command()
-def orders(context: typer.Context, json: Json = False) -> int:
-    """The copies by time that were ordered, and which sites have them; exit code 3 if one has passed without."""
-    return list_orders(of(context), json=json)
+def orders(context: typer.Context, group: OnlyGroup = None, json: Json = False) -> int:
+    """The copies by time that were ordered, and which sites have them; exit code 3 if one cannot be made somewhere."""
+    return list_orders(of(context), group, json=json)
 
 
 @app.command()
-def cancel(context: typer.Context, name: Annotated[str, typer.Argument(help="The ordered copy's name.")]) -> None:
+def cancel(context: typer.Context, name: OrderName, group: OfGroup = None) -> None:
     """Takes back a copy by time: no site cuts it any more, and those that have it drop it."""
-    copy_locks.cancel(of(context), name)
+    copy_locks.cancel(of(context), name, group)
 
 
 @app.command("list")

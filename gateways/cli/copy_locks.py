@@ -85,10 +85,11 @@ def keep_copy(invocation: Invocation, name: str, group: str, *, release: bool, t
     _say_kept(invocation, name, group, kept=not release, json=json)
 
 
-def cancel(invocation: Invocation, name: str) -> None:
-    """Takes the command for a copy by time back. Raises `NotFound`, `Locked`, `UsageError` for one with a clone."""
+def cancel(invocation: Invocation, name: str, of_group: str | None) -> None:
+    """Takes the command for a copy by time back. Raises `NotFound`, also if it is not ``of_group``, `Locked`,
+    `UsageError` for one with a clone."""
     cluster = invocation.deployment.cluster
-    for group in standing_order(cluster.control.snapshot(), name).group_names:
+    for group in standing_order(cluster.control.snapshot(), name, of_group).group_names:
         refuse_cloned(invocation, name, group)
     order = cancel_order(cluster, name)
     invocation.say(f"copy {name} of {order.groups} is taken back; each site drops it when it hears of this")

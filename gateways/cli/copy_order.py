@@ -6,10 +6,9 @@ from rich.text import Text
 
 from tidelog.clock import iso, wall_us
 from tidelog.consumers.access import read_group
-from tidelog.consumers.catalogue import Answer
 from tidelog.consumers.ordered_sets import OrderedSet, ordered_sets, recoverable_us, with_dropped
 from tidelog.errors import Halted, NotFound, Unavailable, UsageError
-from tidelog.gateways.cli.copy_tables import lock_text
+from tidelog.gateways.cli.copy_tables import answer_text, lock_text
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.forgotten import forgotten_at
 from tidelog.gateways.cli.group_mirror import unheard
@@ -20,14 +19,12 @@ from tidelog.producers.ordering import order_copy, protection_of
 from tidelog.producers.rules import require_new_copy
 from tidelog.units import parse_duration, parse_time
 
-_STYLES = {
-    Answer.FORMED: "green",
-    Answer.PENDING: "yellow",
-    Answer.FORMING: "yellow",
-    Answer.OUT_OF_WINDOW: "bold red",
-    Answer.ARCHIVED: "cyan",
-    Answer.DROPPED: "dim",
-}
+# Past its time by so much, a copy that is still pending is explained.
+LATE_US = 10_000_000
+GOES_ON = (
+    "the time of a group goes on with its writer, whose heartbeats do; a group that nobody has open for writing gets"
+    " there with its next event. Who writes, and which site is behind: tidelog status"
+)
 
 
 def moment(at: str | None, within: str | None) -> int | None:
@@ -64,7 +61,7 @@ def order(
     if wait:
         # What is waited for may be asked of a view that has not even got to the command yet.
         cluster.control.wait_for(
-            lambda view: any(found.complete or found.impossible for found in _named(view, name, sites)),
+            lambda view: any(found.settled or found.impossible for found in _named(view, name, sites)),
             max(0.0, ahead) + seconds,
         )
     view = cluster.control.snapshot()
@@ -78,14 +75,22 @@ def order(
         _print(invocation, view, [found])
     if not wait or found.complete:
         return OK
-    if pending := found.pending:
-        where = ", ".join(f"{group} at {site}" for site, groups in pending.items() for group in groups)
-        invocation.say(f"error: not every site has copy {name} after {timeout}; pending: {where}")
-        invocation.say(
-            "hint: the time of a group goes on with its writer, whose heartbeats do; a group that nobody has open for"
-            " writing gets there with its next event. Who writes, and which site is behind: tidelog status"
-        )
+    _say_what_lacks(invocation, found, timeout)
     return DEGRADED
+
+
+def _say_what_lacks(invocation: Invocation, found: OrderedSet, timeout: str) -> None:
+    name = found.order.name
+    if (later := found.began_later_at) and found.settled:
+        where = ", ".join(later)
+        invocation.say(f"error: copy {name} is not made at {where}: the store there began from a newer copy")
+    elif found.pending:
+        invocation.say(f"error: not every site has copy {name} after {timeout}; pending: {_waiting(found)}")
+        invocation.say(f"hint: {GOES_ON}")
+
+
+def _waiting(found: OrderedSet) -> str:
+    return ", ".join(f"{group} at {site}" for site, groups in found.pending.items() for group in groups)
 
 
 def _refuse_marked(invocation: Invocation, name: str, groups: list[str]) -> None:
@@ -100,11 +105,15 @@ def _refuse_marked(invocation: Invocation, name: str, groups: list[str]) -> None
         require_new_copy(state, name, group)
 
 
-def list_orders(invocation: Invocation, *, json: bool) -> int:
-    """Every command that stands, and who has obeyed it. 3 if a site cannot make its copy any more."""
+def list_orders(invocation: Invocation, group: str | None, *, json: bool) -> int:
+    """Every command that stands, or those of a group, and who has obeyed it. 3 if a site cannot make its copy any more.
+    Raises `NotFound` for a group that there is not."""
+    if group is not None:
+        invocation.deployment.cluster.find_group(group)
     view = invocation.deployment.cluster.control.snapshot()
     forgotten = forgotten_at(invocation)
-    sets = [with_dropped(found, forgotten) for found in ordered_sets(view, invocation.config.sites)]
+    every = ordered_sets(view, invocation.config.sites)
+    sets = [with_dropped(one, forgotten) for one in every if group is None or group in one.order.group_names]
     if json:
         emit_json(
             invocation, {"orders": [_as_json(view, found, invocation.config.writer.max_clock_skew) for found in sets]}
@@ -130,11 +139,11 @@ def _print(invocation: Invocation, view: ControlView, sets: list[OrderedSet]) ->
                     found.order.name,
                     iso(found.order.at_us),
                     group,
-                    *(Text(answer.value.replace("_", " "), style=_STYLES[answer]) for answer in answers),
-                    Text("COMPLETE", style="green") if found.complete else "",
+                    *map(answer_text, answers),
+                    _completeness(found),
                 )
             )
-    emit_table(invocation, ("pitc", "time", "group", *sites, ""), rows)
+    emit_table(invocation, ("pitc", "time", "group", *sites, "set"), rows)
     skew = invocation.config.writer.max_clock_skew
     for found in sets:
         protection = protection_of(view, found.order)
@@ -144,6 +153,8 @@ def _print(invocation: Invocation, view: ControlView, sets: list[OrderedSet]) ->
         for site, reasons in found.reasons.items():
             for group, reason in reasons.items():
                 invocation.say(f"{found.order.name} of {group} at {site} is out of window: {reason}")
+        if found.pending and found.order.at_us < wall_us() - LATE_US:
+            invocation.say(f"{found.order.name} is pending ({_waiting(found)}): {GOES_ON}")
         if len(found.order.group_names) > 1:
             times = (f"{site} {_time(_recoverable(view, found, site))}" for site in sites)
             invocation.say(f"recoverable time of {found.order.groups}: {', '.join(times)}")
@@ -151,6 +162,16 @@ def _print(invocation: Invocation, view: ControlView, sets: list[OrderedSet]) ->
                 f"one time over {found.order.groups}: exact if one process writes them, else to {skew:g} s, the clocks'"
                 " max_clock_skew"
             )
+
+
+def _completeness(found: OrderedSet) -> Text:
+    """Of the whole set: complete at every site, or at which, once nothing more is to come."""
+    if found.complete:
+        return Text("COMPLETE", style="green")
+    if not found.settled:
+        return Text("")
+    where = ", ".join(found.complete_at)
+    return Text(f"complete at {where}" if where else "complete nowhere", style="green" if where else "yellow")
 
 
 def _recoverable(view: ControlView, found: OrderedSet, site: str) -> int:
@@ -173,6 +194,7 @@ def _as_json(view: ControlView, found: OrderedSet, max_clock_skew: float) -> dic
         "ordered_us": order.ordered_us,
         "ordered_by": order.ordered_by,
         "complete": found.complete,
+        "settled": found.settled,
         "locked_until": iso(protection.locked_until_us) if protection.locked_until_us else None,
         "kept": protection.kept,
         "exact_to_seconds": max_clock_skew,

@@ -26,10 +26,18 @@ from tidelog.gateways.cli.output import (
 from tidelog.gateways.cli.reading import opened_copy, opened_store, store_without_kafka
 from tidelog.gateways.cli.standing import copy_json
 from tidelog.gateways.cli.store_alone import listed_alone
+from tidelog.gateways.cli.store_words import unserved_sites, with_unserved
 from tidelog.schemas.control import CopyFormed
 from tidelog.stores.store import Copy
 
-_STYLES = {Answer.ARCHIVED: "cyan", Answer.DROPPED: "dim"}
+_STYLES = {
+    Answer.FORMED: "green",
+    Answer.ARCHIVED: "cyan",
+    Answer.DROPPED: "dim",
+    Answer.BEGINS_LATER: "dim",
+    Answer.OUT_OF_WINDOW: "bold red",
+    Answer.EMPTIED: "bold red",
+}
 
 
 def list_copies(invocation: Invocation, group: str, site: str | None, *, json: bool) -> int:
@@ -107,7 +115,9 @@ def _found(copies: list[CatalogueCopy], held: Copy | None, name: str) -> Catalog
 
 def _copies(invocation: Invocation, group: str) -> list[CatalogueCopy]:
     view, forgotten = invocation.deployment.cluster.control.snapshot(), forgotten_at(invocation)
-    return [copy_with_dropped(copy, forgotten) for copy in copies_of(view, group, invocation.config.sites)]
+    found = [copy_with_dropped(copy, forgotten) for copy in copies_of(view, group, invocation.config.sites)]
+    unserved = unserved_sites(invocation, group, invocation.config.sites if found else ())
+    return [with_unserved(copy, unserved) for copy in found]
 
 
 def _held(
@@ -189,7 +199,7 @@ def _print_copies(
         time, what = iso(gone.timestamp_us), Text("dropped", style="yellow")
         rows.append((gone.name, str(gone.sequence), time, "-", *dashes, what, holds_text(of_it)))
     rows += lost_rows(lost, len(sites), holds)
-    columns = ("pitc", "sequence", "time", "changed blocks", *sites, "", "protected")
+    columns = ("pitc", "sequence", "time", "changed blocks", *sites, "sites", "protected")
     emit_table(invocation, columns, rows, ("sequence", "changed blocks"))
 
 
@@ -204,11 +214,15 @@ def _changed(copy: CatalogueCopy) -> str:
 
 
 def _digest(copy: CatalogueCopy, site: str) -> Text:
-    receipt = copy.receipts.get(site)
-    if receipt is not None:
+    receipt, answer = copy.receipts.get(site), copy.answers.get(site, Answer.PENDING)
+    if receipt is not None and answer is Answer.FORMED:
         return Text(short(receipt.digest), style="bold red" if copy.differs else "")
-    answer = copy.answers.get(site, Answer.PENDING)
-    return Text(answer.value, style=_STYLES.get(answer, "yellow"))
+    return answer_text(answer)
+
+
+def answer_text(answer: Answer) -> Text:
+    """What a site says of a copy, for people."""
+    return Text(answer.value.replace("_", " "), style=_STYLES.get(answer, "yellow"))
 
 
 def _receipt_text(receipt: CopyFormed) -> str:
@@ -255,7 +269,8 @@ def _print_copy(
         facts.append(("sites", _verdict(found)))
         for site, answer in found.answers.items():
             receipt = found.receipts.get(site)
-            facts.append((f"  {site}", _receipt_text(receipt) if receipt else answer.value))
+            told = receipt if answer is Answer.FORMED else None
+            facts.append((f"  {site}", _receipt_text(told) if told else answer_text(answer)))
         for site, archive in found.archives.items():
             facts.append((f"archive of {site}", f"{archive.place}, digest {archive.digest.hex()}"))
     if protection := protection_text(held, _of(holds, label)):

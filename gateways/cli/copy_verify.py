@@ -115,10 +115,11 @@ def _verify_archive(invocation: Invocation, archive: CopyArchived, *, full: bool
 
 
 def _asked(invocation: Invocation, name: str, group: str) -> list[str]:
-    """Every site, but those whose copies went when the newest one of that name was archived."""
+    """Every site, but those whose newest copy of that name went when it was archived, or that began behind it."""
     view, sites = invocation.deployment.cluster.control.snapshot(), list(invocation.config.sites)
     named = [copy for copy in copies_of(view, group, sites) if name in (copy.name, f"#{copy.sequence}")]
-    return [site for site in sites if not named or named[-1].answers[site] is not Answer.DROPPED]
+    without = (Answer.DROPPED, Answer.BEGINS_LATER)
+    return [site for site in sites if not named or named[-1].answers[site] not in without]
 
 
 def _show(invocation: Invocation, name: str, group: str, found: list[Verified], *, full: bool, json: bool) -> None:

@@ -122,13 +122,13 @@ def _print(invocation: Invocation, regions: Sequence[Region], standing: GroupSta
         applied, behind = ("-", "-") if status is None else (str(status.sequence), str(site.lag_events))
         lag = "-" if site.lag_seconds is None else seconds_text(site.lag_seconds)
         rows.append((site.site, _of(site, regions), state_text(site.state), applied, behind, lag))
-    emit_table(invocation, ("site", "region", "state", "applied", "behind", "for"), rows)
+    emit_table(invocation, ("site", "region", "state", "applied", "behind", "lag"), rows)
     copies: list[tuple[str | Text, ...]] = []
     for copy in standing.copies:
         digests = ", ".join(short(digest) for digest in sorted(copy.digests))
         where = ", ".join(copy.receipts)
         copies.append((copy.name, str(copy.sequence), iso(copy.timestamp_us), equal_text(copy.equal), digests, where))
-    emit_table(invocation, ("pitc", "sequence", "time", "", "digest", "at"), copies)
+    emit_table(invocation, ("pitc", "sequence", "time", "sites", "digest", "at"), copies)
 
 
 def _emit_json(invocation: Invocation, regions: Sequence[Region], standing: GroupStanding) -> None:

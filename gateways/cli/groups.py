@@ -7,11 +7,12 @@ import typer
 
 from tidelog.clock import iso
 from tidelog.consumers.primary import chosen_primary
+from tidelog.errors import UsageError
 from tidelog.gateways.cli.group_materialise import materialise_group
 from tidelog.gateways.cli.group_mirror import mirror_facts, mirror_group, mirrors_json
 from tidelog.gateways.cli.group_regions import show_regions
 from tidelog.gateways.cli.invocation import Invocation, of
-from tidelog.gateways.cli.options import Json
+from tidelog.gateways.cli.options import GroupHere, GroupOption, Json, one_group
 from tidelog.gateways.cli.output import emit_facts, emit_json, emit_table
 from tidelog.gateways.cli.primary_text import primary_json, primary_text
 from tidelog.names import check_name
@@ -58,17 +59,17 @@ def list_groups(context: typer.Context, json: Json = False) -> None:
 
 
 @app.command()
-def show(context: typer.Context, name: Annotated[str, typer.Argument(help="The group.")], json: Json = False) -> None:
+def show(context: typer.Context, group: GroupHere = None, group_option: GroupOption = None, json: Json = False) -> None:
     """One group."""
-    invocation = of(context)
-    _show(invocation, invocation.deployment.cluster.find_group(check_name("group", name)), json=json)
+    invocation, name = of(context), check_name("group", one_group(group, group_option))
+    _show(invocation, invocation.deployment.cluster.find_group(name), json=json)
 
 
 @app.command()
 def materialise(
     context: typer.Context,
-    group: Annotated[str, typer.Argument(help="The group.")],
-    name: Annotated[str, typer.Argument(help="The clone to make.")],
+    group: Annotated[str, typer.Argument(help="The group; not here if it is given by --group.")],
+    name: Annotated[str | None, typer.Argument(help="The clone to make.")] = None,
     site: Annotated[str | None, typer.Option("--site", "-s", help="Where. Default: the primary.")] = None,
     at: Annotated[
         str | None, typer.Option("--at", help="After all up to this time, such as 2026-11-22T18:00:00Z.")
@@ -77,12 +78,17 @@ def materialise(
     before_event: Annotated[
         int | None, typer.Option("--before-event", help="Before the event of this sequence.")
     ] = None,
+    group_option: GroupOption = None,
     json: Json = False,
 ) -> None:
     """The group as it was at any moment of the past, as a clone at one site, from a copy there and the log.
 
     Cut short, the same command goes on; until it is whole, nobody reads it.
     """
+    if name is None:  # then what stands in the group's place is the clone
+        name, group = group, one_group(None, group_option)
+    elif group_option is not None:
+        raise UsageError("the group is given twice: GROUP, and --group GROUP")
     materialise_group(of(context), group, name, site, at, sequence, before_event, json=json)
 
 
@@ -112,14 +118,16 @@ def mirror(
 @app.command()
 def regions(
     context: typer.Context,
-    group: Annotated[str, typer.Argument(help="The group.")],
     others: Annotated[
-        list[Path], typer.Option("--with", help="The configuration file of another region. Can be given again.")
+        list[Path],
+        typer.Option("--with", help="The configuration file of another region; may be given more than once."),
     ],
+    group: GroupHere = None,
+    group_option: GroupOption = None,
     json: Json = False,
 ) -> int:
     """The group at the sites of all its regions: how far each is, and whether copies are equal everywhere."""
-    return show_regions(of(context), check_name("group", group), others, json=json)
+    return show_regions(of(context), check_name("group", one_group(group, group_option)), others, json=json)
 
 
 def as_json(record: GroupCreated) -> dict[str, object]:

@@ -1,5 +1,7 @@
 """Hints of the library, in the words of the command line: who types commands cannot call methods."""
 
+import re
+
 # What a hint says to a program, and what an operator does instead; longer ones first.
 _COMMANDS = (
     (
@@ -16,8 +18,14 @@ _COMMANDS = (
 )
 
 
+# Commands that ask for a name to be typed.
+_ASKS = re.compile(r"tidelog (site (rebuild|rollback)|log trim|sidefile drop)\b")
+
+
 def for_operators(hint: str, group: str | None = None) -> str:
-    """``hint`` with commands in place of calls, of ``group`` if it is known."""
+    """``hint`` with commands in place of calls, of ``group`` if it is known; and whether such a command asks first."""
     for call, command in _COMMANDS:
         hint = hint.replace(call, command.replace("GROUP", group or "GROUP"))
+    if _ASKS.search(hint) and "--yes" not in hint and "--dry-run" not in hint:
+        hint += " (it asks before it changes anything; in a script add --yes)"
     return hint

@@ -12,7 +12,7 @@ from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.log_reading import Judged, judged_records, lost_stretch
 from tidelog.gateways.cli.log_text import HEADINGS, as_json, as_text, counts_as_heartbeat, heartbeats_text
 from tidelog.gateways.cli.log_trim import trim_log
-from tidelog.gateways.cli.options import Json
+from tidelog.gateways.cli.options import GroupHere, GroupOption, Json, one_group
 from tidelog.gateways.cli.output import emit_json_line
 from tidelog.recovery.trim import DURABILITY_MARGIN
 from tidelog.units import parse_duration
@@ -23,7 +23,7 @@ app = typer.Typer(help="A group's log, event by event.", no_args_is_help=True)
 @app.command()
 def show(
     context: typer.Context,
-    group: Annotated[str, typer.Argument(help="The group.")],
+    group: GroupHere = None,
     from_sequence: Annotated[int | None, typer.Option("--from", help="Begin at this sequence.", min=1)] = None,
     offset: Annotated[int | None, typer.Option("--offset", help="Begin at this offset.", min=0)] = None,
     limit: Annotated[int | None, typer.Option("--limit", "-n", help="Show so many lines at most.", min=1)] = None,
@@ -36,6 +36,7 @@ def show(
         bool,
         typer.Option("--lost", help="What this region's sealed log has that the log the group goes on in has not."),
     ] = False,
+    group_option: GroupOption = None,
     json: Json = False,
 ) -> None:
     """Every record, decoded, with its verdict: what a site that has applied everything before it does with it.
@@ -46,7 +47,7 @@ def show(
         raise UsageError("--from and --offset exclude each other")
     if lost and (follow or from_sequence is not None or offset is not None):
         raise UsageError("--lost shows one stretch of a log that has ended: neither --follow, --from nor --offset")
-    invocation = of(context)
+    invocation, group = of(context), one_group(group, group_option)
     cluster = invocation.deployment.cluster
     record = cluster.find_group(group)
     if lost:
@@ -68,7 +69,7 @@ def show(
 @app.command()
 def trim(
     context: typer.Context,
-    group: Annotated[str, typer.Argument(help="The group.")],
+    group: GroupHere = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go and who holds it back.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     margin: Annotated[
@@ -77,13 +78,14 @@ def trim(
     without: Annotated[
         list[str] | None, typer.Option("--without", help="A site that does not count; may be given more than once.")
     ] = None,
+    group_option: GroupOption = None,
     json: Json = False,
 ) -> int:
     """Deletes the records of a log that nobody needs: those before a marker's copy that every site has had for a while.
 
-    A site whose Redis is lost then begins from an export, no longer from the log's beginning.
+    A site whose Redis is lost then begins from another site's copy or an export, no longer from the log's beginning.
     """
-    seconds = parse_duration(margin)
+    seconds, group = parse_duration(margin), one_group(group, group_option)
     return trim_log(of(context), group, seconds, without or [], dry_run=dry_run, yes=yes, json=json)
 
 

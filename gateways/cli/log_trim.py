@@ -1,12 +1,9 @@
 """`tidelog log trim`: the plan shown, and then done."""
 
-import sys
 from collections.abc import Collection
 
-import typer
-
 from tidelog.clock import iso
-from tidelog.errors import UsageError
+from tidelog.gateways.cli.confirming import confirm
 from tidelog.gateways.cli.exit_codes import OK
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import NOTHING_CHANGED, emit_facts, emit_json, make_table
@@ -24,7 +21,7 @@ def trim_log(
     planned = plan(invocation.deployment, group, margin, without)
     if not dry_run and planned.records and not yes:
         _show(invocation, planned, to_stderr=True)
-        _confirm(group)
+        confirm(invocation, "Deleted records come back from nowhere. Type the group's name to go on", group)
         planned = plan(invocation.deployment, group, margin, without)
     if not dry_run:
         trim(invocation.deployment, planned)
@@ -72,11 +69,3 @@ def _show(invocation: Invocation, planned: TrimPlan, *, to_stderr: bool) -> None
         return
     emit_facts(invocation, facts)
     invocation.out.print(table)
-
-
-def _confirm(group: str) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError("nobody is there to confirm", hint="say --yes; --dry-run shows what would be done")
-    question = "Deleted records come back from nowhere. Type the group's name to go on"
-    if typer.prompt(question, err=True) != group:
-        raise UsageError("not confirmed; nothing was changed")

@@ -25,6 +25,7 @@ STATE_STYLES = {
     "SILENT": "bold red",
     "UNKNOWN": "yellow",
     "HALTED": "bold red",
+    "DIVERGED": "bold red",
     "NEEDS_REBUILD": "bold red",
 }
 
@@ -92,6 +93,11 @@ def time_text(timestamp_us: int) -> str:
 def time_or_none(timestamp_us: int) -> str | None:
     """For JSON: null for never."""
     return iso(timestamp_us) if timestamp_us else None
+
+
+def count_text(count: int, one: str, several: str = "") -> str:
+    """``1 copy``, ``2 copies``; several are ``one`` with an s unless said."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
 
 
 def size_text(size: int) -> str:

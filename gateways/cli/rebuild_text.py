@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from tidelog.clock import iso
-from tidelog.gateways.cli.output import seconds_text, size_text
+from tidelog.gateways.cli.output import count_text, seconds_text, size_text
 from tidelog.recovery.rebuild_bases import Base, BaseKind
 from tidelog.recovery.rebuild_plan import ERASING, RebuildPlan
 
@@ -15,7 +15,6 @@ NAMES_MOST = 12
 
 def plan_facts(plan: RebuildPlan) -> list[tuple[str, str | Text]]:
     """A plan for people."""
-    until = f" ({iso(plan.until_timestamp_us)})" if plan.until_timestamp_us else ""
     who = f"the site's worker {plan.worker}" if plan.worker else "this process (no worker of the site is alive)"
     facts: list[tuple[str, str | Text]] = [
         ("rebuild", f"group {plan.group} at site {plan.site}, from {_from(plan)}"),
@@ -27,8 +26,7 @@ def plan_facts(plan: RebuildPlan) -> list[tuple[str, str | Text]]:
         rest = "" if goes_on is None else f"; goes on behind block {goes_on.block} of volume {goes_on.volume}"
         facts.append(("loads", f"at most {size_text(plan.base.content_bytes)} of blocks, and proves them{rest}"))
     facts += [
-        ("replays", f"sequence {plan.from_sequence} to {plan.until_sequence}{until}"),
-        ("reads", f"{plan.records} records, about {size_text(plan.bytes_estimated)}"),
+        ("replays", _replays(plan)),
         ("takes", f"about {seconds_text(plan.seconds_estimated)} (an estimate, by what other machines did)"),
         ("by", who),
     ]
@@ -108,6 +106,14 @@ def _from(plan: RebuildPlan) -> str:
     return "where an earlier rebuild was cut short" if resumed else "the log" if not plan.loads else str(plan.base)
 
 
+def _replays(plan: RebuildPlan) -> str:
+    if plan.from_sequence > plan.until_sequence:
+        return "nothing: the log ends there"
+    until = f" ({iso(plan.until_timestamp_us)})" if plan.until_timestamp_us else ""
+    read = f"{count_text(plan.records, 'record')}, about {size_text(plan.bytes_estimated)}"
+    return f"sequence {plan.from_sequence} to {plan.until_sequence}{until}: {read}"
+
+
 def _erases(plan: RebuildPlan) -> str:
     store = plan.store
     if not plan.erase:
@@ -117,13 +123,15 @@ def _erases(plan: RebuildPlan) -> str:
     elif store.loading is not None:
         erases = f"what was loaded of a copy at sequence {store.loading.sequence}"
     elif store.rolling:
-        erases = f"what a roll back that has not ended has left: {store.copies} copies"
+        erases = f"what a roll back that has not ended has left: {count_text(store.copies, 'copy', 'copies')}"
     elif store.sequence is None:
         erases = "what an erase that was cut short, or damage, has left"
     else:
-        erases = f"everything up to sequence {store.sequence}: {store.volumes} volumes, {store.copies} copies"
+        held = f"{count_text(store.volumes, 'volume')}, {count_text(store.copies, 'copy', 'copies')}"
+        erases = f"everything up to sequence {store.sequence}: {held}"
     if store is not None and store.clones:
         erases += f"; clones, which come back from nowhere: {', '.join(store.clones)}"
     if store is not None and store.leases:
-        erases += f"; ends {store.leases} exports or open work volumes"
+        leases = count_text(store.leases, "export or open work volume", "exports and open work volumes")
+        erases += f"; ends {leases}"
     return erases

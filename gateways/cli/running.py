@@ -27,7 +27,8 @@ def run(argv: Sequence[str] | None, open_deployment: OpenDeployment | None) -> i
 
 
 def _command(argv: Sequence[str] | None, invocation: Invocation) -> int:
-    arguments = None if argv is None else list(argv)
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    invocation.arguments = tuple(arguments)
     result = typer.main.get_command(app).main(
         args=arguments, prog_name="tidelog", standalone_mode=False, obj=invocation
     )

@@ -12,9 +12,10 @@ import typer
 from tidelog.clock import iso
 from tidelog.consumers.access import open_group
 from tidelog.errors import AlreadyExists, NotFound, SidefileDamaged, UsageError
+from tidelog.gateways.cli.confirming import require_somebody
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation, of
-from tidelog.gateways.cli.options import Group, Json
+from tidelog.gateways.cli.options import Group, GroupHere, GroupOption, Json, OnlyGroup, one_group
 from tidelog.gateways.cli.output import emit_json, emit_json_line, emit_table, size_text, time_text
 from tidelog.gateways.cli.sidefile_files import (
     codec_of,
@@ -41,7 +42,7 @@ COLUMNS = ("group", "name", "state", "writes", "in log", "from", "to", "size", "
 @app.command("list")
 def list_sidefiles(
     context: typer.Context,
-    group: Annotated[str | None, typer.Option("--group", "-g", help="Only this group's.")] = None,
+    group: OnlyGroup = None,
     json: Json = False,
 ) -> int:
     """Every sidefile of this machine. Exit code 3 if one holds writes that are in no log, or is damaged."""
@@ -118,18 +119,18 @@ def export(
 
 
 @app.command()
-def drain(context: typer.Context, group: Annotated[str, typer.Argument(help="The group.")]) -> None:
+def drain(context: typer.Context, group: GroupHere = None, group_option: GroupOption = None) -> None:
     """Puts a sidefile into the log, in order, for an application that does not run any more. Kafka must answer."""
-    invocation = of(context)
+    invocation, group = of(context), one_group(group, group_option)
     path = find(invocation.config, group, None)
     open_group(group, deployment=invocation.deployment, schedule=False).close()
     invocation.say(f"all of {path} is in the log of group {group}")
 
 
 @app.command()
-def keep(context: typer.Context, group: Annotated[str, typer.Argument(help="The group.")]) -> None:
+def keep(context: typer.Context, group: GroupHere = None, group_option: GroupOption = None) -> None:
     """Keeps a sidefile under another name, so that the group can be opened without what stands in it."""
-    invocation = of(context)
+    invocation, group = of(context), one_group(group, group_option)
     path = active_path(folder_of(invocation.config, group), group)
     try:
         sidefile = Sidefile.open(path, codec_of(invocation.config, group), whole=False)
@@ -158,6 +159,7 @@ def drop(
             f"{path} is not drained yet", group=group, hint=f"drain it, or first say: tidelog sidefile keep {group}"
         )
     if not yes:
+        require_somebody(invocation, plan=False)
         typer.confirm(f"Delete {path} for ever?", abort=True, err=True)
     remove(path)
     invocation.say(f"{path} is deleted")

@@ -11,7 +11,7 @@ from tidelog.gateways.cli.exit_codes import OK
 from tidelog.gateways.cli.group_mirror import source_text
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.lost_tail import missing_text, tail_json, tail_of
-from tidelog.gateways.cli.output import emit_facts, emit_json, seconds_text
+from tidelog.gateways.cli.output import NOTHING_CHANGED, emit_facts, emit_json, seconds_text
 from tidelog.gateways.cli.primary_text import primary_json, primary_text
 from tidelog.gateways.cli.sidefile_files import refuse_undrained
 from tidelog.recovery.promote import Promotion, PromotionReport
@@ -41,12 +41,13 @@ def promote_site(
     plan = plan_promotion(deployment, site, group, forced=forced, timeout=seconds, mirror_stopped=mirror_stopped)
     if other is not None and plan.mirror is None:
         raise UsageError(f"--with is for a log that is a mirror, and that of group {group} is none", group=group)
-    report = None if dry_run or plan.done else Promotion(deployment, plan).run(invocation.say)
+    report = None if dry_run else Promotion(deployment, plan).run(invocation.say)
     common = plan.head if report is None or report.sealed is None else report.sealed
     missing = None if other is None else tail_of(invocation, other, group, common.sequence, common.seal)
     if json:
-        told = {"plan": _plan_json(plan)} if dry_run else {"plan": _plan_json(plan), "report": _report_json(report)}
-        emit_json(invocation, told | ({} if plan.mirror is None else {"missing": tail_json(missing)}))
+        told = {} if report is None else {"report": None if plan.done else _report_json(report)}
+        told |= {} if plan.mirror is None else {"missing": tail_json(missing)}
+        emit_json(invocation, {"plan": _plan_json(plan)} | told)
     elif plan.done and not dry_run:
         invocation.out.print(_primary_sentence(plan), soft_wrap=True, markup=False, highlight=False)
     else:
@@ -54,6 +55,8 @@ def promote_site(
         if plan.mirror is not None:
             facts.append(("missing", missing_text(common.sequence, common.timestamp_us, missing)))
         emit_facts(invocation, facts)
+        if dry_run:
+            invocation.say(NOTHING_CHANGED)
     return OK
 
 
@@ -84,6 +87,7 @@ def _plan_facts(plan: PromotionPlan) -> list[tuple[str, str | Text]]:
         ("log", f"sequence {plan.head.sequence}, epoch {plan.head.epoch}"),
         ("applied", f"sequence {plan.applied} at {plan.site}" + (f": {behind} behind" if behind > 0 else "")),
         ("writer", writer),
+        ("then", f"a new epoch is opened, and whoever opens the group from then on writes and reads at {plan.site}"),
     ]
 
 
@@ -121,9 +125,7 @@ def _report_facts(report: PromotionReport) -> list[tuple[str, str | Text]]:
     ]
 
 
-def _report_json(report: PromotionReport | None) -> dict[str, Any] | None:
-    if report is None:
-        return None
+def _report_json(report: PromotionReport) -> dict[str, Any]:
     return {
         "epoch": report.epoch,
         "sequence": report.sequence,

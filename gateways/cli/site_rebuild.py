@@ -1,16 +1,21 @@
 """`tidelog site rebuild`: the plan shown, then driven with a progress bar, then compared."""
 
-import sys
-
-import typer
 from rich.progress import Progress, TaskID
 from rich.text import Text
 
 from tidelog.consumers.process_settings import set_for_worker
-from tidelog.errors import UsageError
+from tidelog.gateways.cli.confirming import confirm
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation
-from tidelog.gateways.cli.output import emit_facts, emit_json, emit_table, seconds_text, short, size_text
+from tidelog.gateways.cli.output import (
+    NOTHING_CHANGED,
+    emit_facts,
+    emit_json,
+    emit_table,
+    seconds_text,
+    short,
+    size_text,
+)
 from tidelog.gateways.cli.progress import progress_bar
 from tidelog.gateways.cli.rebuild_text import names, plan_facts, plan_json
 from tidelog.gateways.exports.bases import ExportBases
@@ -42,12 +47,12 @@ def rebuild_site(
             emit_json(invocation, {"plan": plan_json(plan), "changed": False})
         else:
             emit_facts(invocation, plan_facts(plan))
-            invocation.say("nothing was changed")
+            invocation.say(NOTHING_CHANGED)
         return OK
     for name, value in plan_facts(plan):
         invocation.say(f"{name:>8}  {value}")
     if plan.erase and not yes:
-        _confirm(plan)
+        _confirm(invocation, plan)
     if plan.loads:
         set_for_worker()  # its threads read, digest and write at once
     rebuild = _driven(invocation, plan)
@@ -71,18 +76,11 @@ def _driven(invocation: Invocation, plan: RebuildPlan) -> Rebuild:
     return rebuild
 
 
-def _confirm(plan: RebuildPlan) -> None:
+def _confirm(invocation: Invocation, plan: RebuildPlan) -> None:
     site = plan.site
     lost = f" Copies {names(plan.copies_lost)} do not come back there." if plan.copies_lost else ""
     question = f"This erases group {plan.group} at site {site} first.{lost} Type the site's name to go on"
-    if not _somebody_is_there():
-        raise UsageError("nobody is there to confirm", hint="say --yes; --dry-run shows what would be done")
-    if typer.prompt(question, err=True) != site:
-        raise UsageError("not confirmed; nothing was changed")
-
-
-def _somebody_is_there() -> bool:
-    return sys.stdin.isatty()
+    confirm(invocation, question, site)
 
 
 def _show(bar: Progress, tasks: dict[str, TaskID], progress: RebuildProgress, site: str) -> None:
@@ -132,13 +130,15 @@ def _show_report(invocation: Invocation, plan: RebuildPlan, report: RebuildRepor
     if plan.loads:
         size = f"{size_text(report.bytes_loaded)} loaded from {plan.base.source}"
         loaded = f" {size} and proved in {seconds_text(report.load_seconds)},"
-    if report.replay_seconds:
+    if report.replay_seconds and report.events:
         events, speed = report.events / report.replay_seconds, round(report.bytes_estimated / report.replay_seconds)
         rate = f" at {events:,.0f} events/s, about {size_text(speed)}/s"
     invocation.say(
         f"rebuilt in {seconds_text(report.seconds)} by {report.by}: {report.keys_erased:,} keys erased,"
         f"{loaded} {report.events:,} events replayed{rate}"
     )
+    if report.by == "this process":
+        invocation.say(f"no worker of the site is alive, so it stays where it is: tidelog site run {plan.site}")
     if report.copies:
         rows = [
             (

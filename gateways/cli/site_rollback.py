@@ -1,17 +1,23 @@
 """`tidelog site rollback`: where two histories part, shown; what is lost, kept; the way back, driven with a bar."""
 
-import sys
 from contextlib import closing
-
-import typer
 
 from tidelog.clock import iso
 from tidelog.consumers.deployment import open_store
 from tidelog.consumers.process_settings import set_for_worker
 from tidelog.errors import UsageError
+from tidelog.gateways.cli.confirming import confirm
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation
-from tidelog.gateways.cli.output import emit_facts, emit_json, seconds_text, size_text, time_or_none
+from tidelog.gateways.cli.output import (
+    NOTHING_CHANGED,
+    count_text,
+    emit_facts,
+    emit_json,
+    seconds_text,
+    size_text,
+    time_or_none,
+)
 from tidelog.gateways.cli.progress import byte_bar, progress_bar
 from tidelog.gateways.cli.site_rebuild import rebuild_site
 from tidelog.gateways.exports.writing import content_bytes, write_export
@@ -39,10 +45,7 @@ def roll_back_site(
     if plan.way is not Way.REBUILD and drop_clones:
         raise UsageError("--drop-clones is about a store that is erased, and this one is not", group=group)
     if dry_run or plan.way is Way.NOTHING:
-        if json:
-            emit_json(invocation, {"plan": plan_json(plan)})
-        else:
-            emit_facts(invocation, plan_facts(plan))
+        _show_plan(invocation, plan, json=json)
         return OK
     for name, value in plan_facts(plan):
         invocation.say(f"{name:>10}  {value}")
@@ -62,7 +65,8 @@ def roll_back_site(
             json=json,
         )
     if plan.way is Way.ROLL_BACK and not yes:
-        _confirm(plan)
+        question = f"This takes group {plan.group} at site {plan.site} back. Type the site's name to go on"
+        confirm(invocation, question, plan.site)
     roll_back = SiteRollback(invocation.deployment, plan)
     with progress_bar(invocation) as bar:
         task = bar.add_task(f"rolling {site} back, by blocks", total=None)
@@ -72,6 +76,15 @@ def roll_back_site(
         _export(invocation, site, group, export)
     _show_report(invocation, plan, roll_back.report, json=json)
     return DEGRADED if roll_back.report.waits else OK
+
+
+def _show_plan(invocation: Invocation, plan: RollbackPlan, *, json: bool) -> None:
+    if json:
+        emit_json(invocation, {"plan": plan_json(plan)})
+        return
+    emit_facts(invocation, plan_facts(plan))
+    if plan.way is not Way.NOTHING:
+        invocation.say(NOTHING_CHANGED)
 
 
 def plan_facts(plan: RollbackPlan) -> list[tuple[str, str]]:
@@ -99,12 +112,14 @@ def plan_facts(plan: RollbackPlan) -> list[tuple[str, str]]:
         return facts
     assert plan.copy is not None
     facts.append(("goes back", f"to copy {plan.copy.name}, {_when(plan.head)}"))
-    facts.append(("moves", f"{plan.blocks} blocks, at the most {size_text(plan.size)}, within the site's Redis"))
+    blocks = f"{count_text(plan.blocks, 'block')}, {size_text(plan.size)} at the most"
+    facts.append(("moves", f"{blocks}, within the site's Redis"))
     facts.append(("keeps", f"all that the site holds now, as its local copy {LOST_TAIL}"))
     if plan.lost_copies:
         names = ", ".join(f"{copy.name} (sequence {copy.sequence})" for copy in plan.lost_copies)
-        facts.append(("lost", f"history become these copies, called lost-...: {names}"))
-    facts.append(("replays", f"{plan.replayed} sequences, to {_when(plan.end)}"))
+        facts.append(("lost", f"to the log are these copies, which stay as lost-...: {names}"))
+    replayed = count_text(plan.replayed, "event or write", "events and writes")
+    facts.append(("replays", f"{replayed}, to {_when(plan.end)}"))
     facts.append(("by", f"the site's worker {plan.worker}" if plan.worker else "the site's next worker: none is alive"))
     return facts
 
@@ -162,15 +177,8 @@ def _tail_text(plan: RollbackPlan) -> str:
     since = plan.common.timestamp_us if plan.common else 0
     span = f" ({(plan.position.timestamp_us - since) / 1e6:.3f} s of the log's time)" if since else ""
     torn = "; and the first blocks of one event more, which was applied in part" if plan.torn else ""
-    return f"sequence {first} to {last}: {last - first + 1} events and writes at the most{span}{torn}"
-
-
-def _confirm(plan: RollbackPlan) -> None:
-    question = f"This takes group {plan.group} at site {plan.site} back. Type the site's name to go on"
-    if not sys.stdin.isatty():
-        raise UsageError("nobody is there to confirm", hint="say --yes; --dry-run shows what would be done")
-    if typer.prompt(question, err=True) != plan.site:
-        raise UsageError("not confirmed; nothing was changed")
+    count = count_text(last - first + 1, "event or write", "events and writes")
+    return f"sequence {first} to {last}: {count} at the most{span}{torn}"
 
 
 def _keep_elsewhere(invocation: Invocation, site: str, group: str, place: str) -> None:

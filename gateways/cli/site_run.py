@@ -13,11 +13,15 @@ from tidelog.consumers.membership import Membership, SoleWorker
 from tidelog.consumers.process_settings import set_for_worker
 from tidelog.consumers.worker import SiteWorker
 from tidelog.gateways.cli.exit_codes import INTERRUPTED, OK
+from tidelog.gateways.cli.hints import for_operators
 from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.cli.output import seconds_text
 from tidelog.gateways.exports.archiving import archiving
 from tidelog.schemas.control import SiteStatus
 
 _LOOK_AGAIN = 0.1
+_WITHOUT_KAFKA = 2.0
+_NAMED = 6  # groups in one line
 
 
 def run_worker(invocation: Invocation, site: str, groups: Iterable[str], *, sole: bool) -> int:
@@ -39,14 +43,15 @@ def _kafka_membership(config: Config, site: str) -> Membership:
 
 class WorkerProcess:
     """Runs a worker on a thread, so that a signal's handler never meets a lock that it interrupted, and says on stderr
-    what changes: one line a change of state."""
+    what changes: one line a change of state; one when Kafka goes away and one when it is back, however often it is
+    asked meanwhile."""
 
     def __init__(self, invocation: Invocation, worker: SiteWorker) -> None:
         self._invocation, self._worker = invocation, worker
         self._signal: int | None = None
         self._error: BaseException | None = None
         self._said: dict[str, tuple[str, str]] = {}
-        self._unreachable = ""
+        self._away_since: float | None = None
 
     def serve(self) -> int:
         """The exit code. Raises what ended the worker, if it was not a signal."""
@@ -75,10 +80,13 @@ class WorkerProcess:
         return OK
 
     def _await_end(self, thread: threading.Thread) -> None:
-        """Until the worker has ended, or only waits for Kafka with nothing under way: a connection takes its time."""
+        """Until the worker has ended. Without Kafka it only waits for that, on connections that take their time, so it
+        is left after `_WITHOUT_KAFKA`: whenever the process ends, a transaction is in the store as a whole, or not."""
+        told = time.monotonic()
         while thread.is_alive():
             thread.join(_LOOK_AGAIN)
-            if self._worker.unreachable is not None and not self._worker.replicas:
+            late = time.monotonic() - told > _WITHOUT_KAFKA
+            if self._worker.unreachable is not None and (late or not self._worker.replicas):
                 return
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
@@ -97,11 +105,23 @@ class WorkerProcess:
                 self._said[group] = now
                 self._log(_line(status))
         unreachable = self._worker.unreachable
-        text = f"{unreachable}" if unreachable else ""
-        if text != self._unreachable:
-            self._unreachable = text
-            hint = f" (hint: {unreachable.hint})" if unreachable and unreachable.hint else ""
-            self._log(f"waiting: {text}{hint}" if text else "reachable again")
+        if unreachable is not None and self._away_since is None:
+            self._away_since = time.monotonic()
+            hint = f" (hint: {unreachable.hint})" if unreachable.hint else ""
+            self._log(f"waiting: {unreachable}{hint}{self._held()}")
+        elif unreachable is None and self._away_since is not None:
+            away, self._away_since = time.monotonic() - self._away_since, None
+            self._log(f"reachable again, after {seconds_text(away)}")
+
+    def _held(self) -> str:
+        """What waits with the worker, while Kafka is away."""
+        if self._signal is not None:
+            return ""
+        groups = sorted(self._worker.replicas.items())
+        stand = ((group, replica.progress(0).head.sequence) for group, replica in groups[:_NAMED])
+        held = ", ".join(f"{group} at sequence {sequence}" for group, sequence in stand)
+        more = f" and {len(groups) - _NAMED} more" if len(groups) > _NAMED else ""
+        return f"; it goes on by itself: {held}{more}" if held else "; it goes on by itself"
 
     def _log(self, text: str) -> None:
         self._invocation.say(f"{iso(wall_us())} {' '.join(text.split())}")
@@ -109,5 +129,5 @@ class WorkerProcess:
 
 def _line(status: SiteStatus) -> str:
     why = f": {status.reason}" if status.reason else ""
-    hint = f" (hint: {status.hint})" if status.reason and status.hint else ""
+    hint = f" (hint: {for_operators(status.hint, status.group)})" if status.reason and status.hint else ""
     return f"{status.group} at {status.site}: {status.state} at sequence {status.sequence}{why}{hint}"

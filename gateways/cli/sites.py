@@ -7,8 +7,9 @@ import typer
 from rich.text import Text
 
 from tidelog.consumers.deployment import find_site
+from tidelog.gateways.cli.hints import for_operators
 from tidelog.gateways.cli.invocation import of
-from tidelog.gateways.cli.options import Group, Json
+from tidelog.gateways.cli.options import Group, Json, OnlyGroup
 from tidelog.gateways.cli.output import emit_json, emit_table
 from tidelog.gateways.cli.site_promote import promote_site
 from tidelog.gateways.cli.site_rebuild import rebuild_site
@@ -47,18 +48,19 @@ def run(
 def status(
     context: typer.Context,
     site: Annotated[str | None, typer.Argument(help="Only this site.")] = None,
+    group: OnlyGroup = None,
     json: Json = False,
 ) -> int:
     """Where sites stand with each group. Exit code 3 if one is degraded, 4 if one has halted, 5 for a missed RPO."""
     invocation = of(context)
     if site is not None:
         find_site(invocation.config, site)
-    with Observer(invocation) as observer:
+    with Observer(invocation, group) as observer:
         observed = observer.observe()
     found = [
-        (standing, group.exposures[standing.site])
-        for group in observed
-        for standing in group.standing.sites
+        (standing, one.exposures[standing.site])
+        for one in observed
+        for standing in one.standing.sites
         if site in (None, standing.site)
     ]
     standings = [standing for standing, _ in found]
@@ -68,17 +70,18 @@ def status(
         rows = [(standing.group, *site_row(standing, exposed)) for standing, exposed in found]
         emit_table(invocation, ("group", *COLUMNS), rows, NUMBERS)
         for standing in standings:
-            if standing.status is not None and standing.status.reason:
+            if standing.reason:
                 where = f"{standing.group} at {standing.site}"
-                invocation.out.print(Text(f"{where}: {standing.status.reason}", style="red"))
-                invocation.out.print(Text(f"  hint: {standing.status.hint}"))
+                invocation.out.print(Text(f"{where}: {standing.reason}", style="red"))
+                if standing.hint:
+                    invocation.out.print(Text(f"  hint: {for_operators(standing.hint, standing.group)}"))
     alarms = [
         alarm
-        for group in observed
+        for one in observed
         for alarm in missed(
-            group.standing.record.group,
-            [exposed for exposed in group.exposures.values() if site in (None, exposed.site)],
-            group.writer,
+            one.standing.record.group,
+            [exposed for exposed in one.exposures.values() if site in (None, exposed.site)],
+            one.writer,
         )
     ]
     for alarm in () if json else alarms:

@@ -1,6 +1,6 @@
 """Where sites stand: the catalogue and the log's newest event, as tables and as JSON."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tidelog.clock import iso, wall_us
-from tidelog.consumers.catalogue import CatalogueCopy, GroupStanding, Newest, SiteStanding, catalogue
+from tidelog.consumers.catalogue import Answer, CatalogueCopy, GroupStanding, Newest, SiteStanding, catalogue
 from tidelog.consumers.primary import chosen_primary
 from tidelog.gateways.cli.exit_codes import DEGRADED, HALTED, MISSED, OK
 from tidelog.gateways.cli.invocation import Invocation
@@ -20,6 +20,7 @@ from tidelog.producers.control import ControlView
 from tidelog.producers.log import Log
 from tidelog.producers.sidefile_folder import Summary
 from tidelog.recovery.head import event_after, newest_event
+from tidelog.recovery.parted import parted_sites
 from tidelog.recovery.rpo import Exposure, WriterStanding, WriterState, exposure, missed, writer_standing
 from tidelog.schemas.control import GroupCreated, SiteStatus
 from tidelog.schemas.events import Event
@@ -74,7 +75,8 @@ class Observer:
         """Every group, or the one asked for. Raises `NotFound`, `LogUnavailable`."""
         records = self._cluster.list_groups() if self._only is None else [self._cluster.find_group(self._only)]
         view = self._cluster.control.snapshot()
-        events = {record.group: self._newest(record, view) for record in records}
+        parted = {record.group: self._parted(record, view) for record in records}
+        events = {record.group: self._newest(record, view, parted[record.group]) for record in records}
         now_us, config = wall_us(), self._config
         newest = {name: Newest(event.last_sequence, event.timestamp_us) for name, event in events.items() if event}
         standings = catalogue(
@@ -84,6 +86,7 @@ class Observer:
             status_interval=config.worker.status_interval,
             groups=events,
             newest=newest,
+            parted=parted,
         )
         return [self._observed(view, standing, events[standing.record.group], now_us) for standing in standings]
 
@@ -100,17 +103,24 @@ class Observer:
         return Observed(standing, event, writer, found, now_us, chosen, config.primary, sidefiles)
 
     def _oldest_unapplied_us(self, record: GroupCreated, site: SiteStanding, newest: Event | None) -> int | None:
-        if site.status is None or newest is None or site.status.sequence >= newest.last_sequence:
+        if site.status is None or newest is None or site.parted or site.status.sequence >= newest.last_sequence:
             return 0
         event = event_after(self._logs[record.group], self._cluster.codec(record), site.status)
         return None if event is None else event.first_timestamp_us
 
-    def _newest(self, record: GroupCreated, view: ControlView) -> Event | None:
+    def _parted(self, record: GroupCreated, view: ControlView) -> dict[str, str]:
         if record.group not in self._logs:
             self._logs[record.group] = self._cluster.log(record)
-        reports = (status for status in view.values() if isinstance(status, SiteStatus))
-        epoch = max((status.epoch for status in reports if status.group == record.group), default=0)
+        return parted_sites(self._logs[record.group], _reports(view, record.group))
+
+    def _newest(self, record: GroupCreated, view: ControlView, parted: Mapping[str, str]) -> Event | None:
+        shared = (status for status in _reports(view, record.group) if status.site not in parted)
+        epoch = max((status.epoch for status in shared), default=0)
         return newest_event(self._logs[record.group], self._cluster.codec(record), epoch)
+
+
+def _reports(view: ControlView, group: str) -> list[SiteStatus]:
+    return [record for record in view.values() if isinstance(record, SiteStatus) and record.group == group]
 
 
 def exit_code(sites: Iterable[SiteStanding], alarms: Iterable[str] = (), missed: Iterable[str] = ()) -> int:
@@ -136,7 +146,7 @@ def site_row(site: SiteStanding, exposed: Exposure) -> tuple[str | Text, ...]:
         name,
         state_text(site.state),
         str(status.sequence),
-        str(site.lag_events),
+        "-" if site.lag_events is None else str(site.lag_events),
         *rpo_cells(exposed),
         f"{seconds_text(site.age_seconds)} ago",
         status.worker,
@@ -190,8 +200,8 @@ def site_json(site: SiteStanding, exposed: Exposure) -> dict[str, Any]:
     return found | {
         "reported": iso(status.reported_us),
         "reported_state": status.state,
-        "reason": status.reason,
-        "hint": status.hint,
+        "reason": site.reason,
+        "hint": site.hint,
         "sequence": status.sequence,
         "seal": status.seal.hex(),
         "epoch": status.epoch,
@@ -213,14 +223,16 @@ def copy_json(copy: CatalogueCopy) -> dict[str, Any]:
         "seal": copy.seal.hex(),
         "time": iso(copy.timestamp_us),
         "equal": copy.equal,
-        "sites": {
-            site: {
-                "answer": answer.value,
-                "digest": copy.receipts[site].digest.hex() if site in copy.receipts else None,
-                "blocks_changed": copy.receipts[site].blocks_changed if site in copy.receipts else None,
-                "formed": time_or_none(copy.receipts[site].formed_us) if site in copy.receipts else None,
-                "archive": copy.archives[site].place if site in copy.archives else None,
-            }
-            for site, answer in copy.answers.items()
-        },
+        "sites": {site: _answer_json(copy, site, answer) for site, answer in copy.answers.items()},
+    }
+
+
+def _answer_json(copy: CatalogueCopy, site: str, answer: Answer) -> dict[str, Any]:
+    receipt = copy.receipts.get(site) if answer is Answer.FORMED else None
+    return {
+        "answer": answer.value,
+        "digest": receipt.digest.hex() if receipt else None,
+        "blocks_changed": receipt.blocks_changed if receipt else None,
+        "formed": time_or_none(receipt.formed_us) if receipt else None,
+        "archive": copy.archives[site].place if site in copy.archives else None,
     }

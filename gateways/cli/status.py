@@ -9,9 +9,10 @@ from rich.live import Live
 from rich.text import Text
 
 from tidelog.clock import iso, wall_us
+from tidelog.gateways.cli.hints import for_operators
 from tidelog.gateways.cli.invocation import Invocation, of
-from tidelog.gateways.cli.options import Json
-from tidelog.gateways.cli.output import emit_json, emit_json_line, equal_text, short
+from tidelog.gateways.cli.options import Json, OnlyGroup
+from tidelog.gateways.cli.output import count_text, emit_json, emit_json_line, equal_text, short
 from tidelog.gateways.cli.primary_text import primary_text
 from tidelog.gateways.cli.rpo_text import pacing_text, writer_text
 from tidelog.gateways.cli.sidefile_files import sentence, state_word
@@ -23,7 +24,7 @@ ALARM_STYLE = "bold white on red"
 
 def show(
     context: typer.Context,
-    group: Annotated[str | None, typer.Option("--group", "-g", help="Only this group.")] = None,
+    group: OnlyGroup = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew again and again, until Ctrl-C.")] = False,
     interval: Annotated[str, typer.Option("--interval", help="How often, with --watch.")] = "1s",
     json: Json = False,
@@ -86,10 +87,10 @@ def _screen(observed: list[Observed]) -> RenderableType:
         parts += [Text(sentence(found), style="bold yellow") for found in waiting]
         parts.append(site_table(group))
         for site in standing.sites:
-            if site.status is not None and site.status.reason:
-                parts.append(Text(f"{site.site}: {site.status.reason}", style="red"))
-                if site.status.hint:
-                    parts.append(Text(f"  hint: {site.status.hint}"))
+            if site.reason:
+                parts.append(Text(f"{site.site}: {site.reason}", style="red"))
+                if site.hint:
+                    parts.append(Text(f"  hint: {for_operators(site.hint, site.group)}"))
         parts += [_newest_copy(group), Text()]
     return Group(*parts)
 
@@ -101,5 +102,6 @@ def _newest_copy(group: Observed) -> Text:
     copy = copies[-1]
     digests = ", ".join(short(digest) for digest in sorted(copy.digests))
     waiting = f" (no answer from {', '.join(copy.missing)})" if copy.missing else ""
-    made = f"{len(copies)} copies, the newest {copy.name} at sequence {copy.sequence}, {iso(copy.timestamp_us)}: "
+    number = count_text(len(copies), "copy", "copies")
+    made = f"{number}, the newest {copy.name} at sequence {copy.sequence}, {iso(copy.timestamp_us)}: "
     return Text.assemble(made, equal_text(copy.equal), f" {digests}{waiting}")

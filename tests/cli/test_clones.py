@@ -133,7 +133,7 @@ def test_a_rebuild_says_what_it_would_take_away(cloned, deployment, sites):
     store = open_store(deployment, "osaka", "bank")
     lease = store.hold(store.copy("nightly"), HoldKind.VOLUME)
     plan = cloned("site", "rebuild", "osaka", "-g", "bank", "--dry-run")
-    assert plan.code == 0 and "drill-1" in plan.text and "ends 1 exports or open work volumes" in plan.text
+    assert plan.code == 0 and "drill-1" in plan.text and "ends 1 export or open work volume" in plan.text
     planned = json.loads(cloned("site", "rebuild", "osaka", "-g", "bank", "--dry-run", "--json").text)["plan"]["store"]
     assert (planned["clones"], planned["leases"]) == (["drill-1"], 1)
     refused = cloned("site", "rebuild", "osaka", "-g", "bank", "--yes")

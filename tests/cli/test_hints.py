@@ -2,12 +2,14 @@
 
 import ast
 import re
+import shlex
 from pathlib import Path
 
 import typer
 
 from tidelog.gateways.cli.application import app
 from tidelog.gateways.cli.hints import for_operators
+from tidelog.testing.readiness import wait_until
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("schemas", "stores", "producers", "consumers", "recovery", "gateways")
@@ -64,3 +66,24 @@ def test_what_an_operator_is_told(bank):
         )
     assert bank("volume", "resize", "ledger", "--group", "bank", "--size", "2MiB").code == 0
     assert bank("volume", "write", "ledger", "-g", "bank", "--offset", "1MiB", stdin=b"x").code == 0
+
+
+def test_a_hint_that_names_a_command_which_asks_says_so(bank, sites):
+    """And where nobody is there to be asked, the hint is the command to copy; it does what it says."""
+    sites.stop_site("osaka")
+    sites.deployment.keyspace("osaka", "bank").data.clear()
+    sites.site("osaka")
+    assert wait_until(lambda: bank("status").code == 4, timeout_s=10)
+    for command in (("status",), ("site", "status", "osaka")):
+        shown = " ".join(bank(*command).text.split())
+        assert "tidelog site rebuild osaka --group bank (it asks before it changes anything" in shown
+    refused = bank("site", "rebuild", "osaka", "--group", "bank")
+    assert refused.code == 2
+    (line,) = re.findall(r"to go on unasked: tidelog (.*?);", " ".join(refused.err.split()))
+    assert line.endswith("site rebuild osaka --group bank --yes")
+    (plan,) = re.findall(r"what would be done: tidelog (.*)", refused.err)
+    config = ("--config", shlex.split(line)[1])
+    for again in (plan, line):
+        assert tuple(shlex.split(again)[:2]) == config
+        assert bank(*shlex.split(again)[2:]).code == 0
+    assert wait_until(lambda: bank("status").code == 0, timeout_s=10)

@@ -124,7 +124,7 @@ def test_a_group_with_copies_nowhere_is_replayed(bank):
 def test_the_question_names_what_does_not_come_back(copied, monkeypatch, deployment):
     """Typed wrong, nothing is changed."""
     asked = []
-    monkeypatch.setattr("tidelog.gateways.cli.site_rebuild._somebody_is_there", lambda: True)
+    monkeypatch.setattr("tidelog.gateways.cli.confirming.somebody_is_there", lambda: True)
     monkeypatch.setattr("typer.prompt", lambda question, **_: asked.append(question) or "no")
     done = copied(*COMMAND, "--from", "tokyo")
     assert done.code == 2 and "not confirmed" in done.err

@@ -186,3 +186,14 @@ def test_a_damaged_one(cli: Cli, bank: Bank, folder: Path) -> None:
     path.write_bytes(b"no header at all" * 100)
     assert names(cli)["bank"] == "damaged"
     assert cli("sidefile", "keep", "bank").code == 0 and "bank" not in names(cli)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_check_of_a_configuration_looks_at_the_folder(cli: Cli, folder: Path, there: bool) -> None:
+    """It must be there and take files, on this machine."""
+    assert cli("config", "check").code == 0
+    folder.rmdir()
+    if there:
+        folder.write_text("a file in its place")
+    refused = cli("config", "check")
+    assert refused.code == 10 and str(folder) in refused.err and "groups.bank.sidefile" in refused.err

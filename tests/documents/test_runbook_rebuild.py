@@ -46,9 +46,12 @@ def test_the_page(config_file: Path, running: RunningDeployment, tmp_path: Path)
             assert "copies older do not come back" in " ".join(done.stdout.split())
     assert state() == "NEEDS_REBUILD", "nothing was done yet"
     rebuild, listing, verify = do
+    assert run(listing).stdout.count("emptied") == 2, "its receipts are of no copies"
     done = run(rebuild)
     assert done.returncode == 0 and "loaded from tokyo" in " ".join(done.stderr.split()), done.stderr
-    assert wait_until(lambda: run(listing).returncode in (0, 3), timeout_s=60)
+    assert wait_until(lambda: "waiting" not in run(listing).stdout, timeout_s=60)
+    done = run(listing)
+    assert done.returncode == 0 and done.stdout.count("begins later") == 1 and "emptied" not in done.stdout
     done = run(verify)
     assert done.returncode == 0, (done.stdout, done.stderr)
     store = open_store(running.deployment, "osaka", "bank")

@@ -117,14 +117,22 @@ def log_end(running: RunningDeployment) -> int:
         return log.bounds().end
 
 
-def test_a_log_that_is_cut_back(machines: Machines, running: RunningDeployment) -> None:
+def test_a_log_that_is_cut_back(
+    machines: Machines, running: RunningDeployment, capsys: pytest.CaptureFixture[str]
+) -> None:
     """One broker: its last segment is truncated. Sites halt, never follow the new history, and go on once they are
-    rolled back; what was lost is at each as lost-tail, and elder copies are what they were."""
+    rolled back; what was lost is at each as lost-tail, and elder copies are what they were. Of a site whose worker does
+    not run the log tells it."""
     write_some(running, 1, 100, "old")
     applied(running)
     old, end = reference_of(running.deployment, GROUP), log_end(running)
+    running.stop_site("osaka")
     machines.cut_back(topic_of(running), 0.6)
     wait_until(lambda: 0 < log_end(running) < end, "the log is shorter")
+    assert main(["-c", str(machines.config_file), "site", "status", "osaka"]) == 4
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "DIVERGED" in shown and f"LogDiverged: it has applied sequence {old.sequence}" in shown
+    running.site("osaka")
     for site in SITES:
         assert "tidelog site rollback" in halts(running.deployment, site, GROUP, "LogDiverged").hint
     write_some(running, 1000, 1060, "new")

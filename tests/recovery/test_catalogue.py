@@ -4,6 +4,7 @@ import pytest
 
 from tidelog.consumers.catalogue import Answer, Newest, alarms_of, catalogue, copies_of
 from tidelog.schemas.control import CopyArchived, CopyFormed, CopyOrdered, GroupCreated, SiteStatus
+from tidelog.schemas.reports import StoreBegan
 
 SITES = ("tokyo", "osaka", "london")
 NOW = 1_000_000_000_000
@@ -41,6 +42,10 @@ def archive(site, sequence=5, seal=b"s" * 16, digest=b"d" * 16, group_id="id"):
         place="/archive/there",
         archived_us=NOW,
     )
+
+
+def began(site, sequence):
+    return StoreBegan(site=site, group="bank", sequence=sequence, timestamp_us=NOW - 20, reported_us=NOW)
 
 
 def said(site, sequence=10, state="STREAMING", age_s=0.5, behind_s=1.0):
@@ -91,6 +96,51 @@ def test_c14_two_histories_under_one_sequence_are_told_as_such_and_not_as_a_diff
 def test_pending_and_missing_are_told_apart():
     (copy,) = copies_of(view(receipt("tokyo"), said("osaka", sequence=4), said("london", sequence=5)), "bank", SITES)
     assert copy.answers == {"tokyo": Answer.FORMED, "osaka": Answer.PENDING, "london": Answer.MISSING}
+
+
+def test_a_site_that_began_behind_a_copy_is_not_waited_for():
+    """Nor is one that lacks it for another reason let off."""
+    records = [receipt("tokyo"), said("osaka"), began("osaka", 6), said("london"), began("london", 5)]
+    (copy,) = copies_of(view(*records), "bank", SITES)
+    assert copy.answers == {"tokyo": Answer.FORMED, "osaka": Answer.BEGINS_LATER, "london": Answer.MISSING}
+    assert copy.missing == ("london",) and copy.equal is None
+    (copy,) = copies_of(view(*records, receipt("london")), "bank", SITES)
+    assert copy.equal is True and not copy.missing
+    (copy,) = copies_of(view(*records, receipt("osaka"), receipt("london")), "bank", SITES)
+    assert copy.answers["osaka"] is Answer.FORMED
+
+
+@pytest.mark.parametrize(
+    ("state", "sequence", "answer"),
+    [
+        ("REBUILDING", 9, Answer.REBUILDING),
+        ("NEEDS_REBUILD", 0, Answer.EMPTIED),
+        ("NEEDS_REBUILD", 9, Answer.FORMED),  # the log was trimmed past it: its copies are there
+        ("HALTED", 9, Answer.FORMED),
+        ("STARTING", 0, Answer.FORMED),
+    ],
+)
+def test_a_receipt_of_a_store_that_serves_nothing_is_no_copy(state, sequence, answer):
+    records = [*map(receipt, SITES), said("osaka", sequence=sequence, state=state)]
+    (copy,) = copies_of(view(*records), "bank", SITES)
+    assert copy.answers["osaka"] is answer
+    assert copy.equal is (True if answer is Answer.FORMED else None)
+
+
+def test_a_site_that_has_parted_from_the_log_is_no_measure_and_has_no_lag():
+    group = standing(
+        said("tokyo", sequence=7),
+        said("osaka", sequence=99),
+        newest={"bank": Newest(7, NOW)},
+        parted={"bank": {"osaka": "why"}},
+    )
+    tokyo, osaka, _ = group.sites
+    assert (tokyo.state, tokyo.lag_events) == ("STREAMING", 0)
+    assert (osaka.state, osaka.lag_events, osaka.stuck, osaka.well) == ("DIVERGED", None, True, False)
+    assert osaka.reason == "LogDiverged: why" and "site rollback osaka --group bank" in osaka.hint
+    halted = said("osaka", sequence=99, state="HALTED").model_copy(update={"reason": "its own", "hint": "to do"})
+    (_, osaka, _) = standing(halted, newest={"bank": Newest(7, NOW)}, parted={"bank": {"osaka": "why"}}).sites
+    assert (osaka.state, osaka.reason, osaka.hint, osaka.lag_events) == ("HALTED", "its own", "to do", None)
 
 
 def test_where_an_archived_copy_is():

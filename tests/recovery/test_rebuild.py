@@ -176,7 +176,7 @@ def test_a_trimmed_log_erases_nothing(deployment, replicate):
     before = image(deployment)
     log = deployment.cluster.log(deployment.cluster.find_group("bank"))
     log.trim(2)
-    with pytest.raises(NeedsRebuild, match="begins at offset 2, with sequence 3"):
+    with pytest.raises(UsageError, match="begins at offset 2, with sequence 3"):
         plan_rebuild(survey(deployment, "osaka", "bank", Wanted("log")))
     assert image(deployment) == before
 

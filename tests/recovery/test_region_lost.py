@@ -67,9 +67,8 @@ def test_the_other_region_goes_on_and_the_lost_one_comes_back(lab: Lab, b: Mirro
     whole = lose(lab, b)
     common = b.store("osaka").position().head
     writer = lab._groups[-1]
-    with pytest.raises(UsageError, match="say --force") as refused:
+    with pytest.raises(UsageError, match="is a mirror of memory"):
         plan_promotion(b.deployment, "osaka", "bank", forced=False, timeout=20)
-    assert "is a mirror of memory" in str(refused.value)
     report = promoted(b, "osaka")
     assert report.sealed is not None and report.sequence == common.sequence + 1
     assert (report.sealed.sequence, report.sealed.seal) == (common.sequence, common.seal)

@@ -1,9 +1,10 @@
 """Several regions' control topics as one catalogue."""
 
-from tidelog.consumers.catalogue import catalogue
+from tidelog.consumers.catalogue import Answer, catalogue
 from tidelog.recovery.regions import merged
 from tidelog.schemas.control import CopyFormed, CopyOrdered, GroupCreated, SiteStatus
 from tidelog.schemas.control_record import ControlRecord
+from tidelog.schemas.reports import StoreBegan
 
 HEAD = {"state": "STREAMING", "seal": bytes(16), "epoch": 1, "timestamp_us": 5, "events_applied": 1, "redelivered": 0}
 
@@ -62,6 +63,19 @@ def test_what_is_one_topics_own_or_another_groups_stays_out() -> None:
         [view(group(1), ORDER), view(status("osaka", 1, 5, "orders"), receipt("osaka", bytes(16), 1))], "bank"
     )
     assert found.keys() == {"group/bank", "copy/bank/7/noon/osaka"}
+
+
+def test_a_site_of_another_region_that_began_behind_a_copy_is_not_waited_for() -> None:
+    """By what it says on its own region's topic; of two words the newer."""
+    ours = view(group(1), receipt("tokyo", b"a" * 16, 5), status("tokyo", 8, 9))
+    began = StoreBegan(site="london", group="bank", sequence=8, timestamp_us=4, reported_us=9)
+    elder = began.model_copy(update={"sequence": 0, "reported_us": 3})
+    for views in (
+        [ours, view(status("london", 8, 9), began), view(elder)],
+        [ours, view(elder, status("london", 8, 9)), view(began)],
+    ):
+        (standing,) = catalogue(merged(views, "bank"), ["tokyo", "london"], now_us=10, status_interval=1)
+        assert standing.copies[0].answers["london"] is Answer.BEGINS_LATER and standing.copies[0].equal
 
 
 def test_regions_that_differ_are_an_alarm() -> None:

@@ -22,7 +22,7 @@ from tidelog.schemas.control import (
 from tidelog.schemas.mirrors import HistorySealed, LogMirrored
 from tidelog.schemas.promotions import PrimaryChosen, PromotionAsked
 from tidelog.schemas.registry import NAMESPACE, schemas
-from tidelog.schemas.reports import PositionAsked, UncopiedSince, WriterStatus
+from tidelog.schemas.reports import PositionAsked, StoreBegan, UncopiedSince, WriterStatus
 
 GOLDEN = Path(__file__).parent / "golden"
 KEY = b"golden key of release 0.1"
@@ -139,6 +139,13 @@ CONTROL = (
     ),
     PositionAsked(group="bank", sequence=40, asked_us=1_790_000_000_000_000),
     UncopiedSince(site="osaka", group="bank", since_us=1_790_000_000_000_000, reported_us=1_790_000_000_000_321),
+    StoreBegan(
+        site="osaka",
+        group="bank",
+        sequence=40,
+        timestamp_us=1_790_000_000_000_000,
+        reported_us=1_790_000_000_000_321,
+    ),
     PromotionAsked(
         group="bank",
         site="osaka",

@@ -41,6 +41,7 @@ FINGERPRINTS = {
     "PrimaryChosen": "319ea8cc3898c378",
     "PromotionAsked": "a0b257340bb58914",
     "SiteStatus": "5a176c55a34aa95e",
+    "StoreBegan": "9fbf88a2a9ead52f",
     "UncopiedSince": "0d37580a3e9341e3",
     "VolumeCopied": "d0f41ab7f8087758",
     "VolumeCreated": "e443717a36fb0fb3",

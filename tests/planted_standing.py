@@ -1,0 +1,43 @@
+"""Planted bugs in what is said of sites and of the copies that they have or lack."""
+
+from tests.planted import Mutant
+
+LACKING = "tests/cli/test_stores_that_lack_copies.py"
+
+STANDING_MUTANTS = (
+    Mutant(
+        "a-store-that-is-gone-is-begun-anew",
+        "consumers/site_store.py",
+        "        if applied or isinstance(began, StoreBegan):\n",
+        "        if applied:\n",
+        LACKING,
+    ),
+    Mutant(
+        "a-worker-without-its-redis-says-sequence-0",
+        "consumers/replica.py",
+        "        self._head = before or _NOTHING\n",
+        "        self._head = _NOTHING\n",
+        LACKING,
+    ),
+    Mutant(
+        "a-copy-that-a-site-began-behind-is-waited-for",
+        "consumers/answers.py",
+        "    if isinstance(told, StoreBegan):\n",
+        "    if False:\n",
+        "tests/recovery/test_catalogue.py",
+    ),
+    Mutant(
+        "a-set-that-a-site-lacks-is-complete",
+        "consumers/ordered_sets.py",
+        "        return len(self.complete_at) == len(self.answers)\n",
+        "        return self.settled\n",
+        LACKING,
+    ),
+    Mutant(
+        "another-event-in-its-place-is-the-site's",
+        "recovery/parted.py",
+        "        if seals[offset] != status.seal:\n",
+        "        if seals[offset] is None:\n",
+        "tests/cli/test_parted.py",
+    ),
+)
