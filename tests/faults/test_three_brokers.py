@@ -198,8 +198,8 @@ def another_leads(running: RunningDeployment) -> None:
 
 
 def test_a_leader_that_has_moved_is_found(running: RunningDeployment) -> None:
-    """The end of a log is asked of whoever leads it now, though nobody fetches: kafka-python's own client goes on asking
-    the former leader until it has looked at the cluster anew, within five minutes."""
+    """The end of a log is asked of whoever leads it now, though nobody fetches: kafka-python itself goes on asking the
+    former leader until it has looked at the cluster anew, within five minutes."""
     wait_until(lambda: leader_and_in_sync(running)[1] == 3, "three replicas in sync", timeout=120)
     topic = running.deployment.cluster.find_group(GROUP).topic
     with closing(PartitionConsumer(running.deployment.config, topic)) as consumer:
