@@ -89,8 +89,8 @@ class Rollback:
 
     def begin(self, stands: Head, copy: Copy, head: Head, cluster_id: str) -> None:
         """Begins to go back from ``stands``, where the store is, to ``copy``, whose last event is ``head`` in the log
-        of ``cluster_id`` as it is now. Raises `NeedsRebuild`; `RollingBack` if one is under way; `NotFound`, and nothing
-        has changed, if the copy has been dropped."""
+        of ``cluster_id`` as it is now. Raises `NeedsRebuild`; `RollingBack` if one is under way; `NotFound` if the copy
+        has been dropped, and nothing has changed."""
         base = self._base(copy)
         position, commands, tail = self._cut(base)
         if (position.head.sequence, position.head.seal) != (stands.sequence, stands.seal):

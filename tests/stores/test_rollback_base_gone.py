@@ -1,4 +1,4 @@
-"""The copy that a roll back is to go to is dropped between its plan, which somebody may think about, and its beginning."""
+"""The copy that a roll back is to go to is dropped between its plan, which somebody thinks about, and its beginning."""
 
 import pytest
 from late_lab import BLOCK, LateAuthor, LateSite
