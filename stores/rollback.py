@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Self, cast
 
 from tidelog.errors import NotFound, StoreUnavailable
+from tidelog.names import LOST
 from tidelog.schemas.chain import Head
 from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.changes import pairs_at
@@ -32,9 +33,7 @@ from tidelog.stores.rollback_blocks import read_volumes, rests_of
 from tidelog.stores.state import ROLLING, present, read_image
 from tidelog.stores.store import Copy, CopyOrigin, CopyState, Identity, Position
 
-LOST_TAIL = "lost-tail"
-# What a copy of a lost history is called from then on.
-LOST = "lost-"
+LOST_TAIL = f"{LOST}tail"
 # While it lasts the store must not be called good, whatever it has applied: beyond all sequences, and no erase.
 MARK = (1 << 62) - 1
 NAME_LENGTH_MAX = 63
