@@ -80,21 +80,26 @@ def find_head(
         reader.close()
     if (there.sequence, there.seal) == (head.sequence, head.seal):
         return there, offsets
+    raise _not_there(log, follower, there, head)
+
+
+def _not_there(log: Log, follower: Follower, there: Head, head: Head) -> LogDiverged:
+    """Why the head does not count in the log, which was folded to ``there``."""
     if follower.gap is not None:
-        raise LogDiverged(
+        return LogDiverged(
             f"the log on cluster {log.cluster_id} lacks sequence {there.sequence + 1}, so that this site's head cannot"
             " be looked for in it",
             sequence=head.sequence,
             hint=f"the mirror has left out records; begin it anew, or {ROLL_BACK}",
         )
     if there.sequence < head.sequence:
-        raise LogDiverged(
+        return LogDiverged(
             f"the log on cluster {log.cluster_id} ends at sequence {there.sequence}, and this site has applied more:"
             " the rest has not been mirrored, or never will be",
             sequence=head.sequence,
             hint=f"if the mirror still runs, start the worker again once it has caught up; else {ROLL_BACK}",
         )
-    raise LogDiverged(
+    return LogDiverged(
         f"the log on cluster {log.cluster_id} has another event at the sequence of this site's head",
         sequence=head.sequence,
         hint=ROLL_BACK,
