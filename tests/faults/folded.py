@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from copy import deepcopy
 from typing import Any
 
 from tests.reference import Reference
@@ -46,10 +47,13 @@ class FoldToTime(Reference):
         super()._apply(event)
 
 
-def records_of(deployment: Deployment, group: str) -> Records:
-    """What the log holds now: offset and value."""
+def records_of(deployment: Deployment, group: str, start: int = 0) -> Records:
+    """What the log holds now, from that offset on: offset and value."""
     record = deployment.cluster.find_group(group)
-    with closing(deployment.cluster.log(record)) as log, closing(log.reader(log.bounds().start)) as reader:
+    with (
+        closing(deployment.cluster.log(record)) as log,
+        closing(log.reader(max(start, log.bounds().start))) as reader,
+    ):
         return [(one.offset, one.value) for one in reader.records(log.bounds().end, DEADLINE)]
 
 
@@ -82,14 +86,14 @@ def all_equal(
 ) -> Reference:
     """Waits until each site has come to the log's end, and compares it; one that began from a copy has none before
     ``since``, that one's sequence. ``trimmed`` are the records that the log holds no more. A writer may beat on."""
-    identity = deployment.cluster.find_group(group).group_id
-    end = Reference(identity).fold([*trimmed, *records_of(deployment, group)])
+    records = [*trimmed, *records_of(deployment, group)]
+    end = Reference(deployment.cluster.find_group(group).group_id).fold(records)
     for site in sites:
         wait_until(lambda site=site: _stands_at(deployment, site, group) >= end.sequence, f"{site} at the end")
         with closing(open_store(deployment, site, group)) as store:
             head = store.position().head
-            records = [*trimmed, *records_of(deployment, group)]
-            compare(store, Reference(identity).fold(records, head.sequence), records, since, head)
+            beats = records_of(deployment, group, records[-1][0] + 1) if head.sequence > end.sequence else []
+            compare(store, deepcopy(end).fold(beats, head.sequence), [*records, *beats], since, head)
     return end
 
 
