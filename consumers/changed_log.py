@@ -5,14 +5,15 @@ the head is found by sequence and seal among the events that count there (DESIGN
 which event the two agree, since the old one was sealed, the new one is waited for.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 
 from tidelog.consumers.history import check_history
-from tidelog.errors import ROLLBACK, LogDiverged, LogUnavailable
-from tidelog.producers.follower import Follower, follow
+from tidelog.errors import ROLLBACK, Halted, LogDiverged, LogUnavailable
+from tidelog.producers.follower import Follower, follow, goes_on
 from tidelog.producers.log import Log
 from tidelog.schemas.chain import Head, origin
-from tidelog.schemas.codec import SEAL_SIZE, Codec
+from tidelog.schemas.codec import Codec
 from tidelog.schemas.mirrors import HistorySealed
 from tidelog.stores.applier import Applier
 from tidelog.stores.image import Store
@@ -46,6 +47,8 @@ def follower_at(
         elders = [copy.head for copy in store.copies() if copy.sequence <= position.head.sequence]
         both = sealed(position.cluster_id)
         found, offsets = find_head(log, codec, store.identity.group_id, position.head, elders, make, ended, both)
+        if (found.sequence, found.seal) not in offsets:
+            return make(log, codec, found)  # the first event that is applied moves the position
         position = applier.found(found.offset, offsets)
     follower = make(log, codec, position.head)
     check_history(log, follower, position.cluster_id)
@@ -57,13 +60,14 @@ def find_head(
     codec: Codec,
     group_id: str,
     head: Head,
-    elders: Iterable[Head],
+    elders: Collection[Head],
     make: MakeFollower = Follower,
     ended: Callable[[], bool] = lambda: False,
     sealed: HistorySealed | None = None,
 ) -> tuple[Head, dict[tuple[int, bytes], int]]:
-    """The head as it stands in ``log``: only its offset is another; and those of ``elders`` there, heads that the store
-    has been at, by sequence and seal: the log may have been trimmed to one. Reads the log up to the head. ``sealed`` is
+    """The head as it stands in ``log``: only its offset is another; and the offsets there, by sequence and seal, of it
+    and of ``elders``, heads that the store has been at: the log may have been trimmed to one, or to the event behind
+    one. The head itself has none where the log begins right behind it. Reads the log up to the head. ``sealed`` is
     where the two logs part, if that is known.
 
     Raises `LogDiverged` if the log has another event there, or ends before; `LogUnavailable`, also once ``ended``, and
@@ -72,13 +76,17 @@ def find_head(
     if sealed is not None and head.sequence > sealed.sequence:
         raise _behind_the_seal(head, sealed)
     wanted = {(one.sequence, one.seal) for one in elders}
-    there = _beginning(log, codec, group_id, wanted | {(head.sequence, head.seal)})
-    follower, offsets = make(log, codec, there), {(there.sequence, there.seal): there.offset}
+    there, standing = _beginning(log, codec, group_id, [*elders, head])
+    follower, offsets = make(log, codec, there), dict[tuple[int, bytes], int]()
+    if standing:
+        offsets[there.sequence, there.seal] = there.offset
+    if there.seal == head.seal:
+        return there, offsets
     reader = log.reader(max(follower.head.next_offset, log.bounds().start))
     try:
         for count, _ in enumerate(follow(reader, log.bounds().end, follower, FOLD_TIMEOUT)):
             there = follower.head
-            if (there.sequence, there.seal) in wanted:
+            if (there.sequence, there.seal) in wanted or there.sequence == head.sequence:
                 offsets[there.sequence, there.seal] = there.offset
             if there.sequence >= head.sequence:
                 break
@@ -131,11 +139,21 @@ def _not_there(
     )
 
 
-def _beginning(log: Log, codec: Codec, group_id: str, known: Iterable[tuple[int, bytes]]) -> Head:
-    """The head from which the log can be folded: that of nothing, or the first record, if the store has been there: a
-    log is trimmed to nothing but an event that counts."""
+def _beginning(log: Log, codec: Codec, group_id: str, known: Iterable[Head]) -> tuple[Head, bool]:
+    """Where the log can be folded from, and whether that head's own record is there: the first record, if the store has
+    been there; a head of the store's that the first record goes right on from; else nothing. A log is trimmed to
+    nothing but an event that counts."""
     bounds, nothing = log.bounds(), origin(group_id)
     record = log.record_at(bounds.start) if bounds.end > bounds.start else None
-    if record is None or record.value[-SEAL_SIZE:] not in {seal for _, seal in known}:
-        return nothing
-    return nothing.after(codec.decode(record.value), record.offset)
+    if record is None:
+        return nothing, False
+    try:
+        event = codec.decode(record.value)
+    except Halted:  # who folds the log meets it
+        return nothing, False
+    for one in known:
+        if event.seal == one.seal:
+            return nothing.after(event, record.offset), True
+        if goes_on(event, one):
+            return replace(one, offset=record.offset - 1), False
+    return nothing, False

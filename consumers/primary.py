@@ -40,11 +40,13 @@ def primary_site(view: ControlView, record: GroupCreated, config: Config) -> str
 
 
 def promotion_under_way(view: ControlView, record: GroupCreated) -> PromotionAsked | None:
-    """A promotion of this group that has begun and, as far as can be told, not ended."""
+    """A promotion of this group that has begun and, as far as can be told, not ended: by a primary that was told before
+    it none has, whatever epoch that is of. The log may have lost that epoch since."""
     asked, chosen = view.get(promotion_key(record.group)), chosen_primary(view, record)
     if not isinstance(asked, PromotionAsked) or asked.expires_us <= wall_us() or has_ended(asked.asked_by):
         return None
-    return asked if chosen is None or chosen.epoch <= asked.epoch else None
+    ended = chosen is not None and chosen.epoch > asked.epoch and chosen.chosen_us >= asked.asked_us
+    return None if ended else asked
 
 
 def await_promotion(control: Control, record: GroupCreated) -> ControlView:

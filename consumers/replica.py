@@ -122,9 +122,11 @@ class Replica:
         whether the last records count or not."""
         follower, receipts, state, head = self._follower, self._receipts, self._state, self._head
         error = self._error or (receipts.error if receipts is not None else None)
-        if follower is not None and follower.gap is not None:
+        if state is not _RUNNING:  # what ended the applying is newer than any gap that was met before
+            pass
+        elif follower is not None and follower.gap is not None:
             state, error = State.HALTED, follower.gap
-        elif state is _RUNNING:
+        else:
             reached = max(head.next_offset, self._reached)
             state = State.STREAMING if reached >= end_offset else State.REPLAYING
             if self._rebuilding is not None:

@@ -28,8 +28,16 @@ def carries_head(log: Log, head: Head) -> bool:
     """
     if head.sequence == 0:
         return True
-    record = log.record_at(head.offset)
+    record = log.record_at(head.offset) if head.offset >= 0 else None
     return record is not None and record.value[-SEAL_SIZE:] == head.seal
+
+
+def goes_on(event: Event, head: Head) -> bool:
+    """Whether ``event`` extends ``head`` as only the next event of its history can: its session writes on, or a later
+    one begins."""
+    same_session = (event.epoch, event.writer) == (head.epoch, head.writer)
+    later = isinstance(event, WriterOpened) and event.epoch > head.epoch
+    return event.previous == head.seal and event.sequence == head.sequence + 1 and (same_session or later)
 
 
 @dataclass(slots=True)
@@ -97,7 +105,18 @@ class Follower:
         return None
 
     def _ours(self) -> bool:
-        return carries_head(self.log, self.head)
+        return carries_head(self.log, self.head) or self.begins_behind()
+
+    def begins_behind(self) -> bool:
+        """Whether the log begins right behind the head, with an event that goes on from it: the head's own record was
+        trimmed, and nothing stood between. Costs a read or two. Raises `LogUnavailable`."""
+        if self.log.bounds().start != self.head.next_offset:
+            return False
+        record = self.log.record_at(self.head.next_offset)
+        try:
+            return record is not None and goes_on(self.codec.decode(record.value), self.head)
+        except Halted:
+            return False
 
     def _skip(self, event: Event, verdict: Verdict, record: Record) -> None:
         if verdict is Verdict.REDELIVERED:

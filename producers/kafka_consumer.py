@@ -1,6 +1,7 @@
 """One consumer on one partition, with what kafka-python leaves to its users: a sign of life, and no stale fetches."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from kafka import TopicPartition
@@ -15,6 +16,9 @@ from tidelog.producers.log import Bounds
 QUIET = 2.0
 SILENT = 10.0
 PROBE_TIMEOUT = 1.0
+# A question for offsets that has no answer is asked again, of the leader as it is then: first after so long (seconds),
+# then twice as long each time.
+ASK_AGAIN = 0.5
 
 
 class PartitionConsumer:
@@ -104,14 +108,25 @@ class PartitionConsumer:
     def bounds(self, timeout: float) -> Bounds:
         """Start and end now. Raises `LogUnavailable`."""
         with translated("ask for the start of", self._config, self._topic):
-            start = self._consumer.beginning_offsets([self._partition], timeout_ms=int(timeout * 1000))
-        return Bounds(start[self._partition], self.end(timeout))
+            start = self._ask(self._consumer.beginning_offsets, timeout)
+        return Bounds(start, self.end(timeout))
 
     def end(self, timeout: float) -> int:
         """The offset after the last record. Raises `LogUnavailable`."""
         with translated("ask for the end of", self._config, self._topic):
-            ends: dict[Any, int] = self._consumer.end_offsets([self._partition], timeout_ms=int(timeout * 1000))
-        return ends[self._partition]
+            return self._ask(self._consumer.end_offsets, timeout)
+
+    def _ask(self, question: Callable[..., dict[Any, int]], timeout: float) -> int:
+        """An offset. kafka-python asks a broker that says it leads no more a thousand times a second until the timeout,
+        and does not look who leads now; nothing else makes it look within five minutes while nobody fetches."""
+        deadline, patience = time.monotonic() + timeout, ASK_AGAIN
+        while (left := deadline - time.monotonic()) > patience:
+            try:
+                return question([self._partition], timeout_ms=int(patience * 1000))[self._partition]
+            except kafka_errors.KafkaTimeoutError:
+                self._consumer._cluster.request_update()
+                patience *= 2
+        return question([self._partition], timeout_ms=max(1, int(left * 1000)))[self._partition]
 
     def _out_of_range(self, error: LogUnavailable) -> Exception:
         cause = error.__cause__

@@ -34,8 +34,8 @@ def order_copy(cluster: Cluster, name: str, groups: Sequence[str], at_us: int) -
     as far back as those reach.
 
     Raises `InvalidName`, `NotFound` (a group), `AlreadyExists` (the name is in use, as far as the control topic tells:
-    a marker's is in the log before any receipt), `UsageError` (a name of the schedule's, no group, one twice, or a time
-    before a group began, or too far ahead), `LogUnavailable`.
+    a marker's is in the log before any receipt), `UsageError` (a name of the schedule's or a roll back's, no group, one
+    twice, or a time before a group began, or too far ahead), `LogUnavailable`.
     """
     check_copy_name(name)
     if not groups or len(set(groups)) != len(groups):

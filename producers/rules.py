@@ -6,7 +6,7 @@ Pure, over a `GroupState`. ``group`` is the name that errors carry.
 from dataclasses import dataclass
 
 from tidelog.errors import AlreadyExists, NotFound, OutOfBounds, UsageError
-from tidelog.names import check_name, is_scheduled_name
+from tidelog.names import LOST, check_name, is_scheduled_name
 from tidelog.producers.group_state import GroupState, KnownCopy
 from tidelog.schemas.locks import locked_error
 from tidelog.schemas.volumes import MAX_BLOCKS, VolumeInfo, valid_block_size, valid_size
@@ -90,10 +90,13 @@ def copy_to_lock(state: GroupState, name: str, until_us: int, group: str) -> Kno
 
 
 def check_copy_name(name: str) -> None:
-    """Raises unless people may give that name to a copy: `InvalidName`, `UsageError` for one of the schedule's."""
+    """Raises unless people may give that name to a copy: `InvalidName`, `UsageError` for one of the schedule's, or one
+    that a roll back gives."""
     check_name("copy", name)
     if is_scheduled_name(name):
         raise UsageError(f"{name!r} is a name that the schedule gives", hint="retention would drop such a copy")
+    if name.startswith(LOST):
+        raise UsageError(f"{name!r} is a name that a roll back gives", hint=f"not one that begins with {LOST!r}")
 
 
 def require_new_copy(state: GroupState, name: str, group: str) -> None:

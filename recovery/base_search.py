@@ -178,6 +178,8 @@ class BaseSearch:
     def _refusal(self, copy: Copy, told: CatalogueCopy | None, at: str | None, digest: bytes = b"") -> str:
         """Why a copy cannot be a base; empty if it can. ``at`` is the site that holds it, None: an export does."""
         log = self._log
+        if copy.origin is CopyOrigin.LOST:
+            return "it is of a lost history, which is not in the log"
         if copy.origin is not CopyOrigin.MARKER:
             return "it is a copy by time, which may end inside a write batch"
         if copy.cluster_id != log.id:

@@ -120,7 +120,9 @@ class Promotion:
                 if writer is not None:
                     say(f"the writer (epoch {writer.epoch}, {writer.process or 'never reported'}) is asked to end")
                     self._await_end(tail, writer, deadline)
-                    head = tail.head()
+                session, head = head.writer, tail.head()  # with what it has sent up to its last report
+                if head.writer != session and not self.plan.forced:
+                    continue  # opened meanwhile, and nobody has asked that one
                 self._await_applied(log, store, head, deadline)
                 self._claim.require()
                 opened = self._open(log, head)

@@ -6,12 +6,23 @@ replays by itself). The store is never served as good before it is whole: it is 
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from tidelog.consumers.deployment import Deployment, open_store
 from tidelog.consumers.orders import orders_of
 from tidelog.consumers.replica import Replica
 from tidelog.consumers.site_store import told_began, told_stopped
-from tidelog.errors import REBUILD, ROLLBACK, Halted, RollingBack, TidelogError, Unavailable, UsageError
+from tidelog.errors import (
+    REBUILD,
+    ROLLBACK,
+    Halted,
+    NeedsRebuild,
+    RollingBack,
+    StoreUnavailable,
+    TidelogError,
+    Unavailable,
+    UsageError,
+)
 from tidelog.producers.mirrors import mirror_follower
 from tidelog.recovery.base_load import BaseLoading
 from tidelog.recovery.rebuild_bases import Exports
@@ -133,7 +144,8 @@ class Rebuild:
         first = seen = self.plan.from_sequence - 1
         goal = self.plan.until_sequence
         while store.rebuilding() is not None:
-            sequence = store.position().head.sequence
+            with _there():
+                sequence = store.position().head.sequence
             now = time.monotonic()
             if sequence != seen:
                 seen, moved = sequence, now
@@ -181,10 +193,13 @@ class Rebuild:
 
     def _verify(self, store: Store, before: list[CopyFormed]) -> Iterator[RebuildProgress]:
         """The newest copies against every receipt: other sites', and this one's own from before it was erased."""
-        newest = store.copies()[-COPIES_VERIFIED:]
+        with _there():
+            newest = store.copies()[-COPIES_VERIFIED:]
         started = time.monotonic()
         for count, copy in enumerate(newest, start=1):
-            self.report.copies.append(_verified(copy, store.digest(copy), before))
+            with _there():
+                digest = store.digest(copy)
+            self.report.copies.append(_verified(copy, digest, before))
             seconds = time.monotonic() - started
             yield RebuildProgress(Phase.VERIFYING, count, len(newest), 0, 0, seconds, self.report.by)
 
@@ -193,6 +208,18 @@ class Rebuild:
         return [
             record for record in view.values() if isinstance(record, CopyFormed) and record.group == self.plan.group
         ]
+
+
+@contextmanager
+def _there() -> Iterator[None]:
+    """Around what reads a store that this rebuild has put a position into."""
+    try:
+        yield
+    except NeedsRebuild as error:
+        raise StoreUnavailable(
+            "another process has taken this store over since it was erased for this rebuild",
+            hint="is another rebuild, an import or a roll back running? run it again when that has ended",
+        ) from error
 
 
 def _locked_hint(plan: RebuildPlan) -> str:

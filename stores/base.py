@@ -25,7 +25,7 @@ from tidelog.stores.digest import ERA, ERA_SIZE, block_digest, digest_bytes
 from tidelog.stores.erase import ERASING, erase
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Argument, Command, Keyspace, PositionMoved, Session
-from tidelog.stores.loading import LOADING, NAME_SIZE, Loading, decode_loading, encode_loading
+from tidelog.stores.loading import ERASED_BY, LOADING, NAME_SIZE, Loading, decode_loading, encode_loading
 from tidelog.stores.named import windows
 from tidelog.stores.pairs import Pair, copied_pairs
 from tidelog.stores.records import decode_position, encode_copy, encode_position, encode_volume
@@ -112,8 +112,8 @@ class BaseLoad:
     def erase(self) -> Iterator[int]:
         """Empties the store of whatever it holds, yielding the number of keys deleted so far; clones and holds end in
         the first step."""
-        self._value = encode_loading(self._name, self.loading)  # set when nothing of what was there is left
-        yield from erase(self._keyspace, self._keys, self._value)
+        taken, self._value = self._value, encode_loading(self._name, self.loading)
+        yield from erase(self._keyspace, self._keys, self._value, taken)  # set when nothing of what was there is left
         self._watch()
 
     def named(self, volume: VolumeInfo) -> int:
@@ -243,7 +243,7 @@ class BaseLoad:
 
     def _followed(self, value: bytes | None) -> bool:
         """Whether a worker has already gone on from the position that was set."""
-        if self._value.startswith(LOADING) or value is None or value.startswith(LOADING):
+        if self._value.startswith(LOADING) or value is None or value.startswith((LOADING, ERASED_BY)):
             return False
         return decode_position(value).head.sequence >= decode_position(self._value).head.sequence
 
@@ -256,7 +256,7 @@ def _nobodys(loading: Loading) -> Loading:
 def _check_empty(keyspace: Keyspace, keys: Keys, value: bytes | None) -> None:
     (rebuild,) = keyspace.transact([(b"GET", keys.rebuild)])
     unfinished = rebuild is not None and int(cast("bytes", rebuild)) == ERASING
-    if value is None or value.startswith(LOADING) or unfinished:
+    if value is None or value.startswith((LOADING, ERASED_BY)) or unfinished:
         return
     sequence = decode_position(present(value)).head.sequence
     if sequence or rebuild is not None:

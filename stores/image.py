@@ -131,9 +131,9 @@ class Store(Rebuildable):
         return [copy for copy in there if lost or copy.origin is not CopyOrigin.LOST]
 
     def copy(self, name: str) -> Copy:
-        """The newest formed copy of that name (names are labels). ``#<sequence>`` names one by sequence: of several
-        that end there the marker's, whoever asks. Raises `NotFound`."""
-        copies = self.copies(lost=True)
+        """The newest formed copy of that name (names are labels), of the present history if that has one.
+        ``#<sequence>`` names one by sequence: of several that end there the marker's. Raises `NotFound`."""
+        copies = sorted(self.copies(lost=True), key=lambda copy: copy.origin is not CopyOrigin.LOST)
         named = [copy for copy in copies if name == copy.name]
         named = named or sorted(
             (copy for copy in copies if name == f"#{copy.sequence}"), key=lambda copy: copy.origin is CopyOrigin.MARKER

@@ -11,6 +11,8 @@ from tidelog.errors import REBUILD, NeedsRebuild, StoreDamaged
 from tidelog.stores.store import Copy
 
 LOADING = b"loading:"
+# The same while a store is emptied that is to be empty afterwards: this, and who is at it.
+ERASED_BY = b"erasing:"
 # The random name of a load, in hexadecimal.
 NAME_SIZE = 16
 

@@ -8,7 +8,7 @@ from tidelog.schemas.chain import origin
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.base import BaseLoad
 from tidelog.stores.began import Began, decode_began
-from tidelog.stores.erase import ERASING, erase, mark_erasing
+from tidelog.stores.erase import ERASING, erase, mark_erasing, withdraw_mark
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace
 from tidelog.stores.loading import Loading, decode_loading
@@ -39,8 +39,7 @@ class Rebuildable:
 
     def withdraw_erase(self, before: int | None) -> None:
         """Takes the mark of `begin_erase` back."""
-        key = self._keys.rebuild
-        self._keyspace.transact([(b"DEL", key) if before is None else (b"SET", key, b"%d" % before)])
+        withdraw_mark(self._keyspace, self._keys, before)
 
     def rebuilding(self) -> int | None:
         """The sequence that a rebuild must reach before the store is good; None if no rebuild is under way."""
@@ -68,7 +67,8 @@ class Rebuildable:
 
     def erase(self) -> Iterator[int]:
         """Empties the store in bounded steps, yielding the number of keys deleted so far; at the end it stands at the
-        origin. Cut short, it leaves no position (`NeedsRebuild`): run it again. Appliers see `PositionMoved`."""
+        origin. Cut short, it leaves no position (`NeedsRebuild`): run it again. Appliers see `PositionMoved`, and an
+        erase or a load that is under way `StoreUnavailable`, as this does when another one begins."""
         start = Position(origin(self.identity.group_id), "", 0, 0)
         yield from erase(self._keyspace, self._keys, encode_position(start))
 

@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Self, cast
 
-from tidelog.errors import StoreUnavailable
+from tidelog.errors import NotFound, StoreUnavailable
+from tidelog.names import LOST
 from tidelog.schemas.chain import Head
 from tidelog.stores.began import Began, decode_began, encode_began
 from tidelog.stores.bitmap import ChangeBitmap
@@ -33,9 +34,7 @@ from tidelog.stores.rollback_blocks import read_volumes, rests_of
 from tidelog.stores.state import ROLLING, present, read_image
 from tidelog.stores.store import Copy, CopyOrigin, CopyState, Identity, Position
 
-LOST_TAIL = "lost-tail"
-# What a copy of a lost history is called from then on.
-LOST = "lost-"
+LOST_TAIL = f"{LOST}tail"
 # While it lasts the store must not be called good, whatever it has applied: beyond all sequences, and no erase.
 MARK = (1 << 62) - 1
 NAME_LENGTH_MAX = 63
@@ -90,12 +89,17 @@ class Rollback:
 
     def begin(self, stands: Head, copy: Copy, head: Head, cluster_id: str) -> None:
         """Begins to go back from ``stands``, where the store is, to ``copy``, whose last event is ``head`` in the log
-        of ``cluster_id`` as it is now. Raises `NeedsRebuild`; `RollingBack` if one is under way."""
+        of ``cluster_id`` as it is now. Raises `NeedsRebuild`; `RollingBack` if one is under way; `NotFound` if the copy
+        has been dropped, and nothing has changed."""
         base = self._base(copy)
         position, commands, tail = self._cut(base)
         if (position.head.sequence, position.head.seal) != (stands.sequence, stands.seal):
             raise self._moved_on()
-        for one in self._copies().values():
+        copies = self._copies()  # of the watched position: whoever changes them changes that
+        there = copies.get(copy.generation)
+        if there is None or there.state is not CopyState.FORMED or there.seal != copy.seal or base != self._base(copy):
+            raise NotFound(f"copy {copy.name}, which was to be gone back to, is not here any more", hint="run it again")
+        for one in copies.values():
             if base < one.generation and one.origin not in (CopyOrigin.LOST, CopyOrigin.ROLLBACK):
                 lost = replace(one, origin=CopyOrigin.LOST, name=(LOST + one.name)[:NAME_LENGTH_MAX])
                 commands.append((b"HSET", self._keys.copies, b"%d" % one.generation, encode_copy(lost)))

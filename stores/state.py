@@ -8,7 +8,7 @@ from tidelog.schemas.volumes import VolumeInfo, VolumeTable
 from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command, Keyspace, Reply
-from tidelog.stores.loading import LOADING, being_loaded
+from tidelog.stores.loading import ERASED_BY, LOADING, being_loaded
 from tidelog.stores.pairs import Pair, decode_pair
 from tidelog.stores.records import decode_copy, decode_position, decode_volume
 from tidelog.stores.scars import present as present_history
@@ -87,7 +87,7 @@ def present(position: Reply) -> bytes:
         )
     if isinstance(position, bytes) and position.startswith(LOADING):
         raise being_loaded()
-    if not isinstance(position, bytes):
+    if not isinstance(position, bytes) or position.startswith(ERASED_BY):
         raise NeedsRebuild(
             "the store has no position: an erase was cut short, or keys were lost",
             hint=f"rebuild the site with: {REBUILD}",

@@ -3,6 +3,7 @@
 from tests.planted import Mutant
 
 PROMOTE = "tests/recovery/test_promote.py tests/recovery/test_promotions_at_once.py"
+EVIDENCE = "tests/recovery/test_promotion_evidence.py"
 
 PROMOTE_MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -67,5 +68,19 @@ PROMOTE_MUTANTS: tuple[Mutant, ...] = (
         "        while (sequence := store.position().head.sequence) < target.sequence:\n",
         "        while (sequence := store.position().head.sequence) < 0:\n",
         PROMOTE,
+    ),
+    Mutant(
+        "promotion-fences-whoever-opened-meanwhile",
+        "recovery/promote.py",
+        "                if head.writer != session and not self.plan.forced:\n",
+        "                if head.writer != session and self.plan.forced:\n",
+        EVIDENCE,
+    ),
+    Mutant(
+        "promotion-hidden-by-a-lost-primary",
+        "consumers/primary.py",
+        " and chosen.chosen_us >= asked.asked_us\n",
+        "\n",
+        EVIDENCE,
     ),
 )

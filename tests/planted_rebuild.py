@@ -63,4 +63,11 @@ REBUILD_MUTANTS: tuple[Mutant, ...] = (
         "        goal = None\n",
         STORE,
     ),
+    Mutant(
+        "rebuild-erases-what-another-has-taken",
+        "stores/erase.py",
+        "        if name is not None and value != name:\n",
+        "        if name is not None and value is None:\n",
+        "tests/stores/test_erases_at_once.py",
+    ),
 )

@@ -118,4 +118,11 @@ REGION_MUTANTS: tuple[Mutant, ...] = (
         "",
         MIRRORS,
     ),
+    Mutant(
+        "regions-head-needs-its-record",
+        "producers/follower.py",
+        "        return carries_head(self.log, self.head) or self.begins_behind()\n",
+        "        return carries_head(self.log, self.head)\n",
+        "tests/consumers/test_log_begins.py",
+    ),
 )

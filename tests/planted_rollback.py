@@ -54,4 +54,11 @@ ROLLBACK_MUTANTS: tuple[Mutant, ...] = (
         "        if image.deleted.get(-number) is not None:",
         ROLLBACK,
     ),
+    Mutant(
+        "rollback-goes-to-a-copy-that-is-dropped",
+        "stores/rollback.py",
+        "there.state is not CopyState.FORMED or ",
+        "",
+        "tests/stores/test_rollback_base_gone.py",
+    ),
 )

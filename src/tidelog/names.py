@@ -8,6 +8,9 @@ from tidelog.errors import InvalidName
 NAME_PATTERN = "[a-z0-9][a-z0-9._-]{0,62}"
 _NAME = re.compile(NAME_PATTERN)
 _SCHEDULED = re.compile(r"auto-\d{8}t\d{6}z")
+# What a roll back calls copies of a lost history: this and their name. Nobody else gives a copy such a name, so that a
+# lost one answers to no name of the present history.
+LOST = "lost-"
 
 
 def check_name(kind: str, name: str) -> str:

@@ -18,6 +18,8 @@ REBUILD_POINTS: dict[str, tuple[type, str]] = {
     "take": (BaseLoad, "begin"),
     "watch": (BaseLoad, "_watch"),
     "put": (BaseLoad, "put"),
+    "sent": (BaseLoad, "_send"),
+    "landed": (BaseLoad, "_settle"),
     "prove": (BaseLoad, "_loaded"),
     "finish": (BaseLoad, "finish"),
     "replay": (Rebuild, "_start_replica"),

@@ -8,6 +8,7 @@ import pytest
 from tests.crash.child import BLOCK, BLOCKS, WRITES_PER_FLUSH
 from tests.crash.cuts import WORKER_POINTS, WRITER_POINTS
 from tests.crash.test_sigkill import copies_are_equal, keep_writing, last_write, start
+from tests.faults.folded import all_equal
 from tidelog.consumers.deployment import open_store
 from tidelog.producers.group import Group
 from tidelog.schemas.control import CopyFormed
@@ -42,6 +43,7 @@ def every_copy_is_everywhere_once(running: RunningDeployment, group: Group) -> l
     wait_until(lambda: len({site.position.head for site in sites}) == 1, timeout_s=60)
     live = {site.volume("data").read(0, BLOCK * BLOCKS) for site in sites}
     assert len(live) == 1 and last_write(live.pop()) > 0
+    all_equal(running.deployment, group.name, SITES)
     return names
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.crash.child import BLOCK, BLOCKS, content
 from tests.crash.test_sigkill import start
+from tests.faults.folded import all_equal
 from tidelog.clock import wall_us
 from tidelog.producers.ordering import order_copy
 from tidelog.schemas.control import CopyFormed
@@ -68,3 +69,4 @@ def test_a_worker_killed_while_it_makes_a_late_copy(
     assert [copy.name for copy in held[0]] == [copy.name for copy in held[1]] == ["before", "noon", "behind", "after"]
     for one, other in zip(*held, strict=True):
         assert one.volume("data").read(0, BLOCK * BLOCKS) == other.volume("data").read(0, BLOCK * BLOCKS)
+    all_equal(tidelog_deployment.deployment, group_name, ("tokyo", "osaka"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.faults.folded import all_equal
 from tests.reference import Reference
 from tests.reference_image import Cut
 from tidelog.testing.child import DIE_WITH_PARENT
@@ -81,3 +82,4 @@ def test_killed_at_every_kind_of_point(
         left = {key.decode().removeprefix(prefix)[:2] for key in client.scan_iter(prefix + "*", count=1000)}
         assert not left & {"k:", "n:", "o:"} and not client.exists(prefix + "clones")
     group.mark("after").wait(["osaka"], timeout=60)
+    all_equal(running.deployment, group_name, ["osaka"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.faults.folded import all_equal
 from tidelog.consumers.deployment import open_store
 from tidelog.gateways.cli import main
 from tidelog.stores.image import Store
@@ -96,3 +97,4 @@ def test_a_resync_that_is_killed_is_run_again(
         store.close()
     group.mark("after").wait(["tokyo", "osaka"], timeout=60)
     assert main(["-c", str(config_path), "site", "verify", "osaka", "--against", "tokyo", "-g", group_name]) == 0
+    all_equal(tidelog_deployment.deployment, group_name, ("osaka", "tokyo"))

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.crash.child import WRITES_PER_FLUSH
+from tests.faults.folded import all_equal
 from tests.producers.sidefile_lab import Changes
 from tidelog.config import Config
 from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import RealDeployment
+from tidelog.consumers.membership import SoleWorker
+from tidelog.consumers.worker import SiteWorker
 from tidelog.producers.sidefile_folder import active_path, summary
 from tidelog.testing.child import DIE_WITH_PARENT
 from tidelog.testing.processes import KafkaServer
@@ -104,6 +108,19 @@ class Life:
         assert list(self.folder.iterdir()) == []
         self.first = len(found) + 1
 
+    def ends_equal(self) -> None:
+        """A copy behind it all, and a site that applies the log: it is the fold, with the copy."""
+        with open_group(self.group, deployment=self.deployment) as group:
+            group.mark("after")
+        worker = SiteWorker(self.deployment, "tokyo", SoleWorker, [self.group])
+        thread = threading.Thread(target=worker.run, daemon=True)
+        thread.start()
+        try:
+            assert list(all_equal(self.deployment, self.group, ["tokyo"]).copies)
+        finally:
+            worker.stop()
+            thread.join(60)
+
     def outage(self, point: str, nth: int) -> "subprocess.Popen[str]":
         """A writer into whose work an outage falls."""
         child = self.start(point, nth)
@@ -128,6 +145,7 @@ def test_killed_while_kafka_is_away(life: Life) -> None:
         life.kafka.resume()
         life.settle()
     assert {where for _, where in life.lines} == {"IN_LOG", "IN_SIDEFILE"}
+    life.ends_equal()
 
 
 def test_killed_while_the_next_one_drains(life: Life) -> None:
@@ -143,6 +161,7 @@ def test_killed_while_the_next_one_drains(life: Life) -> None:
         assert drainer.wait(60) == -signal.SIGKILL, f"{point} was not reached"
     assert wait_until(lambda: (life.folder / f"{life.group}.sidefile").exists(), timeout_s=5)
     life.settle()
+    life.ends_equal()
 
 
 def test_killed_while_it_hands_over(life: Life) -> None:
@@ -153,3 +172,4 @@ def test_killed_while_it_hands_over(life: Life) -> None:
         life.kafka.resume()
         life.ends(child, point)
         life.settle()
+    life.ends_equal()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.child import BLOCK, BLOCKS, WRITES_PER_FLUSH, content
+from tests.faults.folded import all_equal
 from tidelog.consumers.site_view import CopyView, SiteGroup
 from tidelog.producers.group import Group
 from tidelog.testing.child import DIE_WITH_PARENT
@@ -97,6 +98,7 @@ def test_a_killed_writer_loses_nothing_that_it_flushed(
     assert flushed <= last <= flushed + WRITES_PER_FLUSH
     group.mark("after").wait(sites=["tokyo", "osaka"], timeout=60)
     assert copies_are_equal([site.group(group_name) for site in sites]) >= 1
+    all_equal(tidelog_deployment.deployment, group_name, ("tokyo", "osaka"))
 
 
 def keep_writing(group: Group, child: subprocess.Popen[str]) -> None:
@@ -135,3 +137,4 @@ def test_a_killed_worker_applies_nothing_twice_and_nothing_not(
     assert copies_are_equal(sites) >= 1
     live = [site.volume("data").read(0, BLOCK * BLOCKS) for site in sites]
     assert live[0] == live[1] and last_write(live[0]) > 0
+    all_equal(tidelog_deployment.deployment, group_name, ("tokyo", "osaka"))

@@ -1,11 +1,11 @@
 """An application that writes on through promotions: it opens its group again whenever its session has been ended."""
 
 import threading
-from collections.abc import Callable
 
+from tests.faults.folded import all_equal
 from tests.reference import Reference
 from tidelog.consumers.access import open_group
-from tidelog.consumers.deployment import Deployment, open_store
+from tidelog.consumers.deployment import Deployment
 from tidelog.errors import Fenced
 from tidelog.testing.readiness import wait_until
 
@@ -73,29 +73,9 @@ class Application:
 def compared(deployment: Deployment, group: str, sites: tuple[str, ...], flushed: int) -> Reference:
     """Every site's live volume and copies, once it has come to the log's end, are the reference's, which holds every
     flushed write."""
-    cluster = deployment.cluster
-    record = cluster.find_group(group)
-    log = cluster.log(record)
-    reader = log.reader(0)
-    reference = Reference(record.group_id)
-    reference.fold([(found.offset, found.value) for found in reader.records(log.bounds().end, 30.0)])
-    reader.close()
-    log.close()
+    reference = all_equal(deployment, group, sites)
     (live,) = (data for name, _, data in reference.image().values() if name == "data")
     for number in range(max(1, flushed - BLOCKS + 1), flushed + 1):
         at = number % BLOCKS * BLOCK
         assert int.from_bytes(live[at : at + 8], "big") >= number, f"write {number} was flushed and is lost"
-    for site in sites:
-        store = open_store(deployment, site, group)
-        assert wait_until(_reached(store.position, reference.sequence), timeout_s=60), site
-        assert store.position().head.seal == reference.seal, site
-        volume = store.volume("data")
-        assert store.read(volume, 0, volume.size, None) == live, f"{site} is not what the log says"
-        for copy in store.copies():
-            assert store.digest(copy) == reference.copies[copy.sequence].digest, (site, copy.name)
-        store.close()
     return reference
-
-
-def _reached(position: Callable[[], object], sequence: int) -> Callable[[], bool]:
-    return lambda: position().head.sequence >= sequence  # type: ignore[attr-defined]

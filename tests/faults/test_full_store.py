@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 import redis
 
+from tests.faults.folded import all_equal
 from tidelog.consumers.deployment import open_store
 from tidelog.errors import Locked
 from tidelog.schemas.control import SiteStatus, status_key
@@ -66,4 +67,5 @@ def test_a_locked_copy_at_a_full_store(tidelog_deployment: RunningDeployment) ->
         assert [copy.name for copy in store.copies()] == ["locked", "behind", "after"] and is_there()
         assert server.info("stats")["evicted_keys"] == evicted
     assert not said()
+    all_equal(running.deployment, name, ["osaka"])
     store.close()

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.faults.folded import all_equal
 from tests.reference import Reference
 from tidelog.producers.volume import Volume
 from tidelog.testing.running import RunningDeployment
@@ -71,3 +72,4 @@ def test_a_thousand_copies_under_load_are_what_the_log_says_at_every_site(
             wrong.append(cut.name)
     assert not answers, "every copy that was answered for stands in the log"
     assert not wrong, "these copies are not what the log says, at one site at least"
+    all_equal(tidelog_deployment.deployment, group.name, SITES)

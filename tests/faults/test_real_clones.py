@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.faults.folded import all_equal
 from tidelog.consumers.deployment import open_store
 from tidelog.producers.group import Group
 from tidelog.stores.image import Store
@@ -93,6 +94,7 @@ def test_a_clone_while_its_site_applies_and_drops(tidelog_deployment: RunningDep
     prefix = f"tidelog:{{{group.name}}}:"
     left = {key.decode().removeprefix(prefix)[:2] for key in client.scan_iter(prefix + "*", count=1000)}
     assert not left & {"k:", "n:", "o:"} and not client.exists(prefix + "holds", prefix + "clones")
+    all_equal(running.deployment, group.name, ("tokyo", "osaka"))
 
 
 HOLDER = """
@@ -142,3 +144,4 @@ def test_a_holder_that_is_killed_holds_no_longer_than_its_lease(
         holder.wait()
     assert wait_until(lambda: names(osaka) == ["next"], timeout_s=DEADLINE)
     assert osaka.holds() == []
+    all_equal(running.deployment, group.name, ("tokyo", "osaka"))

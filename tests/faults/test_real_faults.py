@@ -10,6 +10,7 @@ import pytest
 
 from tests.crash.child import BLOCK, BLOCKS, content
 from tests.crash.test_sigkill import copies_are_equal, last_write
+from tests.faults import folded
 from tidelog.config import Config
 from tidelog.consumers.deployment import RealDeployment
 from tidelog.consumers.membership import SoleWorker
@@ -108,6 +109,7 @@ def all_equal(running: RunningDeployment, group: Group, name: str) -> None:
     sites = [running.site(site).group(GROUP) for site in ("tokyo", "osaka")]
     assert copies_are_equal(sites) >= 1
     assert last_write(image(sites[0])) == last_write(image(sites[1])) > 0
+    folded.all_equal(running.deployment, GROUP, ("tokyo", "osaka"))
 
 
 def test_a_redis_that_loses_its_tail_heals_by_replay(servers: Servers, running: RunningDeployment) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
+from tests.faults.folded import all_equal
 from tidelog.clock import wall_us
 from tidelog.config import Config
 from tidelog.consumers.deployment import RealDeployment, open_store
@@ -79,5 +80,6 @@ def test_copies_by_time_go_at_that_site_only(running: RunningDeployment) -> None
     with redis.Redis.from_url(running.deployment.config.sites["osaka"].redis.url) as server:
         before = {key.split(b":")[3] for key in server.scan_iter(f"tidelog:{{{name}}}:g:*", count=10_000)}
     assert {int(generation) for generation in before} <= generations
+    all_equal(running.deployment, name, SITES)
     for store in stores.values():
         store.close()

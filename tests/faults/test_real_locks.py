@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.folded import all_equal
 from tidelog.clock import microseconds
 from tidelog.consumers.deployment import open_store
 from tidelog.consumers.site_view import SiteGroup
@@ -116,3 +117,4 @@ def test_the_same_copies_everywhere_and_a_lock_that_holds(
     as_an_administrator(config_file, name, capsys, "london")
     rebuilt = running.site("london").group(name)
     assert held(rebuilt) == held(views[0])
+    all_equal(running.deployment, name, SITES)

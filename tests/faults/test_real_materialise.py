@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from tests.faults.folded import all_equal
 from tests.reference import Reference
 from tests.reference_image import Cut
 from tidelog.consumers.clone_view import CloneView
@@ -110,6 +111,7 @@ def test_while_writers_go_on(tidelog_deployment: RunningDeployment) -> None:
     copies = group.mark("end").wait(["tokyo", "osaka"], timeout=DEADLINE)
     assert len({receipt.digest for receipt in copies.values()}) == 1
     assert osaka.materialise("end", sequence=log.fold().sequence).digest() == copies["osaka"].digest
+    all_equal(running.deployment, group.name, ("tokyo", "osaka"))
 
 
 def test_a_database_as_it_was(tidelog_deployment: RunningDeployment) -> None:
@@ -133,3 +135,4 @@ def test_a_database_as_it_was(tidelog_deployment: RunningDeployment) -> None:
     assert was.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     was.close()
     Log(running, group.name).check(running.site("tokyo").group(group.name).materialise("again", sequence=good))
+    all_equal(running.deployment, group.name, ("tokyo", "osaka"))

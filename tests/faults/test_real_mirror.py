@@ -8,13 +8,16 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from kafka import KafkaAdminClient
 
 from tests.clean_stores import group_of_its_own
+from tests.faults.folded import all_equal, compare, records_of
 from tests.faults.regions import Load, Mirrored, Regions, await_that
+from tests.reference import Reference
 from tidelog.config import Config
 from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import RealDeployment, open_store
@@ -122,6 +125,10 @@ def test_a_second_source_is_refused_or_halts(mirrored: Mirrored) -> None:
     log.close()
     halted = mirrored.await_status(mirrored.b, "osaka", lambda found: found.state == "HALTED")
     assert halted.reason.startswith("CorruptEvent") and halted.sequence >= before.sequence
+    records = records_of(mirrored.a.deployment, mirrored.name)  # what it stands at is the source's
+    with closing(open_store(mirrored.b.deployment, "osaka", mirrored.name)) as store:
+        compare(store, Reference(mirrored.record.group_id).fold(records, halted.sequence), records)
+    all_equal(mirrored.a.deployment, mirrored.name, ["tokyo"])
 
 
 def test_the_commands_of_the_runbook(regions: Regions, tidelog_site_redis, tmp_path: Path) -> None:
@@ -158,3 +165,5 @@ def test_the_commands_of_the_runbook(regions: Regions, tidelog_site_redis, tmp_p
                 assert done.returncode == 0, (command, done.stdout, done.stderr)
                 if "regions" in command:
                     assert "osaka" in done.stdout and "tokyo" in done.stdout
+            all_equal(a.deployment, "bank", ["tokyo"])
+            all_equal(b.deployment, "bank", ["osaka"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.faults.folded import all_equal
 from tidelog.consumers.site_view import SiteGroup
 from tidelog.gateways.cli import main
 from tidelog.producers.group import Group
@@ -123,6 +124,7 @@ def test_damage_under_a_running_worker_is_mended_while_writers_go_on(
     assert wait_until(lambda: equal(osaka, london) and equal(london, tokyo), timeout_s=60)
     assert tidelog("site", "verify", "osaka")[0] == 0
     assert tidelog("pitc", "list")[0] == 0
+    all_equal(running.deployment, name, SITES)
 
 
 def test_a_source_that_is_down(running: RunningDeployment, config_file: Path, tmp_path: Path) -> None:
@@ -138,3 +140,4 @@ def test_a_source_that_is_down(running: RunningDeployment, config_file: Path, tm
     down.write_text(config_file.read_text().replace(url, "redis://127.0.0.1:1"))
     assert main(["-c", str(down), "site", "resync", "osaka", "--from", "london", "-g", name]) == 12
     assert main(["-c", str(down), "site", "verify", "osaka", "-g", name]) == 0  # with tokyo
+    all_equal(running.deployment, name, SITES)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.folded import all_equal
 from tidelog.config import Config
 from tidelog.consumers.deployment import RealDeployment, open_store
 from tidelog.gateways.cli import main
@@ -174,6 +175,7 @@ def test_the_rpo_tells_the_truth(scene: Scene) -> None:
     loses_a_worker(scene)
     loses_the_writer(scene)
     comes_back_and_closes(scene)
+    all_equal(scene.running.deployment, scene.group, SITES)
 
 
 def test_a_flush_that_waits_for_sites_takes_less_than_a_second(tidelog_deployment: RunningDeployment) -> None:
@@ -197,3 +199,4 @@ def test_a_flush_that_waits_for_sites_takes_less_than_a_second(tidelog_deploymen
             assert store.read(store.volume("v"), 0, 2).rstrip(b"\0") == b"%d" % index
             store.close()
     assert statistics.median(took) < 1
+    all_equal(tidelog_deployment.deployment, name, SITES)

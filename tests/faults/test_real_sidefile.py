@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.folded import all_equal
 from tests.producers.sidefile_lab import Changes
 from tidelog.config import Config
 from tidelog.consumers.access import open_group
@@ -139,6 +140,7 @@ def test_kafka_is_stopped_and_started_under_load(scene: Scene, capsys: pytest.Ca
     group.mark("after").wait(["tokyo"], timeout=60)
     assert list(scene.folder.iterdir()) == []
     assert '"sidefiles": []' in scene.tidelog(capsys, "status", "-g", scene.group, "--json")[1]
+    all_equal(scene.running.deployment, scene.group, ["tokyo"])
 
 
 def test_another_writer_is_accepted_while_this_one_hangs(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,6 +183,8 @@ def test_another_writer_is_accepted_while_this_one_hangs(scene: Scene, capsys: p
         assert isinstance(again, SidefileGroup) and again.sidefile is None
     assert scene.tidelog(capsys, "sidefile", "drop", found["name"], "-g", scene.group, "--yes")[0] == 0
     assert list(scene.folder.iterdir()) == []
+    scene.running.wait_for_store("tokyo", scene.group, timeout=60)
+    all_equal(scene.running.deployment, scene.group, ["tokyo"])
 
 
 def test_the_error_is_one_that_a_fenced_writer_knows() -> None:

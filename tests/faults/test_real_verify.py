@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.faults.folded import all_equal
 from tidelog.gateways.cli import main
 from tidelog.testing.fixtures import SITES
 from tidelog.testing.running import RunningDeployment
@@ -55,3 +56,6 @@ def test_a_flipped_bit_is_found_and_its_extent_named(
     assert document["differing_blocks"] == 2
     code, document, _ = tidelog("pitc", "verify", "one", "--against", "london", "--full")
     assert code == 0 and document["equal"] is True
+    all_equal(running.deployment, name, ("tokyo", "london"))
+    with pytest.raises(AssertionError):  # it stays damaged, and the fold of the log tells
+        all_equal(running.deployment, name, ["osaka"])

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from kafka import TopicPartition
 
 from tests.crash.child import BLOCK, BLOCKS, content
 from tests.faults.folded import all_equal, wait_until
@@ -16,6 +17,7 @@ from tidelog.consumers.deployment import RealDeployment
 from tidelog.errors import Fenced, TidelogError, Unavailable
 from tidelog.producers.group import Group
 from tidelog.producers.kafka_clients import open_admin
+from tidelog.producers.kafka_consumer import PartitionConsumer
 from tidelog.testing.kafka_cluster import KafkaNodes
 from tidelog.testing.processes import RedisServer
 from tidelog.testing.running import RunningDeployment
@@ -109,7 +111,7 @@ class Load:
         """Waits for flushes that began after this call."""
         before = self.acknowledged
         try:
-            wait_until(lambda: self.acknowledged >= before + 20, f"flushes after {before}", timeout=240)
+            wait_until(lambda: self.acknowledged >= before + 20, f"flushes after {before}", timeout=120)
         except AssertionError as error:
             told = f"{error}; at {self.acknowledged}, ended {self.ended_sessions} times"
             raise AssertionError(told) from self.last_error
@@ -181,3 +183,28 @@ def test_a_group_is_made_with_three_replicas(running: RunningDeployment) -> None
     assert len(partition["replica_nodes"]) == 3
     with pytest.raises(TidelogError):
         running.deployment.cluster.create_group(GROUP)
+
+
+def another_leads(running: RunningDeployment) -> None:
+    """The leadership of the group's log moves, as a preferred election does it: nobody dies, no connection ends."""
+    topic = running.deployment.cluster.find_group(GROUP).topic
+    leader, _count = leader_and_in_sync(running)
+    others = [node for node in (1, 2, 3) if node != leader]
+    with closing(open_admin(running.deployment.config)) as admin:
+        admin.alter_partition_reassignments({TopicPartition(topic, 0): [*others, leader]})
+        wait_until(lambda: not admin.list_partition_reassignments(), "the order of replicas")
+        admin.elect_leaders(0, {topic: [0]})  # the preferred one
+    wait_until(lambda: leader_and_in_sync(running)[0] in others, "another leader")
+
+
+def test_a_leader_that_has_moved_is_found(running: RunningDeployment) -> None:
+    """The end of a log is asked of whoever leads it now, though nobody fetches: kafka-python itself goes on asking the
+    former leader until it has looked at the cluster anew, within five minutes."""
+    wait_until(lambda: leader_and_in_sync(running)[1] == 3, "three replicas in sync", timeout=120)
+    topic = running.deployment.cluster.find_group(GROUP).topic
+    with closing(PartitionConsumer(running.deployment.config, topic)) as consumer:
+        before = consumer.bounds(10.0)
+        another_leads(running)
+        began = time.monotonic()
+        assert consumer.bounds(10.0) == before and consumer.end(10.0) == before.end
+        assert time.monotonic() - began < 5

@@ -94,7 +94,7 @@ def test_the_primary_is_not_promoted_again(running: RunningDeployment) -> None:
     first = promoted(running, "osaka")
     group = running.group("bank")
     control = running.deployment.cluster.control
-    control.publish(asked(group, writer=bytes(16), epoch=first.epoch - 1))
+    control.publish(asked(group, writer=bytes(16), epoch=first.epoch - 1, asked_us=chosen(running).chosen_us - 1))
     assert promoted(running, "osaka").epoch == 0
     assert promotion_key("bank") not in view_of(running)
     group.create_volume("ledger", BLOCK).write(0, b"undisturbed")
