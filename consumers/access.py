@@ -7,7 +7,7 @@ from os import PathLike
 from tidelog.clock import PROCESS_CLOCK, HybridClock
 from tidelog.config import Config
 from tidelog.consumers.deployment import Deployment, RealDeployment
-from tidelog.consumers.primary import await_promotion, chosen_primary, primary_site
+from tidelog.consumers.primary import await_promotion, chosen_primary, primary_beside, primary_site
 from tidelog.consumers.read_side import SiteReadSide
 from tidelog.consumers.sidefiles import Plan, open_with_sidefile, sidefile_settings
 from tidelog.consumers.site_view import ArchiveFinder, Site
@@ -122,11 +122,15 @@ def _open(
     record = deployment.cluster.find_group(name)
     refuse_mirror(deployment.cluster.control, record, lambda: deployment.cluster.log(record))
     view = await_promotion(deployment.cluster.control, record)
-    site = site or primary_site(view, record, config)
+    asked_for, site = site, site or primary_site(view, record, config)
     log = deployment.cluster.log(record)
     read_side = SiteReadSide(deployment, site, name)
     try:
         session = _session(deployment, record, log, site, clock, schedule=schedule, sidefile=sidefile)
+        told = asked_for or primary_beside(session.writer, deployment.cluster.control, record, config)
+        if told != site:
+            read_side.close()
+            read_side = SiteReadSide(deployment, told, name)
     except BaseException as error:  # Ctrl-C, too, must not leave connections behind
         if isinstance(error, TidelogError):
             error.at_site(site, name)

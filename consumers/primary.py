@@ -13,6 +13,8 @@ from tidelog.schemas.promotions import PrimaryChosen, PromotionAsked, primary_ke
 
 # An opening waits no longer for a promotion, whatever that asks for (seconds); it looks at the clock so often.
 PATIENCE, LOOK_EVERY = 60.0, 0.2
+# Between a promotion's epoch and what it tells there are some ms.
+SOON = 2.0
 
 
 def chosen_primary(view: ControlView, record: GroupCreated) -> PrimaryChosen | None:
@@ -58,3 +60,16 @@ def await_promotion(control: Control, record: GroupCreated) -> ControlView:
         control.wait_for(lambda now: promotion_under_way(now, record) is None, LOOK_EVERY)
         view = control.snapshot()
     return view
+
+
+def primary_beside(writer: bytes, control: Control, record: GroupCreated, config: Config) -> str:
+    """The site that a session which has just been opened reads from: a promotion may have opened its epoch right before
+    it, and is to tell the primary. Not waited for where it asks this very session to end. Raises as `primary_site`,
+    and `LogUnavailable`."""
+
+    def settled(view: ControlView) -> bool:
+        asked = promotion_under_way(view, record)
+        return asked is None or asked.writer == writer
+
+    control.wait_for(settled, SOON)
+    return primary_site(control.snapshot(), record, config)

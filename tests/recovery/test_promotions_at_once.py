@@ -16,6 +16,8 @@ from tidelog.producers.memory_control import MemoryControl
 from tidelog.producers.process_name import process_name
 from tidelog.recovery.promote import Promotion, PromotionReport
 from tidelog.recovery.promote_plan import PromotionRefused
+from tidelog.recovery.tail import Tail
+from tidelog.schemas.chain import Head
 from tidelog.schemas.promotions import PrimaryChosen, is_promotion, promotion_key
 from tidelog.testing.readiness import wait_until
 from tidelog.testing.running import RunningDeployment
@@ -39,6 +41,27 @@ def test_who_opens_in_between_is_asked_as_well(running: RunningDeployment, monke
     assert [last.epoch for last in report.stopped] == [opened[0].session.epoch - 1, opened[0].session.epoch]
     assert report.epoch == opened[0].session.epoch + 1
     assert read_at(running, "osaka", 10) == b"in between"
+
+
+def test_who_opens_before_the_primary_is_told_reads_there(
+    running: RunningDeployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The epoch is open, and the primary not told yet: the session behind it is given that word."""
+    monkeypatch.setattr(primary_module, "PATIENCE", 0.0)
+    running.group("bank").create_volume("ledger", BLOCK)
+    opened: list[Group] = []
+    really = Promotion._record
+
+    def told_late(self: Promotion, head: Head, tail: Tail) -> None:
+        thread = threading.Thread(target=lambda: opened.append(running.group("bank")))
+        thread.start()
+        assert wait_until(lambda: tail.head().epoch > head.epoch, 20)
+        really(self, head, tail)
+        thread.join(20)
+
+    monkeypatch.setattr(Promotion, "_record", told_late)
+    promoted(running, "osaka")
+    assert [group.read_side.site for group in opened] == ["osaka"]
 
 
 def test_an_opening_waits_for_a_promotion_under_way(running: RunningDeployment) -> None:
