@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tidelog.producers.follower import Follower, follow
 from tidelog.producers.log import Log
-from tidelog.recovery.region_seal import READ_TIMEOUT, head_of
+from tidelog.recovery.region_seal import READ_TIMEOUT
 from tidelog.schemas.chain import Head
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.events import Event, Heartbeat, Marker, WriteBatch
@@ -45,10 +45,8 @@ def lost_events(log: Log, codec: Codec, since: Head) -> Iterator[tuple[Event, He
         reader.close()
 
 
-def sum_up(log: Log, codec: Codec, group_id: str, sequence: int, seal: bytes) -> LostTail:
-    """What stands in the log behind the event of that sequence and seal. Raises as `lost_events`, and `LogDiverged` if
-    that event is not there."""
-    since = head_of(log, codec, group_id, sequence, seal)
+def sum_up(log: Log, codec: Codec, since: Head) -> LostTail:
+    """What stands in the log behind that event. Raises as `lost_events`."""
     found = LostTail(since, since)
     for event, head in lost_events(log, codec, since):
         found.until = head

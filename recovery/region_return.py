@@ -15,6 +15,8 @@ from tidelog.producers.opening import open_epoch
 from tidelog.producers.process_name import process_name
 from tidelog.recovery.head import newest_event
 from tidelog.recovery.lost_tail import LostTail, sum_up
+from tidelog.recovery.region_seal import head_of
+from tidelog.schemas.chain import Head
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.mirrors import HistorySealed, is_sealing, sealed_for
 
@@ -46,17 +48,17 @@ def seal_own(cluster: Cluster, sealed: HistorySealed, clock: HybridClock = PROCE
     record = cluster.find_group(sealed.group)
     codec, log = cluster.codec(record), cluster.log(record)
     try:
-        lost = sum_up(log, codec, record.group_id, sealed.sequence, sealed.seal)
+        since = head_of(log, codec, record.group_id, sealed.sequence, sealed.seal)
         cluster.control.publish(sealed)  # nobody opens the group here from now on
-        _seal(cluster, log, codec, lost, sealed, clock)
-        return sum_up(log, codec, record.group_id, sealed.sequence, sealed.seal)
+        _seal(cluster, log, codec, since, sealed, clock)
+        return sum_up(log, codec, since)
     finally:
         log.close()
 
 
-def _seal(cluster: Cluster, log: Log, codec: Codec, lost: LostTail, sealed: HistorySealed, clock: HybridClock) -> None:
+def _seal(cluster: Cluster, log: Log, codec: Codec, since: Head, sealed: HistorySealed, clock: HybridClock) -> None:
     """Whoever has opened the log before is fenced."""
-    if is_sealing(newest_event(log, codec, lost.until.epoch)):
+    if is_sealing(newest_event(log, codec, since.epoch)):
         return
     opened_by = sealed_for(sealed.goes_on, process_name())
-    open_epoch(log, codec, lost.until, cluster.config.writer, behind=None, opened_by=opened_by, clock=clock)
+    open_epoch(log, codec, since, cluster.config.writer, behind=None, opened_by=opened_by, clock=clock)

@@ -16,6 +16,8 @@ from tidelog.schemas.control import GroupCreated
 from tidelog.schemas.mirrors import HistorySealed, LogMirrored
 
 READ_TIMEOUT = 30.0
+# What an opening extends stands within so many records before it, as a rule.
+NEAR = 1024
 
 
 def refuse_running_mirror(cluster: Cluster, record: GroupCreated) -> None:
@@ -40,7 +42,8 @@ def seal_source(
     if found is None:
         raise LogDiverged(f"the record at offset {opened.offset} is gone", offset=opened.offset)
     event = codec.decode(found.value)
-    last = head_of(log, codec, record.group_id, event.sequence - 1, event.previous)
+    near = max(log.bounds().start, opened.offset - NEAR)
+    last = head_of(log, codec, record.group_id, event.sequence - 1, event.previous, near)
     sealed = HistorySealed(
         group=record.group,
         group_id=record.group_id,
@@ -58,15 +61,17 @@ def seal_source(
     return sealed
 
 
-def head_of(log: Log, codec: Codec, group_id: str, sequence: int, seal: bytes) -> Head:
-    """The head that an event which is known to count makes, by its sequence and seal, wherever in the log it is; a
-    mirror may have sent it more than once, and the first is as good as any. Reads the log's records from its beginning.
+def head_of(log: Log, codec: Codec, group_id: str, sequence: int, seal: bytes, near: int | None = None) -> Head:
+    """The head that an event which is known to count makes, by its sequence and seal, wherever in the log it is: a
+    mirror may have sent it more than once, and this is the first. Reads the log's records from its beginning; if the
+    event is behind offset ``near``, only from there, and it is the first there.
 
     Raises `LogDiverged` if it is not there, `LogUnavailable`.
     """
     if not sequence:
         return origin(group_id)
-    reader = log.reader(log.bounds().start)
+    begin = log.bounds().start
+    reader = log.reader(begin if near is None else near)
     try:
         for record in reader.records(log.bounds().end, READ_TIMEOUT):
             if record.value[-SEAL_SIZE:] == seal:
@@ -75,4 +80,6 @@ def head_of(log: Log, codec: Codec, group_id: str, sequence: int, seal: bytes) -
                     return Head(sequence, seal, event.epoch, event.writer, event.timestamp_us, record.offset)
     finally:
         reader.close()
+    if near is not None and near > begin:
+        return head_of(log, codec, group_id, sequence, seal)
     raise LogDiverged(f"the log {log.id} has no event with sequence {sequence} and the seal that it is known by")

@@ -65,7 +65,7 @@ REGION_MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "regions-writers-of-the-lost-region-live-on",
         "recovery/region_return.py",
-        "        _seal(cluster, log, codec, lost, sealed, clock)\n",
+        "        _seal(cluster, log, codec, since, sealed, clock)\n",
         "",
         LOST,
     ),

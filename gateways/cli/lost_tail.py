@@ -8,17 +8,20 @@ from tidelog.config import Config
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import size_text
 from tidelog.recovery.lost_tail import LostTail, sum_up
+from tidelog.recovery.region_seal import head_of
 
 
 def tail_of(invocation: Invocation, other: Path, group: str, sequence: int, seal: bytes) -> LostTail:
-    """What the log of the region with that configuration holds behind this event. Raises as `sum_up`."""
+    """What the log of the region with that configuration holds behind this event. Raises as `sum_up` and
+    `head_of`."""
     deployment = invocation.open(Config.load(other, {}))
     try:
         cluster = deployment.cluster
         record = cluster.find_group(group)
         log = cluster.log(record)
         try:
-            return sum_up(log, cluster.codec(record), record.group_id, sequence, seal)
+            codec = cluster.codec(record)
+            return sum_up(log, codec, head_of(log, codec, record.group_id, sequence, seal))
         finally:
             log.close()
     finally:
