@@ -154,7 +154,7 @@ def _session(
     config, name, codec = deployment.config, record.group, deployment.cluster.codec(record)
 
     def begin(plan: Plan | None = None, make: Callable[..., WriterSession] = WriterSession) -> WriterSession:
-        return open_session(
+        session = open_session(
             log,
             codec,
             record.group_id,
@@ -165,6 +165,12 @@ def _session(
             plan=plan,
             make=make,
         )
+        try:  # again: the log may have been sealed in between, and an opening behind the seal would count
+            refuse_mirror(deployment.cluster.control, record, lambda: deployment.cluster.log(record))
+        except BaseException:
+            session.abandon()
+            raise
+        return session
 
     settings = sidefile_settings(config, name) if sidefile else None
     return begin() if settings is None else open_with_sidefile(begin, settings, record, log, codec, clock)

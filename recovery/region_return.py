@@ -16,7 +16,7 @@ from tidelog.producers.process_name import process_name
 from tidelog.recovery.head import newest_event
 from tidelog.recovery.lost_tail import LostTail, sum_up
 from tidelog.schemas.codec import Codec
-from tidelog.schemas.mirrors import HistorySealed, is_sealing, sealed_for
+from tidelog.schemas.mirrors import HistorySealed, incarnation, is_sealing, sealed_for
 
 
 def find_seal(cluster: Cluster, group: str, theirs: ControlView) -> HistorySealed | None:
@@ -29,12 +29,21 @@ def find_seal(cluster: Cluster, group: str, theirs: ControlView) -> HistorySeale
         return None
     ours, log = cluster.control.snapshot(), cluster.log(record)
     try:
-        told = sealed_log(ours, group, log.id) or sealed_log(theirs, group, log.id) or sealed_log(theirs, group, "")
+        told = sealed_log(ours, group, log.id) or sealed_log(theirs, group, log.id) or _unnamed(ours, theirs, group, log.id)
         if told is None or told.group_id != record.group_id or mirror_here(ours, group, log.id) is not None:
             return None
         return told.model_copy(update={"log": log.id})
     finally:
         log.close()
+
+
+def _unnamed(ours: ControlView, theirs: ControlView, group: str, log: str) -> HistorySealed | None:
+    """What the other region says of the log that it had received by the group's id alone: a first incarnation, and not
+    the one that the group has come back to since."""
+    told = sealed_log(theirs, group, "")
+    if told is None or incarnation(log) != 1 or sealed_log(ours, group, told.goes_on) is not None:
+        return None
+    return told
 
 
 def seal_own(cluster: Cluster, sealed: HistorySealed, clock: HybridClock = PROCESS_CLOCK) -> LostTail:
