@@ -29,7 +29,8 @@ def find_seal(cluster: Cluster, group: str, theirs: ControlView) -> HistorySeale
         return None
     ours, log = cluster.control.snapshot(), cluster.log(record)
     try:
-        told = sealed_log(ours, group, log.id) or sealed_log(theirs, group, log.id) or _unnamed(ours, theirs, group, log.id)
+        told = sealed_log(ours, group, log.id) or sealed_log(theirs, group, log.id)
+        told = told or _unnamed(ours, theirs, group, log.id)
         if told is None or told.group_id != record.group_id or mirror_here(ours, group, log.id) is not None:
             return None
         return told.model_copy(update={"log": log.id})

@@ -51,7 +51,7 @@ def test_another_configuration_is_refused_before_anything_is_changed(there, regi
         assert refused.code == code and is_mirror(regions), refused.err
 
 
-def test_it_says_where_the_other_history_is_sealed(there, regions) -> None:  # noqa: F811
+def test_it_says_where_the_other_history_is_sealed(there) -> None:
     """To programs, too."""
     report = json.loads(there("b", *PROMOTE, "--json").text)["report"]
     assert report["sealed"]["sequence"] == 4 and report["sealed"]["log"] == "cluster-a"
