@@ -66,7 +66,7 @@ def seal_own(cluster: Cluster, sealed: HistorySealed, clock: HybridClock = PROCE
 
 def _seal(cluster: Cluster, log: Log, codec: Codec, lost: LostTail, sealed: HistorySealed, clock: HybridClock) -> None:
     """Whoever has opened the log before is fenced."""
-    if is_sealing(newest_event(log, codec, lost.until.epoch)):
+    if is_sealing(newest_event(log, codec, lost.until.epoch + 1)):  # what a fenced writer sends may stand behind it
         return
     opened_by = sealed_for(sealed.goes_on, process_name())
     open_epoch(log, codec, lost.until, cluster.config.writer, behind=None, opened_by=opened_by, clock=clock)

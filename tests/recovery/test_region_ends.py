@@ -56,7 +56,9 @@ def test_a_region_that_has_lost_the_end_of_its_own_log(lab: Lab, b: MirrorLab) -
     assert not lost.events
 
 
-@pytest.mark.xfail(reason="rev7: what the region's own sealed topic has, up to its seal, is given up unsaid", strict=True)
+@pytest.mark.xfail(
+    reason="rev7: what the region's own sealed topic has, up to its seal, is given up unsaid", strict=True
+)
 def test_a_promotion_below_what_the_region_itself_has(lab: Lab, b: MirrorLab) -> None:
     """a is back, and b is lost before it has sent all that both had: a's own sealed log has more than its new one."""
     lose(lab, b, tail=False)
