@@ -151,7 +151,8 @@ def _session(
     schedule: bool,
     sidefile: bool,
 ) -> WriterSession | SidefileSession:
-    config, name, codec = deployment.config, record.group, deployment.cluster.codec(record)
+    config, name, cluster = deployment.config, record.group, deployment.cluster
+    codec = cluster.codec(record)
 
     def begin(plan: Plan | None = None, make: Callable[..., WriterSession] = WriterSession) -> WriterSession:
         session = open_session(
@@ -166,7 +167,7 @@ def _session(
             make=make,
         )
         try:  # again: the log may have been sealed in between, and an opening behind the seal would count
-            refuse_mirror(deployment.cluster.control, record, lambda: deployment.cluster.log(record))
+            refuse_mirror(cluster.control, record, lambda: cluster.log(record))
         except BaseException:
             session.abandon()
             raise
