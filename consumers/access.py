@@ -155,10 +155,11 @@ def _session(
     schedule: bool,
     sidefile: bool,
 ) -> WriterSession | SidefileSession:
-    config, name, codec = deployment.config, record.group, deployment.cluster.codec(record)
+    config, name, cluster = deployment.config, record.group, deployment.cluster
+    codec = cluster.codec(record)
 
     def begin(plan: Plan | None = None, make: Callable[..., WriterSession] = WriterSession) -> WriterSession:
-        return open_session(
+        session = open_session(
             log,
             codec,
             record.group_id,
@@ -169,6 +170,12 @@ def _session(
             plan=plan,
             make=make,
         )
+        try:  # again: the log may have been sealed in between, and an opening behind the seal would count
+            refuse_mirror(cluster.control, record, lambda: cluster.log(record))
+        except BaseException:
+            session.abandon()
+            raise
+        return session
 
     settings = sidefile_settings(config, name) if sidefile else None
     return begin() if settings is None else open_with_sidefile(begin, settings, record, log, codec, clock)

@@ -31,7 +31,7 @@ from tidelog.recovery.promote_plan import (
     writer_to_stop,
 )
 from tidelog.recovery.promotion_claim import Claim
-from tidelog.recovery.region_seal import seal_source
+from tidelog.recovery.region_seal import refuse_ended_mirror, seal_source
 from tidelog.recovery.rpo import ALIVE_HEARTBEATS, writer_standing
 from tidelog.recovery.tail import Tail
 from tidelog.schemas.chain import Head
@@ -233,12 +233,14 @@ class Promotion:
         plan = self.plan
         if plan.mirror is not None and ends_mirror(event_at(log, self._codec, head), log.id):
             return head  # by a promotion that was cut short
+        if plan.mirror is not None:
+            refuse_ended_mirror(self._control.snapshot(), plan.group, log.id)
         return open_epoch(
             log,
             self._codec,
             head,
             self._deployment.config.writer,
-            behind=None if plan.forced else head.writer,
+            behind=None if plan.forced and plan.mirror is None else head.writer,
             opened_by=opened_for(plan.site, process_name(), log.id if plan.mirror is not None else ""),
             clock=self._clock,
         )

@@ -16,9 +16,8 @@ from tidelog.producers.process_name import process_name
 from tidelog.recovery.head import newest_event
 from tidelog.recovery.lost_tail import LostTail, sum_up
 from tidelog.recovery.region_seal import head_of
-from tidelog.schemas.chain import Head
 from tidelog.schemas.codec import Codec
-from tidelog.schemas.mirrors import HistorySealed, is_sealing, sealed_for
+from tidelog.schemas.mirrors import HistorySealed, incarnation, is_sealing, sealed_for
 
 
 def find_seal(cluster: Cluster, group: str, theirs: ControlView) -> HistorySealed | None:
@@ -31,12 +30,22 @@ def find_seal(cluster: Cluster, group: str, theirs: ControlView) -> HistorySeale
         return None
     ours, log = cluster.control.snapshot(), cluster.log(record)
     try:
-        told = sealed_log(ours, group, log.id) or sealed_log(theirs, group, log.id) or sealed_log(theirs, group, "")
+        told = sealed_log(ours, group, log.id) or sealed_log(theirs, group, log.id)
+        told = told or _unnamed(ours, theirs, group, log.id)
         if told is None or told.group_id != record.group_id or mirror_here(ours, group, log.id) is not None:
             return None
         return told.model_copy(update={"log": log.id})
     finally:
         log.close()
+
+
+def _unnamed(ours: ControlView, theirs: ControlView, group: str, log: str) -> HistorySealed | None:
+    """What the other region says of the log that it had received by the group's id alone: a first incarnation, and not
+    the one that the group has come back to since."""
+    told = sealed_log(theirs, group, "")
+    if told is None or incarnation(log) != 1 or sealed_log(ours, group, told.goes_on) is not None:
+        return None
+    return told
 
 
 def seal_own(cluster: Cluster, sealed: HistorySealed, clock: HybridClock = PROCESS_CLOCK) -> LostTail:
@@ -49,16 +58,17 @@ def seal_own(cluster: Cluster, sealed: HistorySealed, clock: HybridClock = PROCE
     codec, log = cluster.codec(record), cluster.log(record)
     try:
         since = head_of(log, codec, record.group_id, sealed.sequence, sealed.seal)
+        lost = sum_up(log, codec, since)
         cluster.control.publish(sealed)  # nobody opens the group here from now on
-        _seal(cluster, log, codec, since, sealed, clock)
+        _seal(cluster, log, codec, lost, sealed, clock)
         return sum_up(log, codec, since)
     finally:
         log.close()
 
 
-def _seal(cluster: Cluster, log: Log, codec: Codec, since: Head, sealed: HistorySealed, clock: HybridClock) -> None:
+def _seal(cluster: Cluster, log: Log, codec: Codec, lost: LostTail, sealed: HistorySealed, clock: HybridClock) -> None:
     """Whoever has opened the log before is fenced."""
-    if is_sealing(newest_event(log, codec, since.epoch)):
+    if is_sealing(newest_event(log, codec, lost.until.epoch + 1)):  # what a fenced writer sends may stand behind it
         return
     opened_by = sealed_for(sealed.goes_on, process_name())
-    open_epoch(log, codec, since, cluster.config.writer, behind=None, opened_by=opened_by, clock=clock)
+    open_epoch(log, codec, lost.until, cluster.config.writer, behind=None, opened_by=opened_by, clock=clock)

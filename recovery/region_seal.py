@@ -6,9 +6,11 @@ promotion that was cut short behind it is found again, and what is told here is 
 """
 
 from tidelog.clock import wall_us
-from tidelog.errors import LogDiverged, UsageError
+from tidelog.errors import Fenced, LogDiverged, UsageError
 from tidelog.producers.cluster import Cluster
+from tidelog.producers.control import ControlView
 from tidelog.producers.log import Log
+from tidelog.producers.mirrors import mirror_here
 from tidelog.producers.process_name import process_name
 from tidelog.schemas.chain import Head, origin
 from tidelog.schemas.codec import SEAL_SIZE, Codec
@@ -30,6 +32,17 @@ def refuse_running_mirror(cluster: Cluster, record: GroupCreated) -> None:
             group=record.group,
             hint="stop MirrorMaker first, or take that topic out of it; if it does not mirror this one, say"
             " --mirror-stopped",
+        )
+
+
+def refuse_ended_mirror(view: ControlView, group: str, log: str) -> None:
+    """Raises `Fenced` once another promotion has made the log this region's own: there are writers behind it then, and
+    what they wrote is not what both regions have."""
+    if mirror_here(view, group, log) is None:
+        raise Fenced(
+            f"another promotion of group {group} has ended the mirror meanwhile",
+            group=group,
+            hint="see which site is the primary: tidelog status",
         )
 
 

@@ -10,7 +10,7 @@ from tidelog.producers.control import ControlView
 from tidelog.producers.follower import carries_head
 from tidelog.producers.group_state import KnownCopy
 from tidelog.producers.log import Log
-from tidelog.producers.mirrors import mirrors_elsewhere, refuse_mirror, seals_of
+from tidelog.producers.mirrors import mirrors_elsewhere, refuse_mirror, sealed_log, seals_of
 from tidelog.recovery.trim_plan import Base, Need, TrimPlan, TrimSurvey, plan_trim
 from tidelog.schemas.control import CopyFormed, SiteStatus
 from tidelog.schemas.mirrors import cluster_of
@@ -18,6 +18,8 @@ from tidelog.stores.store import Copy, CopyOrigin
 
 # What a Redis may lose of what it had: more than its AOF's everysec, or a replica's lag, as a rule.
 DURABILITY_MARGIN = 60.0
+# What a lost region is called here whose mirror was told its group's id alone.
+UNNAMED = "unknown"
 
 
 def plan(
@@ -79,6 +81,8 @@ def _without_regions(view: ControlView, group: str, log: str, without: Collectio
     mirrors = {mirror.target_cluster for mirror in mirrors_elsewhere(view, group, log)}
     back = {cluster_of(one) for one in (log, *mirrors)}
     away = {cluster_of(sealed.log) for sealed in seals_of(view, group)} - back
+    if sealed_log(view, group, "") is not None and not mirrors:
+        away.add(UNNAMED)
     if left := sorted(mirrors - set(without)):
         raise UsageError(
             f"the log is mirrored to cluster {left[0]}, and what has not been sent there yet would be lost to it",

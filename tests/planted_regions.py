@@ -4,6 +4,7 @@ from tests.planted import Mutant
 
 MIRRORS = "tests/consumers/test_mirrors.py"
 LOST = "tests/recovery/test_region_lost.py"
+RACES = "tests/recovery/test_region_races.py"
 
 REGION_MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -65,7 +66,7 @@ REGION_MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "regions-writers-of-the-lost-region-live-on",
         "recovery/region_return.py",
-        "        _seal(cluster, log, codec, since, sealed, clock)\n",
+        "        _seal(cluster, log, codec, lost, sealed, clock)\n",
         "",
         LOST,
     ),
@@ -110,6 +111,27 @@ REGION_MUTANTS: tuple[Mutant, ...] = (
         '    return cluster_id if number == 1 else f"{cluster_id}.R{number}"\n',
         "    return cluster_id\n",
         LOST,
+    ),
+    Mutant(
+        "regions-an-overtaken-promotion-seals",
+        "recovery/promote.py",
+        "            refuse_ended_mirror(self._control.snapshot(), plan.group, log.id)\n",
+        "            pass\n",
+        RACES,
+    ),
+    Mutant(
+        "regions-openings-behind-the-seal",
+        "consumers/access.py",
+        "            refuse_mirror(cluster.control, record, lambda: cluster.log(record))\n",
+        "            pass\n",
+        RACES,
+    ),
+    Mutant(
+        "regions-an-unnamed-seal-of-any-log",
+        "recovery/region_return.py",
+        "    if told is None or incarnation(log) != 1 or sealed_log(ours, group, told.goes_on) is not None:\n",
+        "    if told is None:\n",
+        RACES,
     ),
     Mutant(
         "regions-truncation-believed-away",

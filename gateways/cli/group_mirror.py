@@ -160,7 +160,7 @@ def _show(
     if lost is not None:
         facts += [("sealed", f"the log that was here, at sequence {lost.since.sequence}"), ("lost", tail_text(lost))]
     emit_facts(invocation, facts)
-    if lost is not None and lost.events:
+    if lost is not None and lost.until.sequence > lost.since.sequence:  # heartbeats, too, were applied
         invocation.say(
             f"see all that is lost with `tidelog log show {done.group} --lost`; sites that have applied it halt: once"
             f" the mirror has caught up, roll each back with `tidelog site rollback SITE --group {done.group}`"

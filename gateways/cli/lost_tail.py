@@ -1,31 +1,53 @@
 """What a region wrote that the others never got, for people and for programs."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from tidelog.clock import iso
 from tidelog.config import Config
+from tidelog.consumers.deployment import Deployment
+from tidelog.errors import LogUnavailable, UsageError
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import size_text
 from tidelog.recovery.lost_tail import LostTail, sum_up
 from tidelog.recovery.region_seal import head_of
+from tidelog.schemas.mirrors import LogMirrored
 
 
-def tail_of(invocation: Invocation, other: Path, group: str, sequence: int, seal: bytes) -> LostTail:
-    """What the log of the region with that configuration holds behind this event. Raises as `sum_up` and
-    `head_of`."""
-    deployment = invocation.open(Config.load(other, {}))
+def refuse_another(invocation: Invocation, other: Path, mirror: LogMirrored) -> None:
+    """Raises `UsageError` unless the region with that configuration is the one that the mirror comes from, and what
+    reading that does; a Kafka that does not answer may be."""
     try:
-        cluster = deployment.cluster
-        record = cluster.find_group(group)
-        log = cluster.log(record)
-        try:
-            codec = cluster.codec(record)
-            return sum_up(log, codec, head_of(log, codec, record.group_id, sequence, seal))
-        finally:
-            log.close()
-    finally:
-        deployment.close()
+        with _region(invocation, other) as deployment:
+            cluster = deployment.cluster
+            log_id = cluster.log_id(cluster.find_group(mirror.group))
+    except LogUnavailable:
+        return
+    if mirror.source_cluster not in ("", log_id):
+        raise UsageError(
+            f"{other} is the configuration of {log_id}, and the log is a mirror of {mirror.source_cluster}",
+            group=mirror.group,
+        )
+
+
+def tail_of(invocation: Invocation, other: Path, group: str, sequence: int, seal: bytes) -> LostTail | None:
+    """What the log of the region with that configuration holds behind this event; None, which is said, if its Kafka
+    does not answer. Raises as `sum_up` and `head_of`."""
+    try:
+        with _region(invocation, other) as deployment:
+            cluster = deployment.cluster
+            record = cluster.find_group(group)
+            with closing(cluster.log(record)) as log:
+                codec = cluster.codec(record)
+                return sum_up(log, codec, head_of(log, codec, record.group_id, sequence, seal))
+    except LogUnavailable as error:
+        invocation.say(f"the Kafka of {other} does not answer: {error.message}")
+        return None
+
+
+def _region(invocation: Invocation, other: Path) -> "closing[Deployment]":
+    return closing(invocation.open(Config.load(other, {})))
 
 
 def tail_text(tail: LostTail) -> str:

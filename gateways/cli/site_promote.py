@@ -10,12 +10,13 @@ from tidelog.errors import UsageError
 from tidelog.gateways.cli.exit_codes import OK
 from tidelog.gateways.cli.group_mirror import source_text
 from tidelog.gateways.cli.invocation import Invocation
-from tidelog.gateways.cli.lost_tail import missing_text, tail_json, tail_of
+from tidelog.gateways.cli.lost_tail import missing_text, refuse_another, tail_json, tail_of
 from tidelog.gateways.cli.output import NOTHING_CHANGED, emit_facts, emit_json, seconds_text
 from tidelog.gateways.cli.primary_text import primary_json, primary_text
 from tidelog.gateways.cli.sidefile_files import refuse_undrained
 from tidelog.recovery.promote import Promotion, PromotionReport
 from tidelog.recovery.promote_plan import PromotionPlan, plan_promotion
+from tidelog.schemas.mirrors import HistorySealed
 from tidelog.schemas.reports import CLOSED
 from tidelog.units import parse_duration
 
@@ -41,7 +42,11 @@ def promote_site(
     plan = plan_promotion(deployment, site, group, forced=forced, timeout=seconds, mirror_stopped=mirror_stopped)
     if other is not None and plan.mirror is None:
         raise UsageError(f"--with is for a log that is a mirror, and that of group {group} is none", group=group)
+    if other is not None and plan.mirror is not None:
+        refuse_another(invocation, other, plan.mirror)
     report = None if dry_run else Promotion(deployment, plan).run(invocation.say)
+    if plan.done:
+        report = None  # nothing but what an earlier one has left
     common = plan.head if report is None or report.sealed is None else report.sealed
     missing = None if other is None else tail_of(invocation, other, group, common.sequence, common.seal)
     if json:
@@ -131,6 +136,7 @@ def _report_json(report: PromotionReport) -> dict[str, Any]:
         "sequence": report.sequence,
         "seal": report.seal.hex(),
         "before": report.before or None,
+        "sealed": None if report.sealed is None else _sealed_json(report.sealed),
         "stopped": [
             {
                 "epoch": last.epoch,
@@ -144,4 +150,13 @@ def _report_json(report: PromotionReport) -> dict[str, Any]:
         "catching_up_seconds": round(report.catching_up, 6),
         "without_writer_seconds": round(report.without_writer, 6),
         "seconds": round(report.seconds, 6),
+    }
+
+
+def _sealed_json(sealed: HistorySealed) -> dict[str, Any]:
+    return {
+        "log": sealed.log or None,
+        "sequence": sealed.sequence,
+        "seal": sealed.seal.hex(),
+        "timestamp": iso(sealed.timestamp_us),
     }
