@@ -11,10 +11,10 @@ from tidelog.errors import LogDiverged, NotFound, UsageError
 from tidelog.producers.control import ControlView
 from tidelog.producers.follower import carries_head
 from tidelog.producers.log import Log
-from tidelog.producers.mirrors import mirror_here, refuse_sealed, sealed_log
+from tidelog.producers.mirrors import mirror_here, refuse_sealed, sealed_log, seals_of
 from tidelog.producers.process_name import has_ended
 from tidelog.recovery.head import find_head
-from tidelog.recovery.region_seal import refuse_running_mirror
+from tidelog.recovery.region_seal import refuse_below_own, refuse_running_mirror
 from tidelog.recovery.rpo import WriterStanding, writer_standing
 from tidelog.schemas.chain import Head
 from tidelog.schemas.codec import Codec
@@ -75,14 +75,22 @@ class PromotionPlan:
 
 
 def plan_promotion(
-    deployment: Deployment, site: str, group: str, *, forced: bool, timeout: float, mirror_stopped: bool = False
+    deployment: Deployment,
+    site: str,
+    group: str,
+    *,
+    forced: bool,
+    timeout: float,
+    mirror_stopped: bool = False,
+    give_up: bool = False,
 ) -> PromotionPlan:
     """Looks at the log, the site's store and the control topic, and plans; changes nothing.
 
     Raises `NotFound`, `StoreUnavailable`, `WrongStore`, `LogUnavailable`, what folding the log's end raises;
     `UsageError` for a mirrored log unless ``forced``, or while its mirror may run, which is not looked at if it is
-    known to be ``mirror_stopped``; for a sealed log, and for a site that cannot be promoted as it is;
-    `PromotionRefused` while another promotion is under way.
+    known to be ``mirror_stopped``, or has not brought all that this region itself had, unless that is to be given up
+    (``give_up``); for a sealed log, and for a site that cannot be promoted as it is; `PromotionRefused` while another
+    promotion is under way.
     """
     config = deployment.config
     find_site(config, site)
@@ -95,6 +103,8 @@ def plan_promotion(
         if mirror is not None and not mirror_stopped:
             refuse_running_mirror(cluster, record)
         head = find_head(log, codec, record, view)
+        if mirror is not None and not give_up:
+            refuse_below_own(seals_of(view, group), log.id, head)
         event = event_at(log, codec, head)
         done = mirror is None and chosen is not None and chosen.site == site
         applied = 0

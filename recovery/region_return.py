@@ -6,17 +6,19 @@ topic. What stands in the log behind the event that both have is lost to the gro
 """
 
 from tidelog.clock import PROCESS_CLOCK, HybridClock
-from tidelog.errors import NotFound
+from tidelog.errors import LogDiverged, NotFound
 from tidelog.producers.cluster import Cluster
 from tidelog.producers.control import ControlView
 from tidelog.producers.log import Log
 from tidelog.producers.mirrors import mirror_here, sealed_log
 from tidelog.producers.opening import open_epoch
 from tidelog.producers.process_name import process_name
-from tidelog.recovery.head import newest_event
+from tidelog.recovery.head import find_head, newest_event
 from tidelog.recovery.lost_tail import LostTail, sum_up
 from tidelog.recovery.region_seal import head_of
+from tidelog.schemas.chain import Head
 from tidelog.schemas.codec import Codec
+from tidelog.schemas.control import GroupCreated
 from tidelog.schemas.mirrors import HistorySealed, incarnation, is_sealing, sealed_for
 
 
@@ -51,19 +53,30 @@ def _unnamed(ours: ControlView, theirs: ControlView, group: str, log: str) -> Hi
 def seal_own(cluster: Cluster, sealed: HistorySealed, clock: HybridClock = PROCESS_CLOCK) -> LostTail:
     """Seals the log, and tells what of it is lost. A crash leaves what the same call goes on from.
 
-    Raises `LogDiverged` if this log does not have the event that it is said to be sealed at, `ClockSkew`, `Fenced`
+    Raises `LogDiverged` if this log has another event where it is said to be sealed, `ClockSkew`, `Fenced`
     (others opened it at the same time, again and again), `LogUnavailable`, and what folding the log's end raises.
     """
     record = cluster.find_group(sealed.group)
     codec, log = cluster.codec(record), cluster.log(record)
     try:
-        since = head_of(log, codec, record.group_id, sealed.sequence, sealed.seal)
+        since = _since(cluster, log, codec, record, sealed)
         lost = sum_up(log, codec, since)
         cluster.control.publish(sealed)  # nobody opens the group here from now on
         _seal(cluster, log, codec, lost, sealed, clock)
         return sum_up(log, codec, since)
     finally:
         log.close()
+
+
+def _since(cluster: Cluster, log: Log, codec: Codec, record: GroupCreated, sealed: HistorySealed) -> Head:
+    """The last event that both have; the log's last where it has come back with less than it had sent."""
+    try:
+        return head_of(log, codec, record.group_id, sealed.sequence, sealed.seal)
+    except LogDiverged:
+        end = find_head(log, codec, record, cluster.control.snapshot())
+        if end.sequence >= sealed.sequence:
+            raise
+        return end
 
 
 def _seal(cluster: Cluster, log: Log, codec: Codec, lost: LostTail, sealed: HistorySealed, clock: HybridClock) -> None:

@@ -5,17 +5,19 @@ The event that opens the promotion's epoch says in the log itself that the mirro
 promotion that was cut short behind it is found again, and what is told here is told once more, the same.
 """
 
+from collections.abc import Iterable
+
 from tidelog.clock import wall_us
 from tidelog.errors import Fenced, LogDiverged, UsageError
 from tidelog.producers.cluster import Cluster
 from tidelog.producers.control import ControlView
 from tidelog.producers.log import Log
-from tidelog.producers.mirrors import mirror_here
+from tidelog.producers.mirrors import mirror_here, seals_of
 from tidelog.producers.process_name import process_name
 from tidelog.schemas.chain import Head, origin
 from tidelog.schemas.codec import SEAL_SIZE, Codec
 from tidelog.schemas.control import GroupCreated
-from tidelog.schemas.mirrors import HistorySealed, LogMirrored
+from tidelog.schemas.mirrors import HistorySealed, LogMirrored, cluster_of
 
 READ_TIMEOUT = 30.0
 # What an opening extends stands within so many records before it, as a rule.
@@ -32,6 +34,19 @@ def refuse_running_mirror(cluster: Cluster, record: GroupCreated) -> None:
             group=record.group,
             hint="stop MirrorMaker first, or take that topic out of it; if it does not mirror this one, say"
             " --mirror-stopped",
+        )
+
+
+def refuse_below_own(seals: Iterable[HistorySealed], log: str, head: Head) -> None:
+    """Raises `UsageError` if this region's log of before has more of what both regions had than its mirror has brought
+    yet."""
+    own = [one for one in seals if cluster_of(one.log) == cluster_of(log) and one.sequence > head.sequence]
+    if own:
+        raise UsageError(
+            f"the mirror has come to sequence {head.sequence}, and this region itself had all up to"
+            f" {own[-1].sequence}, where its own log was sealed",
+            group=own[-1].group,
+            hint="let the mirror catch up; if its source is lost for good, --give-up goes on without what is between",
         )
 
 
@@ -71,6 +86,10 @@ def seal_source(
         sealed_by=process_name(),
     )
     cluster.control.publish(sealed)
+    for before in seals_of(cluster.control.snapshot(), record.group):
+        if before.sequence > sealed.sequence:  # the history in which that was the common event was given up
+            common = {"sequence": sealed.sequence, "seal": sealed.seal, "timestamp_us": sealed.timestamp_us}
+            cluster.control.publish(before.model_copy(update=common))
     return sealed
 
 

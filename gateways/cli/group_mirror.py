@@ -12,7 +12,15 @@ from tidelog.gateways.cli.lost_tail import tail_json, tail_text
 from tidelog.gateways.cli.output import emit_facts, emit_json
 from tidelog.names import check_name
 from tidelog.producers.mirror_properties import read_properties, renaming, wrong_properties
-from tidelog.producers.mirrors import MirrorSource, has_regions, mirror_here, mirrors_elsewhere, record_here, sealed_log
+from tidelog.producers.mirrors import (
+    MirrorSource,
+    has_regions,
+    mirror_here,
+    mirrors_elsewhere,
+    record_here,
+    sealed_log,
+    seals_of,
+)
 from tidelog.recovery.lost_tail import LostTail
 from tidelog.recovery.region_return import find_seal, seal_own
 from tidelog.schemas.control import GroupCreated
@@ -78,6 +86,8 @@ def mirror_facts(invocation: Invocation, record: GroupCreated, log_id: str) -> l
     sealed = sealed_log(view, record.group, log_id)
     if sealed is not None:
         facts.append(("sealed", f"at sequence {sealed.sequence}: it goes on in {sealed.goes_on} ({sealed.servers})"))
+    others = (one for one in seals_of(view, record.group) if one.log != log_id)
+    facts += [("sealed elsewhere", f"{one.log} at sequence {one.sequence}") for one in others]
     return facts + [("mirrored to", target_text(mirror)) for mirror in mirrors_elsewhere(view, record.group, log_id)]
 
 

@@ -29,6 +29,7 @@ def promote_site(
     *,
     forced: bool,
     mirror_stopped: bool,
+    give_up: bool,
     other: Path | None,
     dry_run: bool,
     json: bool,
@@ -39,7 +40,9 @@ def promote_site(
     if not forced:
         refuse_undrained(deployment.config, group)
     seconds = parse_duration(timeout)
-    plan = plan_promotion(deployment, site, group, forced=forced, timeout=seconds, mirror_stopped=mirror_stopped)
+    plan = plan_promotion(
+        deployment, site, group, forced=forced, timeout=seconds, mirror_stopped=mirror_stopped, give_up=give_up
+    )
     if other is not None and plan.mirror is None:
         raise UsageError(f"--with is for a log that is a mirror, and that of group {group} is none", group=group)
     if other is not None and plan.mirror is not None:

@@ -195,6 +195,10 @@ def promote(
         bool,
         typer.Option("--mirror-stopped", help="Of a mirror: what runs of Kafka Connect does not mirror this topic."),
     ] = False,
+    give_up: Annotated[
+        bool,
+        typer.Option("--give-up", help="Of a mirror: go on without what it has not brought of this region's own past."),
+    ] = False,
     other: Annotated[
         Path | None,
         typer.Option("--with", help="Of a mirror: the other region's configuration file, to say what is missing."),
@@ -217,6 +221,7 @@ def promote(
         timeout,
         forced=force,
         mirror_stopped=mirror_stopped,
+        give_up=give_up,
         other=other,
         dry_run=dry_run,
         json=json,

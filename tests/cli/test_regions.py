@@ -214,7 +214,7 @@ def test_a_copy_by_time_says_whom_it_does_not_reach(bank, regions) -> None:
 
 
 def test_a_lost_region_and_its_return(bank, regions, running) -> None:
-    """Every command that docs/runbooks/regions.md has for it, with what it says."""
+    """Every command that docs/runbooks/region-lost.md has for it, with what it says."""
     assert mirrored(bank, regions).code == 0
     regions.send()
     running.wait_for_store("nara", "bank")
@@ -250,9 +250,8 @@ def test_a_lost_region_and_its_return(bank, regions, running) -> None:
     assert b"nobody else has ".hex() in shown.text and shown.text.count("counts") >= 4  # and what seals the log
     assert bank("a", "log", "show", "bank", "--lost", "--from", "3").code == 2
     assert "is a mirror of cluster-b" in bank("a", "volume", "create", "more", "-g", "bank", "--size", "1MiB").err
-    assert "cluster-a.R2" in bank("b", "group", "show", "bank").text
-    regions.send("b", "a")
-    assert bank("a", "site", "rollback", "tokyo", "--group", "bank", "--yes").code in (0, 2)
+    shown = bank("b", "group", "show", "bank").text
+    assert "cluster-a.R2" in shown and "cluster-a at sequence 4" in shown
 
 
 def wait_for(done: Callable[[], object], timeout: float = 20.0) -> bool:

@@ -10,8 +10,8 @@ from tidelog.recovery.promote_plan import plan_promotion
 from tidelog.recovery.region_return import find_seal, seal_own
 
 
-def promoted(region: Lab, site: str) -> PromotionReport:
-    plan = plan_promotion(region.deployment, site, "bank", forced=True, timeout=20)
+def promoted(region: Lab, site: str, *, give_up: bool = False) -> PromotionReport:
+    plan = plan_promotion(region.deployment, site, "bank", forced=True, timeout=20, give_up=give_up)
     return Promotion(region.deployment, plan).run()
 
 

@@ -9,6 +9,7 @@ from tests.consumers.conftest import Lab, until
 from tests.consumers.mirror_lab import History, MirrorLab
 from tests.recovery.region_lab import promoted, records, take_up
 from tests.reference import Reference
+from tidelog.errors import TidelogError
 from tidelog.recovery.rebuild import Rebuild
 from tidelog.recovery.rebuild_plan import plan_rebuild
 from tidelog.recovery.rebuild_survey import survey
@@ -85,7 +86,14 @@ def test_whoever_is_lost_and_wherever_sites_stand(lab: Lab, b: MirrorLab, seed: 
 def caught_up_with_mirror(region: Lab, site: str) -> None:
     """All that has come is applied."""
     wanted = Reference(region.record.group_id).fold(records(region.log)).sequence
-    until(lambda: region.store(site).position().head.sequence >= wanted, f"{site} at {wanted}")
+
+    def there() -> bool:
+        try:
+            return region.store(site).position().head.sequence >= wanted
+        except TidelogError:
+            return False  # its worker has yet to make the store
+
+    until(there, f"{site} at {wanted}")
 
 
 def moved(region: Lab, site: str, sealed: HistorySealed) -> bool:
