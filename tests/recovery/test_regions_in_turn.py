@@ -89,7 +89,7 @@ def caught_up_with_mirror(region: Lab, site: str) -> None:
 
     def there() -> bool:
         try:
-            return region.store(site).position().head.sequence >= wanted
+            return region.status(site) is not None and region.store(site).position().head.sequence >= wanted
         except TidelogError:
             return False  # its worker has yet to make the store
 
