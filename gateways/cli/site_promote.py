@@ -53,7 +53,7 @@ def promote_site(
     common = plan.head if report is None or report.sealed is None else report.sealed
     missing = None if other is None else tail_of(invocation, other, group, common.sequence, common.seal)
     if json:
-        told = {} if report is None else {"report": None if plan.done else _report_json(report)}
+        told = {} if dry_run else {"report": None if report is None else _report_json(report)}
         told |= {} if plan.mirror is None else {"missing": tail_json(missing)}
         emit_json(invocation, {"plan": _plan_json(plan)} | told)
     elif plan.done and not dry_run:
