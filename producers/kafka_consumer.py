@@ -17,8 +17,9 @@ QUIET = 2.0
 SILENT = 10.0
 PROBE_TIMEOUT = 1.0
 # A question for offsets that has no answer is asked again, of the leader as it is then: first after so long (seconds),
-# then twice as long each time.
-ASK_AGAIN = 0.5
+# then twice as long each time. An answer may have to wait for a fetch on the same connection, which takes half a second
+# where nothing comes.
+ASK_AGAIN = 2.0
 
 
 class PartitionConsumer:

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,9 +19,6 @@ from tidelog.schemas.registry import schemas
 
 # How long a waiter holds the reader before another caller gets its turn.
 _TURN = 0.05
-# A lock is not fair: who waits for news stands aside for so long where somebody asks, else that one may wait for many
-# of these turns.
-_ASIDE = 0.005
 
 
 class KafkaControl:
@@ -33,7 +29,6 @@ class KafkaControl:
         self._topic = topic
         self._fold = Fold()
         self._reading = threading.Lock()
-        self._asking: deque[None] = deque()  # one for each who waits to read
         self._writing = threading.Lock()
         self._consumer: PartitionConsumer | None = None
         self._producer: Any = None
@@ -70,12 +65,7 @@ class KafkaControl:
     def snapshot(self, timeout: float = PUBLISH_TIMEOUT) -> ControlView:
         """See `Control`."""
         deadline = time.monotonic() + timeout
-        self._asking.append(None)
-        try:
-            taken = self._reading.acquire(timeout=timeout)
-        finally:
-            self._asking.pop()
-        if not taken:
+        if not self._reading.acquire(timeout=timeout):
             raise LogUnavailable(f"{self._topic} was not read within {timeout:g} s, since others wait for Kafka")
         try:
             consumer = self._reader()
@@ -103,7 +93,7 @@ class KafkaControl:
                 self._read(self._reader(), min(left, _TURN))
             finally:
                 self._reading.release()
-            time.sleep(_ASIDE if self._asking else 0)
+            time.sleep(0)
 
     def _read(self, consumer: PartitionConsumer, timeout: float) -> None:
         try:

@@ -27,7 +27,7 @@ def _write_until(stop: threading.Event, volume: Volume, counts: list[int]) -> No
 
 
 @pytest.mark.servers
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_a_thousand_copies_under_load_are_what_the_log_says_at_every_site(
     tidelog_deployment: RunningDeployment,
 ) -> None:
