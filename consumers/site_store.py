@@ -1,11 +1,9 @@
 """A site's store of a group as its worker opens it, and what it tells of where that store began."""
 
-import os
-import socket
-
 from tidelog.clock import wall_us
 from tidelog.consumers.deployment import Deployment, open_store
 from tidelog.errors import NeedsRebuild, NotFound
+from tidelog.producers.process_name import process_name
 from tidelog.schemas.chain import Head
 from tidelog.schemas.control import SiteStatus, status_key
 from tidelog.schemas.reports import StoreBegan, began_key
@@ -64,7 +62,7 @@ def told_stopped(site: str, group: str, head: Head, by: str) -> SiteStatus:
         redelivered=0,
         void=0,
         reported_us=wall_us(),
-        worker=f"{by} at {socket.gethostname()}:{os.getpid()}",
+        worker=f"{by} at {process_name()}",
     )
 
 

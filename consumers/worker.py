@@ -1,7 +1,5 @@
 """A site worker: the replicas of the groups that it owns at one site, and what it says of them."""
 
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +16,7 @@ from tidelog.consumers.site_store import head_before, open_site_store, told_bega
 from tidelog.errors import TidelogError, Unavailable
 from tidelog.producers.log import Log
 from tidelog.producers.mirrors import mirror_follower
+from tidelog.producers.process_name import process_name
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.control import GroupCreated, SiteStatus, status_key
 from tidelog.schemas.reports import UncopiedSince
@@ -62,7 +61,7 @@ class SiteWorker:
         self._asked = Asked(deployment.cluster.control)
         self._told_uncopied: dict[str, int] = {}
         self._told_began: dict[str, Began] = {}
-        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._name = process_name()
 
     @property
     def replicas(self) -> dict[str, Replica]:

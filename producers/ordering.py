@@ -1,8 +1,6 @@
 """Giving the command for a copy by time: the first site determines the time and sends it over the control topic, each
 site decides by the timestamps in its own data when its copy is due (US8788772, claims 1 and 2)."""
 
-import os
-import socket
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -12,6 +10,7 @@ from tidelog.producers.archived import require_free_name
 from tidelog.producers.cluster import Cluster
 from tidelog.producers.control import ControlView
 from tidelog.producers.lock_time import lock_end_us, lock_time_us
+from tidelog.producers.process_name import process_name
 from tidelog.producers.rules import check_copy_name
 from tidelog.schemas.control import CopyFormed, CopyOrdered, OrderProtected, order_key, protection_key
 from tidelog.schemas.locks import locked_error
@@ -55,7 +54,7 @@ def order_copy(cluster: Cluster, name: str, groups: Sequence[str], at_us: int) -
         groups=",".join(groups),
         at_us=at_us,
         ordered_us=now,
-        ordered_by=f"{socket.gethostname()}:{os.getpid()}",
+        ordered_by=process_name(),
     )
     cluster.control.publish(order)
     return order

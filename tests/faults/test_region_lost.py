@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.clean_stores import group_of_its_own
+from tests.faults.folded import compare, records_of
 from tests.faults.regions import Load, Mirrored, Regions, await_that
 from tests.reference import Reference
 from tidelog.config import Config
@@ -86,15 +87,7 @@ class LostRegion:
         try:
             at_end = wait_until(lambda: store.position().head.seal == reference.seal, 90)
             assert at_end, f"{site} is at {store.position()}: {self.there.status(self.running[region], site)}"
-            assert {v.id: (v.name, v.block_size, store.read(v, 0, v.size)) for v in store.volumes()} == (
-                reference.image()
-            )
-            copies = {copy.sequence: copy for copy in store.copies()}
-            assert copies.keys() == reference.copies.keys()
-            for sequence, copy in copies.items():
-                held = {v.id: (v.name, v.block_size, store.read(v, 0, v.size, copy)) for v in copy.volumes}
-                assert held == reference.copies[sequence].volumes
-                assert store.digest(copy) == reference.copies[sequence].digest
+            compare(store, reference, records_of(self.running[region].deployment, "bank"))
         finally:
             store.close()
 

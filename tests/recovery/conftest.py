@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.consumers.conftest import Lab
+from tests.consumers.mirror_lab import MirrorLab
 from tests.recovery.promote_lab import SITES as PROMOTABLE
 from tests.recovery.rebuild_lab import BLOCK, RebuildLab
 from tidelog.clock import wall_us
@@ -70,6 +72,22 @@ class _Kept:
 
     def close(self) -> None:
         pass
+
+
+@pytest.fixture
+def a() -> Iterator[Lab]:
+    """Region a, in which the group is written."""
+    there = Lab()
+    yield there
+    there.end()
+
+
+@pytest.fixture
+def b(a: Lab) -> Iterator[MirrorLab]:
+    """Region b, which mirrors it."""
+    there = MirrorLab(a)
+    yield there
+    there.end()
 
 
 @pytest.fixture

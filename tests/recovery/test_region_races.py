@@ -22,33 +22,17 @@ from tidelog.schemas.mirrors import HistorySealed
 
 
 @pytest.fixture
-def lab() -> Iterator[Lab]:
-    """Region a."""
-    there = Lab()
-    yield there
-    there.end()
-
-
-@pytest.fixture
-def b(lab: Lab) -> Iterator[MirrorLab]:
-    """Region b."""
-    there = MirrorLab(lab)
-    yield there
-    there.end()
-
-
-@pytest.fixture
-def unnamed(lab: Lab) -> Iterator[MirrorLab]:
+def unnamed(a: Lab) -> Iterator[MirrorLab]:
     """Region b, which knows of its source the group's id alone."""
-    there = MirrorLab(lab, told=False)
+    there = MirrorLab(a, told=False)
     yield there
     there.end()
 
 
-def test_a_promotion_that_another_has_overtaken_seals_nothing(lab: Lab, b: MirrorLab) -> None:
+def test_a_promotion_that_another_has_overtaken_seals_nothing(a: Lab, b: MirrorLab) -> None:
     """It was planned while the log was a mirror; since then another site was promoted, and an application writes. The
     event that is sealed at stays the last one that came, so that the lost region can be taken up."""
-    lose(lab, b)
+    lose(a, b)
     b.worker("london")
     common = b.store("osaka").position().head
     until(lambda: b.status("london") and b.store("london").position().head.sequence == common.sequence, "london")
@@ -61,53 +45,53 @@ def test_a_promotion_that_another_has_overtaken_seals_nothing(lab: Lab, b: Mirro
     found = [one for one in b.control.snapshot().values() if isinstance(one, HistorySealed)]
     assert [(one.sequence, one.seal) for one in found] == [(common.sequence, common.seal)]
     written(writer)  # and is not fenced
-    take_up(lab, b)
+    take_up(a, b)
 
 
 def test_an_opening_that_looked_before_the_seal_writes_nothing(
-    lab: Lab, b: MirrorLab, monkeypatch: pytest.MonkeyPatch
+    a: Lab, b: MirrorLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An application in the lost region that opens its group in the moment in which the region is taken up: its session
     would extend the event that seals the log, and each flush would return for what no site ever applies."""
-    lose(lab, b)
+    lose(a, b)
     promoted(b, "osaka")
     waits = access.await_promotion
 
     def taken_up_meanwhile(control: Control, record: GroupCreated) -> ControlView:
-        take_up(lab, b)
+        take_up(a, b)
         return waits(control, record)
 
     monkeypatch.setattr(access, "await_promotion", taken_up_meanwhile)
     with pytest.raises(UsageError, match="sealed"):
-        open_group("bank", deployment=lab.deployment)
+        open_group("bank", deployment=a.deployment)
 
 
-def test_a_mirror_that_knew_an_id_alone_seals_no_later_log(lab: Lab, unnamed: MirrorLab) -> None:
+def test_a_mirror_that_knew_an_id_alone_seals_no_later_log(a: Lab, unnamed: MirrorLab) -> None:
     """b's word of a log without a name is of a's first one: not of the one in which the group has come home."""
     b = unnamed
-    lose(lab, b)
+    lose(a, b)
     promoted(b, "osaka")
     written(b.group())
-    _, back = take_up(lab, b)
+    _, back = take_up(a, b)
     back.send()
-    until(lambda: lab.status("tokyo").state == "HALTED", "tokyo's halt")
-    rolled_back(lab, "tokyo")
-    lab.caught_up("tokyo")
-    promoted(lab, "tokyo")
-    written(lab.group())
-    assert mirror_here(lab.control.snapshot(), "bank", lab.log.id) is None
-    assert find_seal(lab.cluster, "bank", b.control.snapshot()) is None  # `group mirror` in a, by mistake
+    until(lambda: a.status("tokyo").state == "HALTED", "tokyo's halt")
+    rolled_back(a, "tokyo")
+    a.caught_up("tokyo")
+    promoted(a, "tokyo")
+    written(a.group())
+    assert mirror_here(a.control.snapshot(), "bank", a.log.id) is None
+    assert find_seal(a.cluster, "bank", b.control.snapshot()) is None  # `group mirror` in a, by mistake
 
 
-def test_a_trim_waits_for_a_region_that_is_known_by_an_id_alone(lab: Lab, unnamed: MirrorLab) -> None:
+def test_a_trim_waits_for_a_region_that_is_known_by_an_id_alone(a: Lab, unnamed: MirrorLab) -> None:
     """docs/runbooks/region-lost.md: while a is away `log trim` is refused in b."""
-    lose(lab, unnamed)
+    lose(a, unnamed)
     promoted(unnamed, "osaka")
     written(unnamed.group())
     unnamed.caught_up()
     with pytest.raises(UsageError, match="is away"):
         plan_trim(unnamed.deployment, "bank")
     assert plan_trim(unnamed.deployment, "bank", without=["unknown"]).group == "bank"
-    take_up(lab, unnamed)
+    take_up(a, unnamed)
     with pytest.raises(UsageError, match=r"mirrored to cluster memory\.R2"):
         plan_trim(unnamed.deployment, "bank")
