@@ -17,7 +17,8 @@ from tidelog.producers.reading import POLL_SLICE
 from tidelog.schemas.control_record import ControlRecord
 from tidelog.schemas.registry import schemas
 
-# How long a waiter holds the reader before another caller gets its turn.
+# How long (seconds) one reads on for all that wait for news before who asks gets its turn. A fetch in flight holds up
+# the next question on its connection, so the broker keeps none for longer.
 _TURN = 0.05
 
 
@@ -27,8 +28,12 @@ class KafkaControl:
     def __init__(self, config: Config, topic: str) -> None:
         self._config = config
         self._topic = topic
-        self._fold = Fold()
-        self._reading = threading.Lock()
+        self._fold = Fold()  # changed by the one who reads, under the lock of the conditions
+        self._lock = threading.Lock()
+        self._news = threading.Condition(self._lock)  # something came, or nobody reads: for who waits for news
+        self._free = threading.Condition(self._lock)  # nobody reads: for who asks, and goes first
+        self._reading = False
+        self._asking = 0
         self._writing = threading.Lock()
         self._consumer: PartitionConsumer | None = None
         self._producer: Any = None
@@ -65,7 +70,7 @@ class KafkaControl:
     def snapshot(self, timeout: float = PUBLISH_TIMEOUT) -> ControlView:
         """See `Control`."""
         deadline = time.monotonic() + timeout
-        if not self._reading.acquire(timeout=timeout):
+        if not self._begin_reading(timeout):
             raise LogUnavailable(f"{self._topic} was not read within {timeout:g} s, since others wait for Kafka")
         try:
             consumer = self._reader()
@@ -76,40 +81,68 @@ class KafkaControl:
                     raise LogUnavailable(f"{self._topic} was not read to its end within {timeout:g} s")
             return self._fold.view()
         finally:
-            self._reading.release()
+            self._end_reading()
 
     def wait_for(self, predicate: Callable[[ControlView], bool], timeout: float) -> bool:
-        """See `Control`."""
+        """See `Control`. One of all that wait reads, and each looks at what came."""
         deadline = time.monotonic() + timeout
-        while True:
-            if not self._reading.acquire(timeout=max(_TURN, deadline - time.monotonic())):
-                return False  # whoever has it may wait for Kafka
+        try:
+            while True:
+                with self._lock:
+                    if predicate(self._fold.records):
+                        return True
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        return False
+                    if self._reading or self._asking:
+                        self._news.wait(left)
+                        continue
+                    self._reading = True
+                try:
+                    self._read(self._reader(), min(left, _TURN))
+                finally:
+                    self._end_reading()
+        finally:
+            with self._lock:
+                self._news.notify()  # another reads on
+
+    def _begin_reading(self, timeout: float) -> bool:
+        with self._lock:
+            self._asking += 1
             try:
-                if predicate(self._fold.records):
-                    return True
-                left = deadline - time.monotonic()
-                if left <= 0:
+                if not self._free.wait_for(lambda: not self._reading, timeout):
                     return False
-                self._read(self._reader(), min(left, _TURN))
+                self._reading = True
+                return True
             finally:
-                self._reading.release()
-            time.sleep(0)
+                self._asking -= 1
+
+    def _end_reading(self) -> None:
+        with self._lock:
+            self._reading = False
+            (self._free if self._asking else self._news).notify()
 
     def _read(self, consumer: PartitionConsumer, timeout: float) -> None:
         try:
-            for record in consumer.fetch(timeout):
-                if record.key is not None:
-                    self._fold.add(record.key, record.value)
+            records = consumer.fetch(timeout)
         except (LogDiverged, NeedsRebuild):
             # The topic was made anew, or compaction passed us by: what counts is what it holds now.
-            self._fold = Fold()
             consumer.seek(consumer.bounds(self._config.kafka.request_timeout).start)
+            with self._lock:
+                self._fold = Fold()
+            return
+        with self._lock:
+            for record in records:
+                if record.key is not None:
+                    self._fold.add(record.key, record.value)
+            if records:
+                self._news.notify_all()
 
     def _reader(self) -> PartitionConsumer:
         self._open()
         if self._consumer is None:
             ensure_topic(self._config, self._topic)
-            self._consumer = PartitionConsumer(self._config, self._topic)
+            self._consumer = PartitionConsumer(self._config, self._topic, fetch_max_wait_ms=int(_TURN * 1000))
             self._consumer.seek(self._consumer.bounds(self._config.kafka.request_timeout).start)
         return self._consumer
 
@@ -120,27 +153,25 @@ class KafkaControl:
     @property
     def unreadable(self) -> Mapping[str, str]:
         """See `Control`."""
-        with self._reading:
+        with self._lock:
             return dict(self._fold.unreadable)
 
     def close(self) -> None:
         """See `Control`."""
         self._closed = True
-        # Who waits for a Kafka that is gone holds a lock for up to its own time, and ends by itself.
-        for lock, ends in ((self._reading, self._close_consumer), (self._writing, self._close_producer)):
-            if lock.acquire(timeout=CLOSE_TIMEOUT):
-                try:
-                    ends()
-                finally:
-                    lock.release()
-
-    def _close_consumer(self) -> None:
-        if self._consumer is not None:
-            self._consumer.close()
-
-    def _close_producer(self) -> None:
-        if self._producer is not None:
-            close_quietly(self._producer)
+        # Who waits for a Kafka that is gone reads, or holds the lock, for up to its own time, and ends by itself.
+        if self._begin_reading(CLOSE_TIMEOUT):
+            try:
+                if self._consumer is not None:
+                    self._consumer.close()
+            finally:
+                self._end_reading()
+        if self._writing.acquire(timeout=CLOSE_TIMEOUT):
+            try:
+                if self._producer is not None:
+                    close_quietly(self._producer)
+            finally:
+                self._writing.release()
 
 
 def ensure_topic(config: Config, topic: str) -> None:

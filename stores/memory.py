@@ -82,9 +82,8 @@ class MemoryKeyspace:
 
     def lose_connections(self) -> None:
         """Cuts off every session."""
-        for session in self._sessions:
-            session.lost = True
-        self._sessions.clear()
+        while self._sessions:  # one by one: others may be opened meanwhile
+            self._sessions.pop().lost = True
 
     def fail(self, nth: int, *, applied: bool) -> None:
         """The ``nth`` transaction of a session from now (1 is the next) loses its connection, after it took effect if

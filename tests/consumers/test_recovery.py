@@ -225,9 +225,13 @@ def test_every_store_that_was_opened_is_closed(lab: Lab, monkeypatch: pytest.Mon
     group = lab.group()
     replica = lab.replica()
     before = len(closed)
+    written(group, rounds=1)
+    until(lambda: replica.progress(0).head.sequence >= group.session.confirmed.sequence, "the first writes there")
     for turn in range(5):
         lab.keyspace().lose_connections()
         written(group, rounds=1)
         until(lambda turn=turn: len(opened) >= turn + 2, "a new store")
+        # Opened is not yet connected: who is cut off before that loses nothing.
+        until(lambda: replica.progress(0).head.sequence >= group.session.confirmed.sequence, "what was written there")
     replica.stop()
     assert len(closed) - before >= len(opened)

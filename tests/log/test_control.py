@@ -116,6 +116,32 @@ def test_many_may_wait_and_publish_at_once(cluster):
     assert met == [True] * 4
 
 
+def test_who_asks_goes_before_who_waits_and_who_gives_up_is_followed_by_another(cluster):
+    """Many that wait hold up nobody who asks. Half of them wait in vain; all of the others hear what comes then."""
+    control = cluster.control
+    control.snapshot()
+    met = []
+
+    def wait(seconds: float) -> None:
+        met.append(control.wait_for(lambda view: receipt("london").key in view, seconds))
+
+    waiters = [threading.Thread(target=wait, args=(seconds,)) for seconds in [0.5] * 8 + [60.0] * 8]
+    for waiter in waiters:
+        waiter.start()
+    started = time.monotonic()
+    for number in range(30):
+        control.publish(receipt(sequence=number))
+        assert receipt(sequence=number).key in control.snapshot()
+    assert time.monotonic() - started < 10  # a second; 16 s where each that waits has a turn of its own first
+    for waiter in waiters[:8]:
+        waiter.join(30)
+    assert met == [False] * 8
+    control.publish(receipt("london"))
+    for waiter in waiters[8:]:
+        waiter.join(30)
+    assert met == [False] * 8 + [True] * 8
+
+
 def put_raw(cluster, key, value):
     """A record that no tidelog of today writes."""
     if isinstance(cluster, MemoryCluster):
