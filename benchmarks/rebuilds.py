@@ -12,7 +12,7 @@ from benchmarks.child import Child, await_word, in_child, tell
 from benchmarks.load import Load
 from benchmarks.servers import PRIMARY, SECONDARY, Bench, Servers
 from tidelog.consumers.deployment import RealDeployment
-from tidelog.consumers.process_settings import set_for_worker
+from tidelog.consumers.process_settings import give_way, set_for_worker
 from tidelog.recovery.rebuild import Rebuild
 from tidelog.recovery.rebuild_bases import Wanted
 from tidelog.recovery.rebuild_plan import plan_rebuild
@@ -114,6 +114,7 @@ def _flushed(bench: Bench, group: str, load: Load, source: str) -> tuple[list[fl
 
 def rebuild_once(servers: Servers, group: str, source: str) -> Span:
     """In a child: rebuilds the secondary; from when to when, until it is good."""
+    give_way()  # as the command does
     set_for_worker()
     deployment = RealDeployment(servers.config())
     plan = plan_rebuild(survey(deployment, SECONDARY, group, Wanted(source)))

@@ -32,6 +32,9 @@ LONGEST_MS = 2**31 - 1
 # How long a send may wait for metadata: only when the topic is gone, since opening fetches them.
 MAX_BLOCK_MS = 1000
 RETRY_PAUSE = 0.1
+# How long after one look at the cluster kafka-python looks for it again. It lets 100 ms pass (3.0.12, whatever
+# `retry_backoff_ms` says), and connecting is such a look: whatever a new client asked first would wait for that.
+LOOK_AGAIN_MS = 20
 CLOSE_TIMEOUT = 1.0
 
 
@@ -127,7 +130,9 @@ def _open(client: Callable[..., Opened], options: dict[str, Any], config: Config
 
     try:
         with translated("connect", config):
-            return client(**options, kafka_client=network)
+            opened = client(**options, kafka_client=network)
+        networks[-1].cluster.config["retry_backoff_ms"] = LOOK_AGAIN_MS
+        return opened
     except BaseException as error:
         # A constructor that fails leaves its I/O thread running.
         for made in networks:

@@ -8,7 +8,7 @@ from typing import Any
 from kafka import errors as kafka_errors
 
 from tidelog.config import Config
-from tidelog.errors import LogDiverged, LogUnavailable, NeedsRebuild, NotFound
+from tidelog.errors import IS_KAFKA_UP, LogDiverged, LogUnavailable, NeedsRebuild, NotFound
 from tidelog.producers.control import PUBLISH_TIMEOUT, ControlView, Fold
 from tidelog.producers.kafka_clients import CLOSE_TIMEOUT, as_tidelog_error, close_quietly, open_admin, open_producer
 from tidelog.producers.kafka_consumer import PartitionConsumer
@@ -71,14 +71,16 @@ class KafkaControl:
         """See `Control`."""
         deadline = time.monotonic() + timeout
         if not self._begin_reading(timeout):
-            raise LogUnavailable(f"{self._topic} was not read within {timeout:g} s, since others wait for Kafka")
+            message = f"{self._topic} was not read within {timeout:g} s, since others wait for Kafka"
+            raise LogUnavailable(message, hint=IS_KAFKA_UP)
         try:
             consumer = self._reader()
             end = consumer.end(timeout)
             while consumer.position < end:
                 self._read(consumer, POLL_SLICE)
                 if time.monotonic() > deadline and consumer.position < end:
-                    raise LogUnavailable(f"{self._topic} was not read to its end within {timeout:g} s")
+                    message = f"{self._topic} was not read to its end within {timeout:g} s"
+                    raise LogUnavailable(message, hint=IS_KAFKA_UP)
             return self._fold.view()
         finally:
             self._end_reading()
@@ -222,7 +224,7 @@ def _keys(config: Config, topic: str, timeout: float) -> set[bytes]:
         while consumer.position < bounds.end:
             keys |= {record.key for record in consumer.fetch(POLL_SLICE) if record.key is not None}
             if time.monotonic() > deadline:
-                raise LogUnavailable(f"{topic} was not read to its end within {timeout:g} s")
+                raise LogUnavailable(f"{topic} was not read to its end within {timeout:g} s", hint=IS_KAFKA_UP)
         return keys
     finally:
         consumer.close()

@@ -7,7 +7,7 @@ from typing import Any
 from kafka import TopicPartition
 
 from tidelog.config import Config
-from tidelog.errors import LogDiverged, LogUnavailable, NeedsRebuild
+from tidelog.errors import IS_KAFKA_UP, LogDiverged, LogUnavailable, NeedsRebuild
 from tidelog.producers.kafka_appender import KafkaAppender
 from tidelog.producers.kafka_clients import close_quietly, open_admin, retried, translated
 from tidelog.producers.kafka_consumer import PartitionConsumer
@@ -82,7 +82,8 @@ class KafkaLog:
                 return _record(found[0]) if found[0].offset == offset else None
             if lookup.position > offset:
                 return None
-        raise LogUnavailable(f"{self.name} gave no record within {self._timeout:g} s", offset=offset)
+        message = f"{self.name} gave no record within {self._timeout:g} s"
+        raise LogUnavailable(message, hint=IS_KAFKA_UP, offset=offset)
 
     def _looking(self) -> PartitionConsumer:
         if self._lookup is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tidelog.clock import PROCESS_CLOCK, HybridClock
-from tidelog.errors import ClockSkew, Fenced, LogDiverged, LogUnavailable
+from tidelog.errors import IS_KAFKA_UP, ClockSkew, Fenced, LogDiverged, LogUnavailable
 from tidelog.producers.follower import Follower, carries_head, follow
 from tidelog.producers.group_state import GroupState, Vouched
 from tidelog.producers.log import UNKNOWN_OFFSET, Appender, Log, Reader
@@ -209,7 +209,7 @@ def _send_and_wait(appender: Appender, message: bytes, timeout: float) -> int:
 
     appender.send(message, acknowledged)
     if not answered.wait(timeout):
-        raise LogUnavailable(f"the log did not confirm an opening within {timeout:g} s", hint="is Kafka up?")
+        raise LogUnavailable(f"the log did not confirm an opening within {timeout:g} s", hint=IS_KAFKA_UP)
     offset, error = result[0]
     if error is not None:
         raise error

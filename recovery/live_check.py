@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tidelog.errors import LogUnavailable, OutOfWindow, SiteBehind
+from tidelog.errors import IS_KAFKA_UP, LogUnavailable, OutOfWindow, SiteBehind
 from tidelog.recovery.live_fold import LiveFold, Read
 from tidelog.schemas.events import Event
 from tidelog.schemas.volumes import VolumeInfo
@@ -123,7 +123,8 @@ class LiveCheck:
                 self._ahead = [event for event, _ in self._events.take()]
             if not self._ahead:
                 if time.monotonic() > deadline:
-                    raise LogUnavailable(f"the log was not read up to sequence {goal} within {WAIT:g} s")
+                    message = f"the log was not read up to sequence {goal} within {WAIT:g} s"
+                    raise LogUnavailable(message, hint=IS_KAFKA_UP)
                 time.sleep(PAUSE)
                 continue
             event = self._ahead[0]

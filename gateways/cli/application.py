@@ -6,39 +6,40 @@ from typing import Annotated
 import typer
 
 import tidelog
-from tidelog.gateways.cli import (
-    clones,
-    config_commands,
-    copies,
-    exports,
-    groups,
-    log_commands,
-    sidefiles,
-    sites,
-    status,
-    volumes,
-)
 from tidelog.gateways.cli.exit_codes import epilogue
 from tidelog.gateways.cli.invocation import of
+from tidelog.gateways.cli.lazy_group import LazyGroup
+
+# Where each command is; a module's ``app`` is the group, or holds nothing but the command.
+MODULES = {
+    "group": "groups",
+    "volume": "volumes",
+    "pitc": "copies",
+    "clone": "clones",
+    "export": "exports",
+    "site": "sites",
+    "log": "log_commands",
+    "sidefile": "sidefiles",
+    "status": "status",
+    "config": "config_commands",
+}
+
+
+class Commands(LazyGroup):
+    """What stands behind `tidelog`."""
+
+    modules = MODULES
+
 
 app = typer.Typer(
     name="tidelog",
+    cls=Commands,
     help="Replicated volumes with the same consistent point-in-time copies at every site, over Kafka and Redis.",
     epilog=epilogue(),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(groups.app, name="group")
-app.add_typer(volumes.app, name="volume")
-app.add_typer(copies.app, name="pitc")
-app.add_typer(clones.app, name="clone")
-app.add_typer(exports.app, name="export")
-app.add_typer(sites.app, name="site")
-app.add_typer(log_commands.app, name="log")
-app.add_typer(sidefiles.app, name="sidefile")
-app.command("status")(status.show)
-app.add_typer(config_commands.app, name="config")
 
 
 def _version(wanted: bool) -> None:

@@ -3,7 +3,7 @@
 from rich.progress import Progress, TaskID
 from rich.text import Text
 
-from tidelog.consumers.process_settings import set_for_worker
+from tidelog.consumers.process_settings import give_way, set_for_worker
 from tidelog.gateways.cli.confirming import confirm
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation
@@ -53,6 +53,7 @@ def rebuild_site(
         invocation.say(f"{name:>8}  {value}")
     if plan.erase and not yes:
         _confirm(invocation, plan)
+    give_way()
     if plan.loads:
         set_for_worker()  # its threads read, digest and write at once
     rebuild = _driven(invocation, plan)

@@ -22,6 +22,10 @@ from tidelog.units import parse_duration
 ALARM_STYLE = "bold white on red"
 
 
+app = typer.Typer()
+
+
+@app.command("status")
 def show(
     context: typer.Context,
     group: OnlyGroup = None,

@@ -44,6 +44,8 @@ from typing import ClassVar
 REBUILD = "tidelog site rebuild SITE --group GROUP"
 # Where the log's history is another one than the store's.
 ROLLBACK = "tidelog site rollback SITE --group GROUP"
+# Where what must have come has not.
+IS_KAFKA_UP = "is Kafka up, and does each partition have a leader?"
 
 
 class TidelogError(Exception):

@@ -58,7 +58,7 @@ def test_commands_that_took_a_group_by_its_place_take_it_by_its_option(bank):
         by_place, by_option = bank(*command, "bank"), bank(*command, "--group", "bank")
         assert by_place.code == by_option.code != 1
         times = re.compile(rb"\d[\d:.T-]*")
-        assert times.sub(b"", by_place.out) == times.sub(b"", by_option.out)
+        assert times.sub(b"", by_place.out).split() == times.sub(b"", by_option.out).split()  # columns as wide as needed
         for wrong in ((*command,), (*command, "bank", "-g", "bank")):
             refused = bank(*wrong)
             assert refused.code == 2 and "say which group, once" in refused.err
