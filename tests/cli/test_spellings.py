@@ -1,11 +1,13 @@
 """One thing has one name: siblings among the commands take the same options, and say the same of them."""
 
 import re
+from functools import partial
 
 import pytest
 import typer
 
 from tidelog.gateways.cli.application import app
+from tidelog.testing.readiness import wait_until
 
 # Commands about no group, or about all of them.
 WITHOUT_A_GROUP = {
@@ -48,6 +50,14 @@ def test_every_option_and_argument_says_what_it_is(name):
 
 def test_commands_that_took_a_group_by_its_place_take_it_by_its_option(bank):
     """And the other way round as before; once."""
+
+    def alike(command):
+        """But for times, and the widths of columns."""
+        by_place, by_option = (
+            re.sub(rb"\d[\d:.T-]*", b"", bank(*command, *group).out).split() for group in (["bank"], ["-g", "bank"])
+        )
+        return by_place == by_option
+
     for command in (
         ("group", "show"),
         ("log", "show"),
@@ -55,10 +65,9 @@ def test_commands_that_took_a_group_by_its_place_take_it_by_its_option(bank):
         ("sidefile", "drain"),
         ("sidefile", "keep"),
     ):
-        by_place, by_option = bank(*command, "bank"), bank(*command, "--group", "bank")
-        assert by_place.code == by_option.code != 1
-        times = re.compile(rb"\d[\d:.T-]*")
-        assert times.sub(b"", by_place.out).split() == times.sub(b"", by_option.out).split()  # columns as wide as needed
+        assert bank(*command, "bank").code == bank(*command, "--group", "bank").code != 1
+        # What is told of sites changes until they have reported.
+        assert wait_until(partial(alike, command), timeout_s=20), command
         for wrong in ((*command,), (*command, "bank", "-g", "bank")):
             refused = bank(*wrong)
             assert refused.code == 2 and "say which group, once" in refused.err
