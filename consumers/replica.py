@@ -40,8 +40,9 @@ from tidelog.stores.loading import being_loaded
 # While events keep coming, housekeeping gets one step this often (seconds): a step is some milliseconds.
 MAINTAIN_EVERY = 0.1
 RETRY_FIRST, RETRY_MOST = 0.2, 5.0
-# Whoever has applied for so long (seconds) when somebody changes the store goes on at once.
-UNDISTURBED = 1.0
+# Whoever has applied for so long (seconds) when somebody changes the store goes on at once, else after a pause: it
+# may be another worker.
+UNDISTURBED, MOVED_AGAIN = 1.0, 0.05
 IDLE = 0.5
 # So long is waited for the log that a late copy reads.
 LATE_IDLE = 0.01
@@ -159,8 +160,8 @@ class Replica:
                 rolling = isinstance(error, RollingBack)
                 self._state, self._error = State.REBUILDING if rolling else State.STARTING, error
                 connection.close()
-            if moved and time.monotonic() - began > UNDISTURBED:
-                pause = 0.0  # a clone was made, or the like: unlike another worker on this store that comes once
+            if moved:
+                pause = 0.0 if time.monotonic() - began > UNDISTURBED else MOVED_AGAIN
             elif self._events_applied > before or self._state is State.REBUILDING:
                 pause = RETRY_FIRST
             else:

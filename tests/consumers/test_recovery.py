@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from tests.consumers.conftest import Lab, state, until, written
+from tests.consumers.conftest import DEADLINE, Lab, state, until, written
 from tidelog.consumers import replica as replica_module
 from tidelog.consumers.replica import Replica, State
 from tidelog.errors import LogUnavailable, StoreUnavailable, Unavailable
@@ -207,6 +207,21 @@ def test_a_stop_ends_all_threads(lab: Lab) -> None:
         replica.stop()
     until(lambda: ours() == 0, "no thread left")
     assert all(session.lost for session in lab.keyspace()._sessions)
+
+
+def test_a_store_that_others_change_is_not_waited_for_as_one_that_is_away(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clones that come and go leave a site no further behind than a reading of its tables takes."""
+    for name in ("RETRY_FIRST", "RETRY_MOST"):
+        monkeypatch.setattr(replica_module, name, 10 * DEADLINE)
+    group = written(lab.group())
+    replica, keyspace = lab.replica(), lab.keyspace()
+    for _ in range(4):
+        until(lambda: replica.progress(0).head.sequence >= group.session.confirmed.sequence, "what was written there")
+        keyspace.restore(keyspace.snapshot(), lose_connections=False)  # changes nothing, which nobody can know
+        written(group, rounds=1)
+    lab.caught_up()
 
 
 def test_every_store_that_was_opened_is_closed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
