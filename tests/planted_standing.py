@@ -40,4 +40,11 @@ STANDING_MUTANTS = (
         "        if seals[offset] is None:\n",
         "tests/cli/test_parted.py",
     ),
+    Mutant(
+        "a-store-that-others-change-is-waited-for-as-one-that-is-away",
+        "consumers/replica.py",
+        " > UNDISTURBED else MOVED_AGAIN\n",
+        " > UNDISTURBED else RETRY_FIRST\n",
+        "tests/consumers/test_recovery.py",
+    ),
 )
