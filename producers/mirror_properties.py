@@ -12,7 +12,9 @@ from tidelog.producers.kafka_clients import REQUEST_SIZE
 IDENTITY = "org.apache.kafka.connect.mirror.IdentityReplicationPolicy"
 ROUTER = "org.apache.kafka.connect.transforms.RegexRouter"
 KAFKAS_REQUEST_SIZE = 1024 * 1024  # of a producer of which nothing is said
-_PRODUCER = re.compile(r"(?:^|\.)producer\.(?:override\.)?(?P<setting>.+)$")
+# The names of the cluster that a flow comes from, and of the one that it goes to.
+Flow = tuple[str, str]
+_PRODUCER = re.compile(r"^(?:(?P<of>[^.]+)\.)?producer\.(?:override\.)?(?P<setting>.+)$")
 _CONSUMER_RESET = re.compile(r"(?:^|\.)consumer\.(?:override\.)?auto\.offset\.reset$")
 _FLOW = re.compile(r"^(?P<source>[^.]+?)->(?P<target>[^.]+?)\.(?P<setting>.+)$")
 
@@ -29,7 +31,9 @@ def read_properties(text: str) -> dict[str, str]:
 def wrong_properties(given: Mapping[str, str], topic: str, target: str | None = None) -> list[str]:
     """What is wrong with a configuration that is to mirror ``topic``, one sentence each; under the name ``target`` if
     that is another."""
-    return [*_policy(given), *_flows(given, topic, target or topic), *_producer(given), *_left_out(given)]
+    takes = _takes(given, topic)
+    producers = [wrong for flow in takes or [None] for wrong in _producer(given, flow)]
+    return [*_policy(given), *_flows(takes, topic, target or topic), *producers, *_left_out(given)]
 
 
 def renaming(topic: str, target: str) -> dict[str, str]:
@@ -48,23 +52,27 @@ def _policy(given: Mapping[str, str]) -> Iterator[str]:
         yield f"replication.policy.class must be {IDENTITY}: the topic keeps its name"
 
 
-def _flows(given: Mapping[str, str], topic: str, target_topic: str) -> Iterator[str]:
-    flows: dict[tuple[str, str], dict[str, str]] = {}
+def _takes(given: Mapping[str, str], topic: str) -> dict[Flow, dict[str, str]]:
+    """The flows that are enabled and take the topic, each with what is said of it alone."""
+    flows: dict[Flow, dict[str, str]] = {}
     for key, value in given.items():
         found = _FLOW.match(key)
         if found is not None:
             flows.setdefault((found["source"], found["target"]), {})[found["setting"]] = value
-    takes = [
-        flow
+    return {
+        flow: settings
         for flow, settings in flows.items()
         if settings.get("enabled", "false") == "true" and _matches(settings.get("topics", ".*"), topic)
-    ]
+    }
+
+
+def _flows(takes: Mapping[Flow, Mapping[str, str]], topic: str, target_topic: str) -> Iterator[str]:
     if not takes:
         yield f"no flow that is enabled takes the topic {topic}: a->b.enabled = true, a->b.topics = {topic}"
-    for source, target in takes:
+    for (source, target), settings in takes.items():
         if (target, source) in takes and source < target:
             yield f"{topic} is mirrored both ways between {source} and {target}: each record would go round for ever"
-        yield from _renames(f"{source}->{target}", flows[source, target], topic, target_topic)
+        yield from _renames(f"{source}->{target}", settings, topic, target_topic)
 
 
 def _renames(flow: str, settings: Mapping[str, str], topic: str, target: str) -> Iterator[str]:
@@ -83,26 +91,29 @@ def _matches(topics: str, topic: str) -> bool:
     return any(re.fullmatch(part.strip(), topic) for part in topics.split(","))
 
 
-def _producer(given: Mapping[str, str]) -> Iterator[str]:
+def _producer(given: Mapping[str, str], flow: Flow | None) -> Iterator[str]:
+    """Of a flow the producer is that of the cluster that it goes to; without one, whatever is said of any."""
     settings: dict[str, str] = {}
+    of_flow = [] if flow is None else [None, flow[1], "->".join(flow)]
     for key, value in given.items():
-        found = _PRODUCER.search(key)
-        if found is not None:
+        found = _PRODUCER.match(key)
+        if found is not None and (flow is None or found["of"] in of_flow):
             settings[found["setting"]] = value
+    producer = "producer" if flow is None else f"{flow[1]}.producer"
     if settings.get("acks", "all") not in ("all", "-1"):
-        yield "producer.acks must be all: a record that a leader loses is a hole"
+        yield f"{producer}.acks must be all: a record that a leader loses is a hole"
     idempotent = settings.get("enable.idempotence", "false") == "true"  # Connect's own default is false
     in_flight = settings.get("max.in.flight.requests.per.connection", "1")
     if not in_flight.isdigit() or int(in_flight) > (5 if idempotent else 1):
         yield (
-            "producer.max.in.flight.requests.per.connection must be 1, or at most 5 with producer.enable.idempotence ="
-            " true: a record that is sent again could come behind a later one"
+            f"{producer}.max.in.flight.requests.per.connection must be 1, or at most 5 with"
+            f" {producer}.enable.idempotence = true: a record that is sent again could come behind a later one"
         )
     size = settings.get("max.request.size", str(KAFKAS_REQUEST_SIZE))
     if not size.isdigit() or int(size) < REQUEST_SIZE:
-        yield f"producer.max.request.size must be at least {REQUEST_SIZE}: a large event would end the mirror"
+        yield f"{producer}.max.request.size must be at least {REQUEST_SIZE}: a large event would end the mirror"
     if "retries" in settings or "delivery.timeout.ms" in settings:
-        yield "producer.retries and producer.delivery.timeout.ms must be left alone: Kafka Connect tries for ever"
+        yield f"{producer}.retries and {producer}.delivery.timeout.ms must be left alone: Kafka Connect tries for ever"
 
 
 def _left_out(given: Mapping[str, str]) -> Iterator[str]:

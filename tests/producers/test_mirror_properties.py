@@ -32,7 +32,6 @@ def test_the_ready_file_is_right() -> None:
         ("replication.policy.class = org.apache.kafka.connect.mirror.DefaultReplicationPolicy", "keeps its name"),
         ("a->b.enabled = false", "no flow"),
         ("a->b.topics = tidelog.other, orders", "no flow"),
-        ("b->a.enabled = true", "both ways"),
         ("b.producer.acks = 1", "acks"),
         ("producer.acks = 0", "acks"),
         ("a->b.producer.override.acks = 1", "acks"),
@@ -65,8 +64,23 @@ def test_topics_are_patterns(topics: str) -> None:
 def test_connects_own_producer_keeps_the_order() -> None:
     """Without a word of it: one request under way, all replicas; the size of a request is what it lacks."""
     text = "\n".join(line for line in READY.splitlines() if not line.startswith("b.producer."))
-    assert [said.split()[0] for said in wrong(text)] == ["producer.max.request.size"]
+    assert [said.split()[0] for said in wrong(text)] == ["b.producer.max.request.size"]
     assert wrong(f"{text}\nb.producer.max.request.size = 8388608\n") == []
+
+
+def test_the_producer_is_that_of_the_cluster_that_the_flow_goes_to() -> None:
+    """A flow that is turned round alone leaves the other cluster's producer as Kafka Connect has it."""
+    turned = READY.replace("a->b.", "x->y.").replace("b->a.enabled = false", "").replace("x->y.", "b->a.")
+    assert [said.split()[0] for said in wrong(turned)] == ["a.producer.max.request.size"]
+    assert wrong(turned.replace("b.producer.", "a.producer.")) == []
+    assert wrong(turned.replace("b.producer.", "producer.")) == []
+    assert wrong(turned.replace("b.producer.", "b->a.producer.override.")) == []
+
+
+def test_a_topic_goes_one_way() -> None:
+    """Said first; the way back lacks its producer besides."""
+    found = wrong(f"{READY}b->a.enabled = true\n")
+    assert "both ways" in found[0] and found[1].startswith("a.producer.") and len(found) == 2
 
 
 def test_nothing_at_all() -> None:
