@@ -10,6 +10,7 @@ from tidelog.errors import ConfigError, UsageError
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.lost_tail import tail_json, tail_text
 from tidelog.gateways.cli.output import emit_facts, emit_json
+from tidelog.gateways.cli.primary_text import source_text
 from tidelog.names import check_name
 from tidelog.producers.mirror_properties import read_properties, renaming, wrong_properties
 from tidelog.producers.mirrors import (
@@ -181,11 +182,6 @@ def _show(
     if done.topic != record.topic:
         settings = ", ".join(f"{name} = {value}" for name, value in renaming(record.topic, done.topic).items())
         invocation.say(f"its flow has to rename it to {done.topic}: {settings}")
-
-
-def source_text(mirror: LogMirrored) -> str:
-    """Where the records come from."""
-    return f"cluster {mirror.source_cluster} ({mirror.source_servers})" if mirror.source_cluster else "another cluster"
 
 
 def target_text(mirror: LogMirrored) -> str:

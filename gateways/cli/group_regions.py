@@ -17,10 +17,12 @@ from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_json, emit_table, equal_text, seconds_text, short, state_text
 from tidelog.gateways.cli.standing import copy_json, exit_code
 from tidelog.producers.control import ControlView
+from tidelog.producers.mirrors import sealed_log
 from tidelog.recovery.head import newest_event
 from tidelog.recovery.regions import merged
 from tidelog.schemas.control import SiteStatus
 from tidelog.schemas.events import Event
+from tidelog.schemas.mirrors import HistorySealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Region:
 
     name: str
     cluster_id: str
+    log_id: str
     sites: tuple[str, ...]
     view: ControlView
     newest: Event | None
@@ -39,12 +42,13 @@ def show_regions(invocation: Invocation, group: str, others: Sequence[Path], *, 
     region is another group."""
     found, silent = _look(invocation, group, others)
     standing = _standing(invocation.config, found, group)
-    away = [Region(name, "", (), {}, None) for name in silent]
+    alarms = [*_parted(found, group), *standing.alarms]
+    away = [Region(name, "", "", (), {}, None) for name in silent]
     if json:
-        _emit_json(invocation, [*found, *away], standing)
+        _emit_json(invocation, [*found, *away], standing, alarms)
     else:
-        _print(invocation, found, standing)
-    code = exit_code(standing.sites, standing.alarms)
+        _print(invocation, found, standing, alarms)
+    code = exit_code(standing.sites, alarms)
     return DEGRADED if silent and code == OK else code
 
 
@@ -85,7 +89,7 @@ def _region(name: str, deployment: Deployment, group: str) -> tuple[Region, str]
     log = cluster.log(record)
     try:
         newest = newest_event(log, cluster.codec(record), max((status.epoch for status in reports), default=0))
-        return Region(name, log.cluster_id, tuple(deployment.config.sites), view, newest), record.group_id
+        return Region(name, log.cluster_id, log.id, tuple(deployment.config.sites), view, newest), record.group_id
     finally:
         log.close()
 
@@ -107,14 +111,34 @@ def _standing(config: Config, regions: Sequence[Region], group: str) -> GroupSta
     return standing
 
 
+def _seal(regions: Sequence[Region], region: Region, group: str) -> HistorySealed | None:
+    """Where a promotion in any region has sealed the history in this one's log."""
+    return next((seal for one in regions if (seal := sealed_log(one.view, group, region.log_id)) is not None), None)
+
+
+def _parted(regions: Sequence[Region], group: str) -> list[str]:
+    """Alarms: regions whose log has gone on behind its seal, to be lost."""
+    found = []
+    for region in regions:
+        seal = _seal(regions, region, group)
+        if seal is not None and region.newest is not None and region.newest.last_sequence > seal.sequence:
+            found.append(
+                f"the history of group {group} in {region.name} was sealed at sequence {seal.sequence} by a promotion"
+                f" in another region, and its log goes on to {region.newest.last_sequence}: what is behind the seal is"
+                f" lost to the group. Stop its writer there, then say: tidelog -c {region.name} group mirror {group}"
+                " --from-config FILE"
+            )
+    return found
+
+
 def _of(site: SiteStanding, regions: Sequence[Region]) -> str:
     """Whose control topic has the site's newest word."""
     told = next((one for one in regions if site.status is not None and site.status in one.view.values()), None)
     return told.name if told is not None else next((one.name for one in regions if site.site in one.sites), "")
 
 
-def _print(invocation: Invocation, regions: Sequence[Region], standing: GroupStanding) -> None:
-    for alarm in standing.alarms:
+def _print(invocation: Invocation, regions: Sequence[Region], standing: GroupStanding, alarms: Sequence[str]) -> None:
+    for alarm in alarms:
         invocation.out.print(Text(f"ALARM: {alarm}", style="bold white on red"))
     rows: list[tuple[str | Text, ...]] = []
     for site in standing.sites:
@@ -131,7 +155,9 @@ def _print(invocation: Invocation, regions: Sequence[Region], standing: GroupSta
     emit_table(invocation, ("pitc", "sequence", "time", "sites", "digest", "at"), copies)
 
 
-def _emit_json(invocation: Invocation, regions: Sequence[Region], standing: GroupStanding) -> None:
+def _emit_json(
+    invocation: Invocation, regions: Sequence[Region], standing: GroupStanding, alarms: Sequence[str]
+) -> None:
     emit_json(
         invocation,
         {
@@ -156,6 +182,6 @@ def _emit_json(invocation: Invocation, regions: Sequence[Region], standing: Grou
                 for site in standing.sites
             ],
             "copies": [copy_json(copy) for copy in standing.copies],
-            "alarms": list(standing.alarms),
+            "alarms": list(alarms),
         },
     )

@@ -16,6 +16,7 @@ from tidelog.gateways.cli.options import GroupHere, GroupOption, Json, one_group
 from tidelog.gateways.cli.output import emit_facts, emit_json, emit_table
 from tidelog.gateways.cli.primary_text import primary_json, primary_text
 from tidelog.names import check_name
+from tidelog.producers.mirrors import mirror_here
 from tidelog.schemas.control import GroupCreated
 
 app = typer.Typer(help="Consistency groups: volumes with one order of writes.", no_args_is_help=True)
@@ -148,10 +149,11 @@ def _show(invocation: Invocation, record: GroupCreated, *, json: bool) -> None:
         bounds, cluster_id, log_id = log.bounds(), log.cluster_id, log.id
     finally:
         log.close()
-    chosen, configured = chosen_primary(cluster.control.snapshot(), record), invocation.config.primary
+    view, configured = cluster.control.snapshot(), invocation.config.primary
+    chosen, mirror = chosen_primary(view, record), mirror_here(view, record.group, log_id)
     if json:
         log_json = {"cluster_id": cluster_id, "start_offset": bounds.start, "end_offset": bounds.end}
-        more = {"primary": primary_json(chosen, configured), "log": log_json}
+        more = {"primary": primary_json(chosen, configured, mirror), "log": log_json}
         emit_json(invocation, as_json(record) | more | mirrors_json(invocation, record, log_id))
         return
     facts = [
@@ -159,7 +161,7 @@ def _show(invocation: Invocation, record: GroupCreated, *, json: bool) -> None:
         ("id", record.group_id),
         ("topic", record.topic),
         ("seals", _keyed(record)),
-        ("primary", primary_text(chosen, configured)),
+        ("primary", primary_text(chosen, configured, mirror)),
         ("created", iso(record.created_us)),
         ("log", f"offsets {bounds.start} to {bounds.end} on cluster {cluster_id}"),
         *mirror_facts(invocation, record, log_id),

@@ -6,8 +6,10 @@ from rich.text import Text
 
 from tidelog.clock import iso
 from tidelog.gateways.cli.output import seconds_text, time_or_none
+from tidelog.gateways.cli.primary_text import source_text
 from tidelog.recovery.rpo import Exposure, WriterStanding, WriterState
 from tidelog.schemas.events import Event
+from tidelog.schemas.mirrors import LogMirrored
 
 RPO_COLUMNS = ("not in log", "not applied", "in no copy", "RPO")
 
@@ -55,6 +57,15 @@ def writer_text(writer: WriterStanding, newest: Event | None, observed_us: int) 
         " what it had accepted since is unknown",
         style="bold red",
     )
+
+
+def mirrored_text(mirror: LogMirrored, newest: Event | None, observed_us: int) -> Text:
+    """In a writer's place, where the log is a mirror: what its writer does is known in its own region alone."""
+    age = "no event yet"
+    if newest is not None:
+        seconds = max(0.0, (observed_us - newest.timestamp_us) / 1_000_000)
+        age = f"newest event (epoch {newest.epoch}) {seconds_text(seconds)} old"
+    return Text(f"a mirror of {source_text(mirror)}: {age}; whether its writer lives is known there", style="yellow")
 
 
 def pacing_text(writer: WriterStanding) -> Text | None:

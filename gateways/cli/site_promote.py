@@ -8,11 +8,10 @@ from rich.text import Text
 from tidelog.clock import iso
 from tidelog.errors import UsageError
 from tidelog.gateways.cli.exit_codes import OK
-from tidelog.gateways.cli.group_mirror import source_text
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.lost_tail import missing_text, refuse_another, tail_json, tail_of
 from tidelog.gateways.cli.output import NOTHING_CHANGED, emit_facts, emit_json, seconds_text
-from tidelog.gateways.cli.primary_text import primary_json, primary_text
+from tidelog.gateways.cli.primary_text import primary_json, primary_text, source_text
 from tidelog.gateways.cli.sidefile_files import refuse_undrained
 from tidelog.recovery.promote import Promotion, PromotionReport
 from tidelog.recovery.promote_plan import PromotionPlan, plan_promotion
@@ -78,7 +77,9 @@ def _plan_facts(plan: PromotionPlan) -> list[tuple[str, str | Text]]:
         return [("promote", _primary_sentence(plan))]
     behind = plan.head.sequence - plan.applied
     writer = "none is alive: nobody is asked"
-    if plan.forced:
+    if plan.mirror is not None:
+        writer = "of the other region is not asked, and NOT fenced: it writes on, to be lost, until you stop it"
+    elif plan.forced:
         writer = "is not asked: one that lives is fenced, and what it has not flushed may or may not be in the log"
     elif plan.writer is not None:
         who = plan.writer.process or "it has never reported"

@@ -189,7 +189,10 @@ def promote(
         str, typer.Option("--timeout", help="How long the writer and the site may take, such as 30s.")
     ] = "30s",
     force: Annotated[
-        bool, typer.Option("--force", help="Ask no writer: it is gone, or cut off, and is fenced if it lives.")
+        bool,
+        typer.Option(
+            "--force", help="Ask no writer: it is gone, or cut off; fenced if it lives, unless in another region."
+        ),
     ] = False,
     mirror_stopped: Annotated[
         bool,

@@ -18,12 +18,14 @@ from tidelog.gateways.cli.rpo_text import RPO_COLUMNS, rpo_cells, rpo_json, writ
 from tidelog.gateways.cli.sidefile_files import configured, sentence, sidefile_json, state_word, summaries
 from tidelog.producers.control import ControlView
 from tidelog.producers.log import Log
+from tidelog.producers.mirrors import mirror_here
 from tidelog.producers.sidefile_folder import Summary
 from tidelog.recovery.head import event_after, newest_event
 from tidelog.recovery.parted import parted_sites
 from tidelog.recovery.rpo import Exposure, WriterStanding, WriterState, exposure, missed, writer_standing
 from tidelog.schemas.control import GroupCreated, SiteStatus
 from tidelog.schemas.events import Event
+from tidelog.schemas.mirrors import LogMirrored
 from tidelog.schemas.promotions import PrimaryChosen
 
 COLUMNS = ("site", "state", "applied", "behind", *RPO_COLUMNS, "reported", "worker")
@@ -41,6 +43,7 @@ class Observed:
     observed_us: int
     chosen: PrimaryChosen | None  # what the last promotion has told of the primary
     configured: str | None  # the primary where there was none
+    mirror: LogMirrored | None  # what makes the log here a mirror
     sidefiles: tuple[Summary, ...]  # those on this machine that hold anything
 
     @property
@@ -100,7 +103,8 @@ class Observer:
         there = summaries(config, group) if group in configured(config) else ()
         sidefiles = tuple(one for one in there if one.writes or one.problem)
         chosen = chosen_primary(view, standing.record)
-        return Observed(standing, event, writer, found, now_us, chosen, config.primary, sidefiles)
+        mirror = mirror_here(view, group, self._logs[group].id)
+        return Observed(standing, event, writer, found, now_us, chosen, config.primary, mirror, sidefiles)
 
     def _oldest_unapplied_us(self, record: GroupCreated, site: SiteStanding, newest: Event | None) -> int | None:
         if site.status is None or newest is None or site.parted or site.status.sequence >= newest.last_sequence:
@@ -170,7 +174,8 @@ def group_json(group: Observed) -> dict[str, Any]:
         else {"sequence": event.last_sequence, "time": iso(event.timestamp_us), "epoch": event.epoch},
         "writer_alive": group.writer.state is WriterState.ALIVE,
         "writer": writer_json(group.writer),
-        "primary": primary_json(group.chosen, group.configured),
+        "primary": primary_json(group.chosen, group.configured, group.mirror),
+        "mirror_of": None if group.mirror is None else group.mirror.source_cluster or "unknown",
         "sites": [site_json(site, group.exposures[site.site]) for site in standing.sites],
         "copies": len(standing.copies),
         "newest_copy": copy_json(standing.copies[-1]) if standing.copies else None,

@@ -14,7 +14,7 @@ from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Json, OnlyGroup
 from tidelog.gateways.cli.output import count_text, emit_json, emit_json_line, equal_text, short
 from tidelog.gateways.cli.primary_text import primary_text
-from tidelog.gateways.cli.rpo_text import pacing_text, writer_text
+from tidelog.gateways.cli.rpo_text import mirrored_text, pacing_text, writer_text
 from tidelog.gateways.cli.sidefile_files import sentence, state_word
 from tidelog.gateways.cli.standing import Observed, Observer, exit_code, group_json, site_table
 from tidelog.units import parse_duration
@@ -84,8 +84,10 @@ def _screen(observed: list[Observed]) -> RenderableType:
     for group in observed:
         standing = group.standing
         writer = writer_text(group.writer, group.newest, group.observed_us)
+        if group.mirror is not None:
+            writer = mirrored_text(group.mirror, group.newest, group.observed_us)
         parts.append(Text.assemble(("group ", "dim"), (standing.record.group, "bold"), "  ", writer))
-        parts.append(Text(f"primary {primary_text(group.chosen, group.configured)}"))
+        parts.append(Text(f"primary {primary_text(group.chosen, group.configured, group.mirror)}"))
         parts += [pacing] if (pacing := pacing_text(group.writer)) is not None else []
         waiting = (found for found in group.sidefiles if state_word(found) == "undrained")
         parts += [Text(sentence(found), style="bold yellow") for found in waiting]

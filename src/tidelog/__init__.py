@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tidelog.consumers.deployment import MemoryDeployment
     from tidelog.consumers.site_view import CopyView, Site, SiteGroup
     from tidelog.consumers.site_volume import CopyVolume, SiteVolume
-    from tidelog.errors import TidelogError
+    from tidelog.errors import Fenced, LogUnavailable, StoreUnavailable, TidelogError
     from tidelog.gateways.library import open_site
     from tidelog.producers.durability import Durability
     from tidelog.producers.group import Group, MarkedCopy
@@ -43,13 +43,16 @@ __all__ = [
     "CopyView",
     "CopyVolume",
     "Durability",
+    "Fenced",
     "Group",
+    "LogUnavailable",
     "MarkedCopy",
     "MemoryDeployment",
     "SidefileGroup",
     "Site",
     "SiteGroup",
     "SiteVolume",
+    "StoreUnavailable",
     "TidelogError",
     "Volume",
     "VolumeCopy",
@@ -66,13 +69,16 @@ _HOMES = {
     "CopyView": "tidelog.consumers.site_view",
     "CopyVolume": "tidelog.consumers.site_volume",
     "Durability": "tidelog.producers.durability",
+    "Fenced": "tidelog.errors",
     "Group": "tidelog.producers.group",
+    "LogUnavailable": "tidelog.errors",
     "MarkedCopy": "tidelog.producers.group",
     "MemoryDeployment": "tidelog.consumers.deployment",
     "SidefileGroup": "tidelog.producers.sidefile_group",
     "Site": "tidelog.consumers.site_view",
     "SiteGroup": "tidelog.consumers.site_view",
     "SiteVolume": "tidelog.consumers.site_volume",
+    "StoreUnavailable": "tidelog.errors",
     "TidelogError": "tidelog.errors",
     "Volume": "tidelog.producers.volume",
     "VolumeCopy": "tidelog.producers.volume_copy",

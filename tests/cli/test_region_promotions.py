@@ -81,3 +81,34 @@ def test_nothing_is_lost_but_heartbeats(there, regions) -> None:  # noqa: F811
     assert there("b", *PROMOTE).code == 0
     back = there("a", "group", "mirror", "bank", "--from-config", str(regions.files["b"]))
     assert back.code == 0 and "nothing but heartbeats" in back.text and "tidelog site rollback" in back.err
+
+
+def test_the_region_of_a_mirror_says_that_its_writer_is_elsewhere(there) -> None:
+    """In place of a writer that is silent here, and of a primary that is none; after the promotion as anywhere."""
+    shown, told = there("b", "status"), json.loads(there("b", "status", "--json").text)["groups"][0]
+    assert shown.text.count("mirror of cluster cluster-a (kafka-a:9092)") == 2 and "NO WORD" not in shown.text
+    assert told["mirror_of"] == "cluster-a" and told["primary"] is None
+    assert "in another region" in there("b", "group", "show", "bank").text
+    planned = there("b", *PROMOTE, "--dry-run").text
+    assert "NOT fenced" in planned and "is fenced" not in planned
+    assert there("b", *PROMOTE).code == 0
+    told = json.loads(there("b", "status", "--json").text)["groups"][0]
+    assert told["mirror_of"] is None and told["primary"]["site"] == "nara"
+    assert "mirror of" not in there("b", "status").text
+
+
+def test_a_region_that_writes_on_behind_its_seal_is_an_alarm(there, regions) -> None:  # noqa: F811
+    """Whichever region asks; sites are held against the history that goes on."""
+    a, b = (str(regions.files[name]) for name in ("a", "b"))
+    assert there("b", *PROMOTE).code == 0
+    assert there("b", "group", "regions", "bank", "--with", a).code == 0
+    with open_group("bank", deployment=regions.deployments["a"]) as group:
+        for _ in range(9):
+            group.volume("ledger").write(0, b"lost")
+            group.flush()
+        last = group.session.confirmed.sequence
+    for region, other in (("b", a), ("a", b)):
+        found = there(region, "group", "regions", "bank", "--with", other)
+        assert found.code == 3 and "was sealed at sequence 4" in found.text and f"goes on to {last}" in found.text
+    told = json.loads(there("b", "group", "regions", "bank", "--with", a, "--json").text)
+    assert len(told["alarms"]) == 1 and f"tidelog -c {a} group mirror bank" in told["alarms"][0]
