@@ -12,9 +12,10 @@ from tidelog.producers.cluster import KafkaCluster, MemoryCluster
 from tidelog.producers.kafka_clients import open_admin, open_producer
 from tidelog.producers.kafka_consumer import PartitionConsumer
 from tidelog.producers.kafka_control import KafkaControl, publish_schemas
-from tidelog.producers.kafka_topics import LOG_RULES, make_topic
+from tidelog.producers.kafka_topics import COMPACTED_RULES, LOG_RULES, make_topic
 from tidelog.schemas.control import CopyFormed, GroupCreated, SiteStatus, decode_control
 from tidelog.schemas.registry import schemas
+from tidelog.testing.readiness import wait_until
 
 KEY = "00112233445566778899aabbccddeeff"
 
@@ -170,6 +171,21 @@ def test_ctrl_c_behind_any_call_takes_neither_the_topic_nor_a_record_from_others
         control.publish(status())
         waiter.join(30)
         assert met == [True]
+
+
+@pytest.mark.servers
+def test_who_only_asks_notices_a_control_topic_that_was_made_anew(config):
+    """Also while it holds less than had been read of the former one."""
+    topic = f"{config.prefix}-control"
+    with KafkaCluster(config) as cluster, closing(open_admin(config)) as admin:
+        for number in range(5):
+            cluster.control.publish(receipt(sequence=number))
+        assert len(cluster.control.snapshot()) == 5
+        admin.delete_topics([topic])
+        assert wait_until(lambda: make_topic(admin, config, topic, COMPACTED_RULES), timeout_s=30)
+        with KafkaCluster(config) as other:
+            other.control.publish(status())
+        assert set(cluster.control.snapshot()) == {status().key}
 
 
 def put_raw(cluster, key, value):
