@@ -81,6 +81,8 @@ class KafkaControl:
                 raise LogUnavailable(message, hint=IS_KAFKA_UP)
             consumer = self._reader()
             end = consumer.end(timeout)
+            if consumer.position > end:
+                self._read(consumer, POLL_SLICE)  # made anew, or the end is that of a leader which is new: this tells
             while consumer.position < end:
                 self._read(consumer, POLL_SLICE)
                 if time.monotonic() > deadline and consumer.position < end:
