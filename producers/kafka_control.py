@@ -20,6 +20,8 @@ from tidelog.schemas.registry import schemas
 # How long (seconds) one reads on for all that wait for news before who asks gets its turn. A fetch in flight holds up
 # the next question on its connection, so the broker keeps none for longer.
 _TURN = 0.05
+# How long (seconds) anybody waits to be woken before it looks by itself: Ctrl-C may come upon who was to wake it.
+_LOOK_UP = 1.0
 
 
 class KafkaControl:
@@ -29,11 +31,14 @@ class KafkaControl:
         self._config = config
         self._topic = topic
         self._fold = Fold()  # changed by the one who reads, under the lock of the conditions
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # whose wait, unlike a Lock's, Ctrl-C does not end without the lock
         self._news = threading.Condition(self._lock)  # something came, or nobody reads: for who waits for news
         self._free = threading.Condition(self._lock)  # nobody reads: for who asks, and goes first
-        self._reading = False
+        # Which thread reads, or 0. Ctrl-C may come upon any call and nowhere else: so who reads takes itself out before
+        # it calls anything, or nobody would ever read again.
+        self._reading = 0
         self._asking = 0
+        self._torn = False  # what was fetched last may not have got into the fold
         self._writing = threading.Lock()
         self._consumer: PartitionConsumer | None = None
         self._producer: Any = None
@@ -69,13 +74,15 @@ class KafkaControl:
 
     def snapshot(self, timeout: float = PUBLISH_TIMEOUT) -> ControlView:
         """See `Control`."""
-        deadline = time.monotonic() + timeout
-        if not self._begin_reading(timeout):
-            message = f"{self._topic} was not read within {timeout:g} s, since others wait for Kafka"
-            raise LogUnavailable(message, hint=IS_KAFKA_UP)
+        deadline, me = time.monotonic() + timeout, threading.get_ident()
         try:
+            if not self._begin_reading(timeout):
+                message = f"{self._topic} was not read within {timeout:g} s, since others wait for Kafka"
+                raise LogUnavailable(message, hint=IS_KAFKA_UP)
             consumer = self._reader()
             end = consumer.end(timeout)
+            if consumer.position > end:
+                self._read(consumer, POLL_SLICE)  # made anew, or the end is that of a leader which is new: this tells
             while consumer.position < end:
                 self._read(consumer, POLL_SLICE)
                 if time.monotonic() > deadline and consumer.position < end:
@@ -83,13 +90,15 @@ class KafkaControl:
                     raise LogUnavailable(message, hint=IS_KAFKA_UP)
             return self._fold.view()
         finally:
-            self._end_reading()
+            if self._reading == me:
+                self._reading = 0
+            self._wake_next()
 
     def wait_for(self, predicate: Callable[[ControlView], bool], timeout: float) -> bool:
         """See `Control`. One of all that wait reads, and each looks at what came."""
-        deadline = time.monotonic() + timeout
-        try:
-            while True:
+        deadline, me = time.monotonic() + timeout, threading.get_ident()
+        while True:
+            try:
                 with self._lock:
                     if predicate(self._fold.records):
                         return True
@@ -97,55 +106,68 @@ class KafkaControl:
                     if left <= 0:
                         return False
                     if self._reading or self._asking:
-                        self._news.wait(left)
+                        self._news.wait(min(left, _LOOK_UP))
                         continue
-                    self._reading = True
-                try:
-                    self._read(self._reader(), min(left, _TURN))
-                finally:
-                    self._end_reading()
-        finally:
-            with self._lock:
-                self._news.notify()  # another reads on
+                    self._reading = me
+                self._read(self._reader(), min(left, _TURN))
+            finally:
+                if self._reading == me:
+                    self._reading = 0
+                self._wake_next()
 
     def _begin_reading(self, timeout: float) -> bool:
+        deadline, me = time.monotonic() + timeout, threading.get_ident()
         with self._lock:
             self._asking += 1
             try:
-                if not self._free.wait_for(lambda: not self._reading, timeout):
-                    return False
-                self._reading = True
+                while self._reading:
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        return False
+                    self._free.wait(min(left, _LOOK_UP))
+                self._reading = me
                 return True
             finally:
                 self._asking -= 1
 
-    def _end_reading(self) -> None:
+    def _wake_next(self) -> None:
         with self._lock:
-            self._reading = False
-            (self._free if self._asking else self._news).notify()
+            if not self._reading:
+                (self._free if self._asking else self._news).notify()
 
     def _read(self, consumer: PartitionConsumer, timeout: float) -> None:
+        self._torn = True
         try:
             records = consumer.fetch(timeout)
         except (LogDiverged, NeedsRebuild):
             # The topic was made anew, or compaction passed us by: what counts is what it holds now.
-            consumer.seek(consumer.bounds(self._config.kafka.request_timeout).start)
-            with self._lock:
-                self._fold = Fold()
+            self._begin_anew(consumer)
             return
+        except LogUnavailable:
+            self._torn = False
+            raise
         with self._lock:
             for record in records:
                 if record.key is not None:
                     self._fold.add(record.key, record.value)
             if records:
                 self._news.notify_all()
+        self._torn = False
+
+    def _begin_anew(self, consumer: PartitionConsumer) -> None:
+        consumer.seek(consumer.bounds(self._config.kafka.request_timeout).start)
+        with self._lock:
+            self._fold = Fold()
+        self._torn = False
 
     def _reader(self) -> PartitionConsumer:
         self._open()
         if self._consumer is None:
             ensure_topic(self._config, self._topic)
             self._consumer = PartitionConsumer(self._config, self._topic, fetch_max_wait_ms=int(_TURN * 1000))
-            self._consumer.seek(self._consumer.bounds(self._config.kafka.request_timeout).start)
+            self._torn = True
+        if self._torn:
+            self._begin_anew(self._consumer)
         return self._consumer
 
     def _open(self) -> None:
@@ -162,12 +184,14 @@ class KafkaControl:
         """See `Control`."""
         self._closed = True
         # Who waits for a Kafka that is gone reads, or holds the lock, for up to its own time, and ends by itself.
-        if self._begin_reading(CLOSE_TIMEOUT):
-            try:
-                if self._consumer is not None:
-                    self._consumer.close()
-            finally:
-                self._end_reading()
+        me = threading.get_ident()
+        try:
+            if self._begin_reading(CLOSE_TIMEOUT) and self._consumer is not None:
+                self._consumer.close()
+        finally:
+            if self._reading == me:
+                self._reading = 0
+            self._wake_next()
         if self._writing.acquire(timeout=CLOSE_TIMEOUT):
             try:
                 if self._producer is not None:

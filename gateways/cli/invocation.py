@@ -25,6 +25,7 @@ class Invocation:
     def __init__(self, open_deployment: OpenDeployment | None = None) -> None:
         self._open_deployment = open_deployment or RealDeployment
         self.arguments: tuple[str, ...] = ()  # as they were typed
+        self.own_process = False  # or somebody's, who runs this command in it and goes on
         self.config_file: Path | None = None
         self.bootstrap_servers: str | None = None
         self.traceback = False

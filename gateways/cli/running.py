@@ -28,7 +28,7 @@ def run(argv: Sequence[str] | None, open_deployment: OpenDeployment | None) -> i
 
 def _command(argv: Sequence[str] | None, invocation: Invocation) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
-    invocation.arguments = tuple(arguments)
+    invocation.arguments, invocation.own_process = tuple(arguments), argv is None
     result = typer.main.get_command(app).main(
         args=arguments, prog_name="tidelog", standalone_mode=False, obj=invocation
     )

@@ -53,7 +53,8 @@ def rebuild_site(
         invocation.say(f"{name:>8}  {value}")
     if plan.erase and not yes:
         _confirm(invocation, plan)
-    give_way()
+    if invocation.own_process:
+        give_way()
     if plan.loads:
         set_for_worker()  # its threads read, digest and write at once
     rebuild = _driven(invocation, plan)

@@ -1,6 +1,7 @@
 """`tidelog site rebuild --from`: what an operator types and sees."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,10 @@ def test_the_question_names_what_does_not_come_back(copied, monkeypatch, deploym
     assert done.code == 2 and "not confirmed" in done.err
     assert "Copies one do not come back there" in asked[0]
     assert open_store(deployment, "london", "bank").rebuilding() is None
+
+
+def test_a_process_that_runs_a_command_does_not_give_way_for_good(bank):
+    """Only the command's own process does."""
+    before = os.nice(0)
+    assert bank("site", "rebuild", "osaka", "-g", "bank", "--yes").code == 0
+    assert os.nice(0) == before
