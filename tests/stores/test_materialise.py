@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from late_lab import LateAuthor
 from moments_lab import KINDS, Scene
@@ -37,6 +37,7 @@ def grown(program: list[tuple[str, int, int]]) -> LateAuthor:
 
 @settings(max_examples=150, phases=PHASES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs, st.integers(0, 20))
+@example([("write", 11, 3), ("mark", 0, 0), ("discard", 6, 4), ("write", 2, 6)], 0)  # over a block that was discarded
 def test_every_moment(program: list[tuple[str, int, int]], behind: int) -> None:
     """After each sequence, inside batches too, at a site that has applied all or is some events behind: bytes, volume
     table and digest are those of the reference; or a source copy is gone, and that is said. Nothing is left."""
