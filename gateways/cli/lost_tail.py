@@ -15,20 +15,22 @@ from tidelog.recovery.region_seal import head_of
 from tidelog.schemas.mirrors import LogMirrored
 
 
-def refuse_another(invocation: Invocation, other: Path, mirror: LogMirrored) -> None:
-    """Raises `UsageError` unless the region with that configuration is the one that the mirror comes from, and what
-    reading that does; a Kafka that does not answer may be."""
+def answers(invocation: Invocation, other: Path, mirror: LogMirrored) -> bool:
+    """Whether the region with that configuration does; if not that is said. Raises `UsageError` unless it is the one
+    that the mirror comes from, and what reading that does; a Kafka that does not answer may be."""
     try:
         with _region(invocation, other) as deployment:
             cluster = deployment.cluster
             log_id = cluster.log_id(cluster.find_group(mirror.group))
-    except LogUnavailable:
-        return
+    except LogUnavailable as error:
+        _say_silent(invocation, other, error)
+        return False
     if mirror.source_cluster not in ("", log_id):
         raise UsageError(
             f"{other} is the configuration of {log_id}, and the log is a mirror of {mirror.source_cluster}",
             group=mirror.group,
         )
+    return True
 
 
 def tail_of(invocation: Invocation, other: Path, group: str, sequence: int, seal: bytes) -> LostTail | None:
@@ -42,8 +44,12 @@ def tail_of(invocation: Invocation, other: Path, group: str, sequence: int, seal
                 codec = cluster.codec(record)
                 return sum_up(log, codec, head_of(log, codec, record.group_id, sequence, seal))
     except LogUnavailable as error:
-        invocation.say(f"the Kafka of {other} does not answer: {error.message}")
+        _say_silent(invocation, other, error)
         return None
+
+
+def _say_silent(invocation: Invocation, other: Path, error: LogUnavailable) -> None:
+    invocation.say(f"the Kafka of {other} does not answer: {error.message}")
 
 
 def _region(invocation: Invocation, other: Path) -> "closing[Deployment]":

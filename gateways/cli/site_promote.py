@@ -9,7 +9,7 @@ from tidelog.clock import iso
 from tidelog.errors import UsageError
 from tidelog.gateways.cli.exit_codes import OK
 from tidelog.gateways.cli.invocation import Invocation
-from tidelog.gateways.cli.lost_tail import missing_text, refuse_another, tail_json, tail_of
+from tidelog.gateways.cli.lost_tail import answers, missing_text, tail_json, tail_of
 from tidelog.gateways.cli.output import NOTHING_CHANGED, emit_facts, emit_json, seconds_text
 from tidelog.gateways.cli.primary_text import primary_json, primary_text, source_text
 from tidelog.gateways.cli.sidefile_files import refuse_undrained
@@ -44,8 +44,8 @@ def promote_site(
     )
     if other is not None and plan.mirror is None:
         raise UsageError(f"--with is for a log that is a mirror, and that of group {group} is none", group=group)
-    if other is not None and plan.mirror is not None:
-        refuse_another(invocation, other, plan.mirror)
+    if other is not None and plan.mirror is not None and not answers(invocation, other, plan.mirror):
+        other = None  # once is enough: a Kafka that is gone is waited for
     report = None if dry_run else Promotion(deployment, plan).run(invocation.say)
     if plan.done:
         report = None  # nothing but what an earlier one has left

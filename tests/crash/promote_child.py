@@ -21,7 +21,7 @@ PROMOTE_POINTS = {
 }
 
 if __name__ == "__main__":
-    path, group, site, point, nth = sys.argv[1:]
+    path, group, site, point, nth, *more = sys.argv[1:]
     POINTS.update(PROMOTE_POINTS)
     kill_at(point, int(nth))
-    sys.exit(main(["-c", path, "site", "promote", site, "--group", group]))
+    sys.exit(main(["-c", path, "site", "promote", site, "--group", group, *more]))

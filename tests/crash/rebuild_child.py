@@ -22,6 +22,7 @@ REBUILD_POINTS: dict[str, tuple[type, str]] = {
     "landed": (BaseLoad, "_settle"),
     "prove": (BaseLoad, "_loaded"),
     "finish": (BaseLoad, "finish"),
+    "begun": (Store, "begin_rebuild"),
     "replay": (Rebuild, "_start_replica"),
 }
 

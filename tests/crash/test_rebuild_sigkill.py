@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.crash.rebuild_child import REBUILD_POINTS
 from tests.faults.folded import all_equal
 from tidelog.consumers.deployment import open_store
 from tidelog.errors import NeedsRebuild, NotFound, SiteBehind
@@ -49,6 +50,16 @@ POINTS = {
     ],
     "export": [("after-check", 1, True, False), ("after-put", 2, False, True), ("after-finish", 1, False, True)],
 }
+
+FROM_THE_LOG = [
+    ("after-mark", 1),
+    ("after-transaction", 3),  # in the midst of the erase
+    ("before-begun", 1),
+    ("after-begun", 1),
+    ("before-replay", 1),
+    ("after-submit", 1),
+    ("before-settle", 3),
+]
 
 
 def killed(config_path: Path, group: str, point: str, nth: int, source: str) -> int:
@@ -129,3 +140,42 @@ def test_a_rebuild_that_is_killed_is_run_again(
     all_equal(tidelog_deployment.deployment, group_name, ["tokyo"])
     osaka.close()
     tokyo.close()
+
+
+def test_a_rebuild_from_the_log_that_is_killed_is_run_again(
+    group_name: str, config_path: Path, tidelog_deployment: RunningDeployment
+) -> None:
+    """Every copy comes back, whenever it was cut short; nothing is served before."""
+    chance = random.Random(4)
+    group = tidelog_deployment.group(group_name)
+    tidelog_deployment.wait_for_store("tokyo", group_name)
+    volume = group.create_volume("data", BLOCK * BLOCKS)
+    for name in ("one", "two"):
+        volume.write(0, chance.randbytes(BLOCK * 300))
+        group.mark(name).wait(["tokyo"], timeout=60)
+    tokyo = open_store(tidelog_deployment.deployment, "tokyo", group_name)
+    command = ["site", "rebuild", "osaka", "--from", "log", "--group", group_name, "--yes"]
+    for point, nth in FROM_THE_LOG:
+        volume.write(chance.randrange(BLOCK * (BLOCKS - 2)), chance.randbytes(BLOCK))
+        group.flush()
+        assert killed(config_path, group_name, point, nth, "log") == -signal.SIGKILL, f"{point} {nth} was not reached"
+        osaka = open_store(tidelog_deployment.deployment, "osaka", group_name)
+        if osaka.rebuilding() is not None:
+            assert not_served(osaka, volume), point
+        assert main(["-c", str(config_path), *command]) == 0
+        assert osaka.rebuilding() is None
+        assert tidelog_deployment.site("tokyo").group(group_name).wait_until(osaka.position().head.sequence, 60)
+        assert [copy.name for copy in osaka.copies()] == ["one", "two"]
+        same(osaka, tokyo)
+        osaka.close()
+    tidelog_deployment.wait_for_store("osaka", group_name)
+    group.mark("after").wait(["tokyo", "osaka"], timeout=60)
+    all_equal(tidelog_deployment.deployment, group_name, ["tokyo", "osaka"])
+    tokyo.close()
+
+
+def test_every_marked_point_is_one_that_something_is_killed_at() -> None:
+    """A new one is not forgotten."""
+    used = {point.partition("-")[2] for points in POINTS.values() for point, *_ in points}
+    used |= {point.partition("-")[2] for point, _ in FROM_THE_LOG}
+    assert used >= REBUILD_POINTS.keys()
