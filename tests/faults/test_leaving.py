@@ -90,5 +90,7 @@ def test_a_line_when_kafka_goes_and_a_line_when_it_is_back(kafka: KafkaServer, t
             worker.wait()
     lines = said.read_text().splitlines()
     assert all(line.startswith("20") and " " in line for line in lines), lines
-    assert [line.count("waiting: ") for line in lines].count(1) == 1, lines
-    assert [line.count("reachable again") for line in lines].count(1) == 1, lines
+    # A Kafka that has just come back may not answer a worker that leaves, which is said again then.
+    before = lines[: next(at for at, line in enumerate(lines) if "SIGTERM" in line)]
+    assert [line.count("waiting: ") for line in before].count(1) == 1, "\n".join(lines)
+    assert [line.count("reachable again") for line in before].count(1) == 1, "\n".join(lines)
