@@ -13,7 +13,7 @@ from benchmarks.servers import PRIMARY, Servers
 from tidelog.consumers.deployment import RealDeployment, open_store
 from tidelog.consumers.membership import SoleWorker
 from tidelog.consumers.process_settings import set_for_worker
-from tidelog.consumers.replica import Replica
+from tidelog.consumers.replica import Replica, State
 from tidelog.consumers.worker import SiteWorker
 from tidelog.schemas.control import CopyFormed
 
@@ -92,7 +92,9 @@ def _sample(replica: Replica, until: int) -> Samples:
     samples: Samples = []
     deadline = 0.0
     while not samples or samples[-1][1] < until:
-        sequence, now = replica.progress(0).head.sequence, time.monotonic()
+        progress, now = replica.progress(0), time.monotonic()
+        # While it starts it says where the site stood by its last report.
+        sequence = 0 if progress.state is State.STARTING else progress.head.sequence
         if not samples or sequence != samples[-1][1]:
             samples.append((now, sequence))
             deadline = now + SILENCE
