@@ -18,10 +18,12 @@ def main(argv: Sequence[str] | None = None, open_deployment: "OpenDeployment | N
     are under way ends as quietly as later.
     """
     try:
+        collects = gc.isenabled()
         gc.disable()  # importing makes what stays: collecting meanwhile is a tenth of the start
         from tidelog.gateways.cli.running import run
 
-        gc.enable()
+        if collects:
+            gc.enable()
         return run(argv, open_deployment)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -1,7 +1,7 @@
 """The tree of commands."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -10,25 +10,22 @@ from tidelog.gateways.cli.exit_codes import epilogue
 from tidelog.gateways.cli.invocation import of
 from tidelog.gateways.cli.lazy_group import LazyGroup
 
-# Where each command is; a module's ``app`` is the group, or holds nothing but the command.
-MODULES = {
-    "group": "groups",
-    "volume": "volumes",
-    "pitc": "copies",
-    "clone": "clones",
-    "export": "exports",
-    "site": "sites",
-    "log": "log_commands",
-    "sidefile": "sidefiles",
-    "status": "status",
-    "config": "config_commands",
-}
-
 
 class Commands(LazyGroup):
     """What stands behind `tidelog`."""
 
-    modules = MODULES
+    modules: ClassVar = {
+        "group": "groups",
+        "volume": "volumes",
+        "pitc": "copies",
+        "clone": "clones",
+        "export": "exports",
+        "site": "sites",
+        "log": "log_commands",
+        "sidefile": "sidefiles",
+        "status": "status",
+        "config": "config_commands",
+    }
 
 
 app = typer.Typer(

@@ -43,8 +43,7 @@ def writer_text(writer: WriterStanding, newest: Event | None, observed_us: int) 
     """Whether somebody writes, idle or busy, has ended, or is silent."""
     if newest is None:
         return Text("no writer yet", style="yellow")
-    age = seconds_text(max(0.0, (observed_us - newest.timestamp_us) / 1_000_000))
-    what = f"(epoch {newest.epoch}), newest event {age} old"
+    what = f"(epoch {newest.epoch}), newest event {_age_text(newest, observed_us)} old"
     if writer.state is WriterState.ALIVE:
         waiting = f", {seconds_text(writer.not_logged_seconds)} not yet in the log" if writer.not_logged_seconds else ""
         return Text(f"writer alive {what}{waiting}", style="green" if not waiting else "yellow")
@@ -63,9 +62,12 @@ def mirrored_text(mirror: LogMirrored, newest: Event | None, observed_us: int) -
     """In a writer's place, where the log is a mirror: what its writer does is known in its own region alone."""
     age = "no event yet"
     if newest is not None:
-        seconds = max(0.0, (observed_us - newest.timestamp_us) / 1_000_000)
-        age = f"newest event (epoch {newest.epoch}) {seconds_text(seconds)} old"
+        age = f"newest event (epoch {newest.epoch}) {_age_text(newest, observed_us)} old"
     return Text(f"a mirror of {source_text(mirror)}: {age}; whether its writer lives is known there", style="yellow")
+
+
+def _age_text(event: Event, observed_us: int) -> str:
+    return seconds_text(max(0.0, (observed_us - event.timestamp_us) / 1_000_000))
 
 
 def pacing_text(writer: WriterStanding) -> Text | None:

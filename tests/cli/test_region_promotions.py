@@ -98,7 +98,7 @@ def test_the_region_of_a_mirror_says_that_its_writer_is_elsewhere(there) -> None
 
 
 def test_a_region_that_writes_on_behind_its_seal_is_an_alarm(there, regions) -> None:  # noqa: F811
-    """Whichever region asks; sites are held against the history that goes on."""
+    """Whichever region asks."""
     a, b = (str(regions.files[name]) for name in ("a", "b"))
     assert there("b", *PROMOTE).code == 0
     assert there("b", "group", "regions", "bank", "--with", a).code == 0
