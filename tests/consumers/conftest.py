@@ -1,5 +1,6 @@
 """A deployment in memory with sites and a writer, and the reference to compare every store with."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from tidelog.consumers.deployment import MemoryDeployment, open_store
 from tidelog.consumers.membership import Membership, SoleWorker
 from tidelog.consumers.replica import Replica, State
 from tidelog.consumers.worker import SiteWorker
-from tidelog.errors import NeedsRebuild, SessionClosed, TidelogError
+from tidelog.errors import NeedsRebuild, NotFound, SessionClosed, TidelogError
 from tidelog.producers.group import Group
 from tidelog.producers.memory_log import MemoryLog
 from tidelog.schemas.control import CopyFormed, SiteStatus, status_key
@@ -27,12 +28,13 @@ SITES = ("tokyo", "osaka", "london")
 
 
 def until(condition: Callable[[], object], what: str = "the condition") -> Any:
-    """Waits until ``condition`` is true, at most `DEADLINE` seconds; what it was then."""
+    """Waits until ``condition`` is true, at most `DEADLINE` seconds; what it was then. Of a store that no worker
+    has made yet nothing is true."""
     deadline = time.monotonic() + DEADLINE
     while True:
-        found = condition()
-        if found:
-            return found
+        with contextlib.suppress(NotFound):
+            if found := condition():
+                return found
         assert time.monotonic() < deadline, f"{what} did not come about within {DEADLINE:g} s"
         time.sleep(0.002)
 

@@ -75,6 +75,10 @@ class Scene:
     def exits_with(self, wanted: int) -> None:
         assert wait_until(lambda: self.status()[0] == wanted, timeout_s=60), self.status()
 
+    def all_are(self, age: str) -> None:
+        """``age`` is 0 at every site, once each has reported after what was done last."""
+        assert wait_until(lambda: {one[age] for one in self.status()[2].values()} == {0}, timeout_s=60), self.status()
+
     def end(self) -> None:
         self.writer.kill()
         self.writer.wait(30)
@@ -105,6 +109,7 @@ def idles(scene: Scene) -> None:
     """Nothing ages, however long; the writer is alive."""
     scene.tell("write")
     scene.tell("mark")
+    scene.all_are("not_copied_seconds")
     scene.exits_with(0)
     begun = time.time()
     while time.time() - begun < 2 * OBJECTIVE_S:
@@ -125,7 +130,7 @@ def writes_without_a_marker(scene: Scene) -> None:
     for site in sites.values():
         assert asked - written - 0.1 <= site["not_copied_seconds"] <= time.time() - before + 0.1
     scene.tell("mark")
-    assert wait_until(lambda: {site["not_copied_seconds"] for site in scene.status()[2].values()} == {0}, timeout_s=60)
+    scene.all_are("not_copied_seconds")
 
 
 def loses_a_worker(scene: Scene) -> None:
@@ -165,7 +170,7 @@ def comes_back_and_closes(scene: Scene) -> None:
     scene.writer.communicate("end\n", timeout=60)
     assert scene.status()[1]["writer"]["state"] == "closed"
     scene.exits_with(0)
-    assert {site["rpo_seconds"] for site in scene.status()[2].values()} == {0}
+    scene.all_are("rpo_seconds")
 
 
 def test_the_rpo_tells_the_truth(scene: Scene) -> None:
