@@ -7,7 +7,7 @@ from tidelog.errors import ConfigError
 from tidelog.gateways.cli.invocation import BOOTSTRAP_VARIABLE, Invocation, of
 from tidelog.gateways.cli.options import Json
 from tidelog.gateways.cli.output import emit_json, emit_table
-from tidelog.gateways.cli.sidefile_files import configured, folder_of
+from tidelog.gateways.standing.sidefiles import configured, folder_of
 from tidelog.producers.sidefile_folder import check_folder
 
 app = typer.Typer(help="The configuration: one TOML file, the environment over it.", no_args_is_help=True)

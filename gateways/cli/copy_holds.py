@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tidelog.clock import iso
+from tidelog.clock import iso, time_or_none
 from tidelog.errors import ConfigError, Halted, NotFound, Unavailable, UsageError, WrongStore
 from tidelog.gateways.cli.invocation import Invocation
-from tidelog.gateways.cli.output import time_or_none
 from tidelog.gateways.cli.reading import opened_store
 from tidelog.stores.store import Copy, CopyState, Hold, HoldKind
 

@@ -10,10 +10,11 @@ from tidelog.clock import iso
 from tidelog.consumers.archives import CopySource
 from tidelog.errors import CopiesDiffer
 from tidelog.gateways.cli.invocation import Invocation
-from tidelog.gateways.cli.output import JSON_VERSION, emit_json, size_text
+from tidelog.gateways.cli.output import emit_json, size_text
 from tidelog.gateways.cli.progress import byte_bar
 from tidelog.gateways.cli.reading import PART_BYTES, copied_volume, opened_copy
 from tidelog.gateways.files import Advance, new_file, new_folder, refuse_existing, write_sparse
+from tidelog.gateways.standing.documents import JSON_VERSION
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.digest import DIGEST_SIZE, block_digest, copy_digest
 from tidelog.stores.store import Copy, HoldKind

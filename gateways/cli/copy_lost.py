@@ -6,11 +6,10 @@ from typing import Any
 
 from rich.text import Text
 
-from tidelog.clock import iso
+from tidelog.clock import iso, time_or_none
 from tidelog.errors import ConfigError, Halted, NotFound, Unavailable, UsageError, WrongStore
 from tidelog.gateways.cli.copy_holds import HeldCopy, refuse_clones_of
 from tidelog.gateways.cli.invocation import Invocation
-from tidelog.gateways.cli.output import time_or_none
 from tidelog.gateways.cli.reading import opened_store
 from tidelog.stores.store import Copy, CopyOrigin
 

@@ -2,7 +2,7 @@
 
 from rich.text import Text
 
-from tidelog.clock import iso
+from tidelog.clock import iso, time_or_none
 from tidelog.config_tables import KeepConfig, KeepRules
 from tidelog.consumers.access import read_group
 from tidelog.consumers.archive_policy import archive_local, archive_place
@@ -10,7 +10,7 @@ from tidelog.consumers.deployment import find_site
 from tidelog.consumers.local_retention import apply_local, explain_local
 from tidelog.errors import UsageError
 from tidelog.gateways.cli.invocation import Invocation
-from tidelog.gateways.cli.output import emit_json, emit_table, time_or_none
+from tidelog.gateways.cli.output import emit_json, emit_table
 from tidelog.gateways.cli.progress import byte_bar
 from tidelog.gateways.cli.reading import opened_store
 from tidelog.gateways.cli.writers import writing

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
-from tidelog.clock import iso, wall_us
+from tidelog.clock import iso, time_or_none, wall_us
 from tidelog.consumers.catalogue import Answer, CatalogueCopy, alarms_of, copies_of
 from tidelog.consumers.ordered_sets import copy_with_dropped
 from tidelog.errors import ConfigError, ExportDamaged, Halted, LogUnavailable, NotFound, Unavailable, WrongStore
@@ -14,19 +14,11 @@ from tidelog.gateways.cli.copy_lost import LostCopy, lost_copies, lost_json, los
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.forgotten import forgotten_at
 from tidelog.gateways.cli.invocation import Invocation
-from tidelog.gateways.cli.output import (
-    emit_facts,
-    emit_json,
-    emit_table,
-    equal_text,
-    short,
-    size_text,
-    time_or_none,
-)
+from tidelog.gateways.cli.output import emit_facts, emit_json, emit_table, equal_text, short, size_text
 from tidelog.gateways.cli.reading import opened_copy, opened_store, store_without_kafka
-from tidelog.gateways.cli.standing import copy_json
 from tidelog.gateways.cli.store_alone import listed_alone
 from tidelog.gateways.cli.store_words import unserved_sites, with_unserved
+from tidelog.gateways.standing.documents import copy_json
 from tidelog.schemas.control import CopyFormed
 from tidelog.stores.store import Copy
 

@@ -15,7 +15,8 @@ from tidelog.errors import LogUnavailable, UsageError
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.output import emit_json, emit_table, equal_text, seconds_text, short, state_text
-from tidelog.gateways.cli.standing import copy_json, exit_code
+from tidelog.gateways.cli.standing import exit_code
+from tidelog.gateways.standing.documents import copy_json
 from tidelog.producers.control import ControlView
 from tidelog.producers.mirrors import sealed_log
 from tidelog.recovery.head import newest_event

@@ -14,7 +14,8 @@ from tidelog.gateways.cli.group_regions import show_regions
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import GroupHere, GroupOption, Json, one_group
 from tidelog.gateways.cli.output import emit_facts, emit_json, emit_table
-from tidelog.gateways.cli.primary_text import primary_json, primary_text
+from tidelog.gateways.cli.primary_text import primary_text
+from tidelog.gateways.standing.documents import primary_json
 from tidelog.names import check_name
 from tidelog.producers.mirrors import mirror_here
 from tidelog.schemas.control import GroupCreated

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from tidelog.clock import iso
 from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.standing.documents import JSON_VERSION
 
-JSON_VERSION = 1
 NOTHING_CHANGED = "nothing was changed: this is what would be done"
 SHORT_DIGEST = 12  # hexadecimal digits, for people
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
@@ -88,11 +88,6 @@ def short(value: bytes) -> str:
 def time_text(timestamp_us: int) -> str:
     """ISO 8601 in UTC with microseconds; ``-`` for never."""
     return iso(timestamp_us) if timestamp_us else "-"
-
-
-def time_or_none(timestamp_us: int) -> str | None:
-    """For JSON: null for never."""
-    return iso(timestamp_us) if timestamp_us else None
 
 
 def count_text(count: int, one: str, several: str = "") -> str:

@@ -1,11 +1,9 @@
-"""A group's writer and what each site would lose, for people and for programs."""
-
-from typing import Any
+"""A group's writer and what each site would lose, for people."""
 
 from rich.text import Text
 
 from tidelog.clock import iso
-from tidelog.gateways.cli.output import seconds_text, time_or_none
+from tidelog.gateways.cli.output import seconds_text
 from tidelog.gateways.cli.primary_text import source_text
 from tidelog.recovery.rpo import Exposure, WriterStanding, WriterState
 from tidelog.schemas.events import Event
@@ -24,19 +22,6 @@ def rpo_cells(site: Exposure) -> tuple[str | Text, ...]:
         Text(seconds_text(site.not_copied), style="bold red" if copy_missed else ""),
         Text(seconds_text(site.rpo), style="bold red" if missed else ""),
     )
-
-
-def rpo_json(site: Exposure) -> dict[str, Any]:
-    """Seconds; null where nothing is known, or no objective is configured."""
-    return {
-        "not_logged_seconds": site.not_logged,
-        "not_applied_seconds": site.not_applied,
-        "not_copied_seconds": site.not_copied,
-        "rpo_seconds": site.rpo,
-        "copy_rpo_seconds": site.copy_rpo,
-        "rpo_objective_seconds": site.objective,
-        "copy_rpo_objective_seconds": site.copy_objective,
-    }
 
 
 def writer_text(writer: WriterStanding, newest: Event | None, observed_us: int) -> Text:
@@ -84,34 +69,3 @@ def pacing_text(writer: WriterStanding) -> Text | None:
         "block": "writes are held",
     }.get(report.policy, report.policy)
     return Text(f"PACING since {iso(report.paced_since_us)}: {report.paced_for}; {doing}", style="bold yellow")
-
-
-def writer_json(writer: WriterStanding) -> dict[str, Any]:
-    """What is known of a group's writer; ``report`` is null where the session has not reported."""
-    report = writer.report
-    return {
-        "state": writer.state.value,
-        "silent_seconds": writer.silent_seconds,
-        "not_logged_seconds": writer.not_logged_seconds,
-        "report": None
-        if report is None
-        else {
-            "epoch": report.epoch,
-            "state": report.state,
-            "reason": report.reason,
-            "sequence": report.sequence,
-            "oldest_not_logged": time_or_none(report.unlogged_us),
-            "reported": iso(report.reported_us),
-            "process": report.process,
-        },
-        "pacing": None
-        if report is None or not report.policy
-        else {
-            "policy": report.policy,
-            "since": time_or_none(report.paced_since_us),
-            "reason": report.paced_for,
-            "count": report.paced_count,
-            "delay_seconds": report.delay_us / 1_000_000,
-            "delayed_seconds": report.delayed_us / 1_000_000,
-        },
-    }

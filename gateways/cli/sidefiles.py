@@ -17,15 +17,9 @@ from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Group, GroupHere, GroupOption, Json, OnlyGroup, one_group
 from tidelog.gateways.cli.output import emit_json, emit_json_line, emit_table, size_text, time_text
-from tidelog.gateways.cli.sidefile_files import (
-    codec_of,
-    configured,
-    find,
-    folder_of,
-    sidefile_json,
-    state_word,
-    summaries,
-)
+from tidelog.gateways.cli.sidefile_files import find
+from tidelog.gateways.standing.documents import sidefile_json
+from tidelog.gateways.standing.sidefiles import codec_of, configured, folder_of, state_word, summaries
 from tidelog.producers.locked_file import remove, rename
 from tidelog.producers.sidefile import SENT, Sidefile
 from tidelog.producers.sidefile_folder import active_path, kept_path, list_writes, noted, set_aside

@@ -11,8 +11,9 @@ from tidelog.gateways.cli.exit_codes import OK
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.lost_tail import answers, missing_text, tail_json, tail_of
 from tidelog.gateways.cli.output import NOTHING_CHANGED, emit_facts, emit_json, seconds_text
-from tidelog.gateways.cli.primary_text import primary_json, primary_text, source_text
+from tidelog.gateways.cli.primary_text import primary_text, source_text
 from tidelog.gateways.cli.sidefile_files import refuse_undrained
+from tidelog.gateways.standing.documents import primary_json
 from tidelog.recovery.promote import Promotion, PromotionReport
 from tidelog.recovery.promote_plan import PromotionPlan, plan_promotion
 from tidelog.schemas.mirrors import HistorySealed

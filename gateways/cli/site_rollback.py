@@ -2,22 +2,14 @@
 
 from contextlib import closing
 
-from tidelog.clock import iso
+from tidelog.clock import iso, time_or_none
 from tidelog.consumers.deployment import open_store
 from tidelog.consumers.process_settings import set_for_worker
 from tidelog.errors import UsageError
 from tidelog.gateways.cli.confirming import confirm
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation
-from tidelog.gateways.cli.output import (
-    NOTHING_CHANGED,
-    count_text,
-    emit_facts,
-    emit_json,
-    seconds_text,
-    size_text,
-    time_or_none,
-)
+from tidelog.gateways.cli.output import NOTHING_CHANGED, count_text, emit_facts, emit_json, seconds_text, size_text
 from tidelog.gateways.cli.progress import byte_bar, progress_bar
 from tidelog.gateways.cli.site_rebuild import rebuild_site
 from tidelog.gateways.exports.writing import content_bytes, write_export

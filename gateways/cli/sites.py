@@ -16,7 +16,9 @@ from tidelog.gateways.cli.site_rebuild import rebuild_site
 from tidelog.gateways.cli.site_resync import resync_site, verify_site
 from tidelog.gateways.cli.site_rollback import roll_back_site
 from tidelog.gateways.cli.site_run import run_worker
-from tidelog.gateways.cli.standing import COLUMNS, NUMBERS, Observer, exit_code, site_json, site_row
+from tidelog.gateways.cli.standing import COLUMNS, NUMBERS, exit_code, site_row
+from tidelog.gateways.standing.documents import site_json
+from tidelog.gateways.standing.observer import Observer
 from tidelog.recovery.rebuild_bases import Wanted
 from tidelog.recovery.rpo import missed
 
@@ -55,7 +57,7 @@ def status(
     invocation = of(context)
     if site is not None:
         find_site(invocation.config, site)
-    with Observer(invocation, group) as observer:
+    with Observer(invocation.deployment, group) as observer:
         observed = observer.observe()
     found = [
         (standing, one.exposures[standing.site])

@@ -8,15 +8,17 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from tidelog.clock import iso, wall_us
+from tidelog.clock import iso
 from tidelog.gateways.cli.hints import for_operators
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Json, OnlyGroup
 from tidelog.gateways.cli.output import count_text, emit_json, emit_json_line, equal_text, short
 from tidelog.gateways.cli.primary_text import primary_text
 from tidelog.gateways.cli.rpo_text import mirrored_text, pacing_text, writer_text
-from tidelog.gateways.cli.sidefile_files import sentence, state_word
-from tidelog.gateways.cli.standing import Observed, Observer, exit_code, group_json, site_table
+from tidelog.gateways.cli.standing import exit_code, site_table
+from tidelog.gateways.standing.documents import status_document
+from tidelog.gateways.standing.observer import Observed, Observer
+from tidelog.gateways.standing.sidefiles import sentence, state_word
 from tidelog.units import parse_duration
 
 ALARM_STYLE = "bold white on red"
@@ -37,12 +39,12 @@ def show(
     objective is missed."""
     invocation = of(context)
     pause = parse_duration(interval)
-    with Observer(invocation, group) as observer:
+    with Observer(invocation.deployment, group) as observer:
         if watch:
             _watch(invocation, observer, pause, json=json)
         observed = observer.observe()
     if json:
-        emit_json(invocation, _document(observed))
+        emit_json(invocation, status_document(observed))
     else:
         invocation.out.print(_screen(observed))
     sites = [site for found in observed for site in found.standing.sites]
@@ -55,7 +57,7 @@ def _watch(invocation: Invocation, observer: Observer, pause: float, *, json: bo
         while True:
             observed = observer.observe()
             if json:
-                emit_json_line(invocation, _document(observed))
+                emit_json_line(invocation, status_document(observed))
             else:
                 invocation.out.print(_screen(observed))
             time.sleep(pause)
@@ -63,15 +65,6 @@ def _watch(invocation: Invocation, observer: Observer, pause: float, *, json: bo
         while True:
             time.sleep(pause)
             live.update(_screen(observer.observe()))
-
-
-def _document(observed: list[Observed]) -> dict[str, object]:
-    return {
-        "time": iso(wall_us()),
-        "groups": [group_json(group) for group in observed],
-        "alarms": [alarm for group in observed for alarm in group.alarms],
-        "objectives_missed": [missed for group in observed for missed in group.missed],
-    }
 
 
 def _screen(observed: list[Observed]) -> RenderableType:

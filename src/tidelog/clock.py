@@ -67,3 +67,8 @@ def utc(timestamp_us: int) -> datetime:
 def microseconds(moment: datetime) -> int:
     """The timestamp of a date and time that says its offset to UTC."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def time_or_none(timestamp_us: int) -> str | None:
+    """For JSON: null for never."""
+    return iso(timestamp_us) if timestamp_us else None

@@ -1,0 +1,117 @@
+"""Groups and their sites as they are now: the catalogue, the log's newest event, and what would be lost."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from tidelog.clock import wall_us
+from tidelog.consumers.catalogue import GroupStanding, Newest, SiteStanding, catalogue
+from tidelog.consumers.deployment import Deployment
+from tidelog.consumers.primary import chosen_primary
+from tidelog.gateways.standing.sidefiles import configured, sentence, state_word, summaries
+from tidelog.producers.control import ControlView
+from tidelog.producers.log import Log
+from tidelog.producers.mirrors import mirror_here
+from tidelog.producers.sidefile_folder import Summary
+from tidelog.recovery.head import event_after, newest_event
+from tidelog.recovery.parted import parted_sites
+from tidelog.recovery.rpo import Exposure, WriterStanding, exposure, missed, writer_standing
+from tidelog.schemas.control import GroupCreated, SiteStatus
+from tidelog.schemas.events import Event
+from tidelog.schemas.mirrors import LogMirrored
+from tidelog.schemas.promotions import PrimaryChosen
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A group as the control topic and the log's end show it now."""
+
+    standing: GroupStanding
+    newest: Event | None  # of the log
+    writer: WriterStanding
+    exposures: dict[str, Exposure]  # by site
+    observed_us: int
+    chosen: PrimaryChosen | None  # what the last promotion has told of the primary
+    configured: str | None  # the primary where there was none
+    mirror: LogMirrored | None  # what makes the log here a mirror
+    sidefiles: tuple[Summary, ...]  # those on this machine that hold anything
+
+    @property
+    def alarms(self) -> list[str]:
+        """What is wrong whatever the objectives are, a sentence each."""
+        bad = (sentence(found) for found in self.sidefiles if state_word(found) in ("lost", "damaged"))
+        return [*self.standing.alarms, *bad]
+
+    @property
+    def missed(self) -> list[str]:
+        """Objectives that are missed, a sentence each."""
+        return missed(self.standing.record.group, self.exposures.values(), self.writer)
+
+
+class Observer:
+    """Looks at groups, again and again if need be, on connections that it keeps."""
+
+    def __init__(self, deployment: Deployment, only: str | None = None) -> None:
+        self._config = deployment.config
+        self._cluster = deployment.cluster
+        self._only = only
+        self._logs: dict[str, Log] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for log in self._logs.values():
+            log.close()
+
+    def observe(self) -> list[Observed]:
+        """Every group, or the one asked for. Raises `NotFound`, `LogUnavailable`."""
+        records = self._cluster.list_groups() if self._only is None else [self._cluster.find_group(self._only)]
+        view = self._cluster.control.snapshot()
+        parted = {record.group: self._parted(record, view) for record in records}
+        events = {record.group: self._newest(record, view, parted[record.group]) for record in records}
+        now_us, config = wall_us(), self._config
+        newest = {name: Newest(event.last_sequence, event.timestamp_us) for name, event in events.items() if event}
+        standings = catalogue(
+            view,
+            config.sites,
+            now_us=now_us,
+            status_interval=config.worker.status_interval,
+            groups=events,
+            newest=newest,
+            parted=parted,
+        )
+        return [self._observed(view, standing, events[standing.record.group], now_us) for standing in standings]
+
+    def _observed(self, view: ControlView, standing: GroupStanding, event: Event | None, now_us: int) -> Observed:
+        config, group = self._config, standing.record.group
+        writer = writer_standing(view, group, event, now_us, config.writer.heartbeat)
+        found = {}
+        for site in standing.sites:
+            oldest_us = self._oldest_unapplied_us(standing.record, site, event)
+            found[site.site] = exposure(view, config, site, writer, oldest_us, now_us)
+        there = summaries(config, group) if group in configured(config) else ()
+        sidefiles = tuple(one for one in there if one.writes or one.problem)
+        chosen = chosen_primary(view, standing.record)
+        mirror = mirror_here(view, group, self._logs[group].id)
+        return Observed(standing, event, writer, found, now_us, chosen, config.primary, mirror, sidefiles)
+
+    def _oldest_unapplied_us(self, record: GroupCreated, site: SiteStanding, newest: Event | None) -> int | None:
+        if site.status is None or newest is None or site.parted or site.status.sequence >= newest.last_sequence:
+            return 0
+        event = event_after(self._logs[record.group], self._cluster.codec(record), site.status)
+        return None if event is None else event.first_timestamp_us
+
+    def _parted(self, record: GroupCreated, view: ControlView) -> dict[str, str]:
+        if record.group not in self._logs:
+            self._logs[record.group] = self._cluster.log(record)
+        return parted_sites(self._logs[record.group], _reports(view, record.group))
+
+    def _newest(self, record: GroupCreated, view: ControlView, parted: Mapping[str, str]) -> Event | None:
+        shared = (status for status in _reports(view, record.group) if status.site not in parted)
+        epoch = max((status.epoch for status in shared), default=0)
+        return newest_event(self._logs[record.group], self._cluster.codec(record), epoch)
+
+
+def _reports(view: ControlView, group: str) -> list[SiteStatus]:
+    return [record for record in view.values() if isinstance(record, SiteStatus) and record.group == group]
