@@ -10,7 +10,7 @@ WORKERS ?= 2
 MOTO := .cache/moto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup jars moto test demo bench check mutants up down clean
+.PHONY: help setup jars moto test demo bench check docs mutants up down clean
 
 help:  ## This list
 	@sed -nE 's/^([a-z]+):.*  ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -49,8 +49,11 @@ check: setup  ## Lint, format, types, and the house rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy infra/stack.py
+	$(BIN)/mypy infra/stack.py docs/generate.py
 	@set -- tests/test_tidy*.py; if [ -e "$$1" ]; then set -x; $(BIN)/python -m pytest -q "$$@"; fi
+
+docs: setup  ## docs/reference, written from the code
+	$(BIN)/python docs/generate.py
 
 mutants: setup  ## Planted bugs, each of which the tests must catch
 	$(BIN)/python -m tests.mutants $(ARGS)

@@ -46,7 +46,7 @@ UNDOCUMENTED: dict[str, set[str]] = {
     "testing/die_with_parent.py": {"main"},
 }
 
-MAY_PRINT = ("gateways/", "testing/", "benchmarks/", "examples/", "infra/", "tests/")
+MAY_PRINT = ("gateways/", "testing/", "benchmarks/", "docs/", "examples/", "infra/", "tests/")
 VAGUE_NAME = re.compile(r"(manager|helpers?|utils?|handler)$", re.IGNORECASE)
 LEFTOVER = re.compile(r"\b(" + "|".join(("FIX" + "ME", "XX" + "X", "TO" + "DO", "HA" + "CK")) + r")\b")
 # Written in pieces, so that this file keeps the rule.
