@@ -17,7 +17,7 @@ from tidelog.gateways.cli.copy_import import import_copy
 from tidelog.gateways.cli.copy_lost import drop_lost
 from tidelog.gateways.cli.copy_order import list_orders, moment, order
 from tidelog.gateways.cli.copy_retention import apply_retention, apply_site_retention
-from tidelog.gateways.cli.copy_verify import verify_copy
+from tidelog.gateways.cli.copy_verify import await_copy, verify_copy
 from tidelog.gateways.cli.invocation import of
 from tidelog.gateways.cli.options import AtSite, Group, Json, Length, Offset, OfGroup, OnlyGroup, OrderName, TakeOver
 from tidelog.gateways.cli.reading import send_copy
@@ -282,16 +282,16 @@ def verify(
     site: Annotated[
         list[str] | None, typer.Option("--site", "-s", help="Only this site; may be given more than once.")
     ] = None,
-    against: Annotated[
-        str | None, typer.Option("--against", help="Compare one site (default: the primary) with this one.")
-    ] = None,
+    against: Annotated[str | None, typer.Option("--against", help="Compare one site or the primary with it.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Compute digests anew from all blocks.")] = False,
+    wait: Annotated[str, typer.Option("--wait", help="Until every site has the copy, for at most so long.")] = "0s",
     json: Json = False,
 ) -> int:
     """Compares the copy's digests at each site, and with the receipts; exit code 3 if any differ.
 
     With --against, where the copy differs between two sites: the first extent, and how many blocks.
     """
+    await_copy(of(context), name, group, site or None, wait)
     if against is None:
         return verify_copy(of(context), name, group, site or None, full=full, json=json)
     if site and len(site) > 1:

@@ -1,11 +1,12 @@
 """`tidelog pitc verify`: the sites' digests, kept or anew from every block, beside one another and the receipts."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich.text import Text
 
 from tidelog.consumers.archives import find_archive
-from tidelog.consumers.catalogue import Answer, copies_of
+from tidelog.consumers.catalogue import Answer, CatalogueCopy, copies_of
 from tidelog.errors import CopiesDiffer, ExportDamaged, NotFound, TidelogError, Unavailable
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
 from tidelog.gateways.cli.invocation import Invocation
@@ -13,9 +14,13 @@ from tidelog.gateways.cli.output import emit_json, emit_table
 from tidelog.gateways.cli.progress import byte_bar
 from tidelog.gateways.cli.reading import opened_store
 from tidelog.gateways.exports.archived import open_archive, verify_archive
+from tidelog.producers.control import ControlView
 from tidelog.schemas.control import CopyArchived
 from tidelog.stores.image import Store
 from tidelog.stores.store import Copy
+from tidelog.units import parse_duration
+
+_TO_COME = (Answer.PENDING, Answer.REBUILDING, Answer.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,20 @@ def verify_copy(
             hint=_way_out(broken, group),
         )
     return OK if all(one.problem is None for one in found) else DEGRADED
+
+
+def await_copy(invocation: Invocation, name: str, group: str, sites: list[str] | None, timeout: str) -> None:
+    """Until none of ``sites`` (default: all that are configured) is still to show the copy, or ``timeout`` is over,
+    which is no error here. Raises `UsageError` for a duration that is none."""
+    seconds, wanted = parse_duration(timeout), sites or list(invocation.config.sites)
+    if not seconds:
+        return
+
+    def answered(view: ControlView) -> bool:
+        found = _named(view, name, group, wanted)
+        return found is not None and not any(found.answers[site] in _TO_COME for site in wanted)
+
+    invocation.deployment.cluster.control.wait_for(answered, seconds)
 
 
 def _way_out(broken: list[str], group: str) -> str:
@@ -117,9 +136,14 @@ def _verify_archive(invocation: Invocation, archive: CopyArchived, *, full: bool
 def _asked(invocation: Invocation, name: str, group: str) -> list[str]:
     """Every site, but those whose newest copy of that name went when it was archived, or that began behind it."""
     view, sites = invocation.deployment.cluster.control.snapshot(), list(invocation.config.sites)
+    named, without = _named(view, name, group, sites), (Answer.DROPPED, Answer.BEGINS_LATER)
+    return [site for site in sites if named is None or named.answers[site] not in without]
+
+
+def _named(view: ControlView, name: str, group: str, sites: Iterable[str]) -> CatalogueCopy | None:
+    """The newest one of that name."""
     named = [copy for copy in copies_of(view, group, sites) if name in (copy.name, f"#{copy.sequence}")]
-    without = (Answer.DROPPED, Answer.BEGINS_LATER)
-    return [site for site in sites if not named or named[-1].answers[site] not in without]
+    return named[-1] if named else None
 
 
 def _show(invocation: Invocation, name: str, group: str, found: list[Verified], *, full: bool, json: bool) -> None:

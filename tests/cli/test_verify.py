@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 
 import pytest
 
@@ -185,3 +186,17 @@ def test_a_digest_that_is_told_late_stops_the_drop_of_an_archived_copy(copied, d
     assert refused.code == 3 and "stays" in refused.err and "london" in refused.err
     assert copied("pitc", "list", "-g", "bank").code == 3
     assert all(open_store(deployment, site, "bank").copy("one") for site in SITES)
+
+
+def test_waiting_for_a_site_that_is_to_come(bank, sites):
+    """One that does not come in time is said as without --wait; one that does counts."""
+    sites.stop_site("osaka")
+    assert bank("pitc", "create", "one", "-g", "bank").code == 0
+    short = bank("pitc", "verify", "one", "-g", "bank", "--wait", "100ms")
+    assert short.code == 3 and "osaka" in short.text
+    starting = threading.Timer(0.5, sites.site, ["osaka"])
+    starting.start()
+    done = bank("pitc", "verify", "one", "-g", "bank", "--wait", "60s")
+    starting.join()
+    assert done.code == 0 and done.text.count("as its receipt says") == 3
+    assert bank("pitc", "verify", "one", "-g", "bank", "--wait", "soon").code == 2
