@@ -15,6 +15,7 @@ from tidelog.config import Config
 from tidelog.errors import AlreadyExists, ConfigError, NotFound
 from tidelog.names import check_name
 from tidelog.producers.control import Control
+from tidelog.producers.envelope import Envelopes
 from tidelog.producers.kafka_clients import close_quietly, open_admin
 from tidelog.producers.kafka_connect import connect_groups
 from tidelog.producers.kafka_control import KafkaControl, publish_schemas
@@ -181,6 +182,7 @@ class KafkaCluster(_Groups):
     def __init__(self, config: Config) -> None:
         self._config = config
         self._control = KafkaControl(config, f"{config.prefix}-control")
+        self._envelopes = Envelopes(config)
 
     @property
     def config(self) -> Config:
@@ -212,7 +214,7 @@ class KafkaCluster(_Groups):
         return connect_groups(self._config)
 
     def log(self, group: GroupCreated) -> KafkaLog:
-        log = KafkaLog(self._config, group.topic)
+        log = KafkaLog(self._config, group.topic, lambda: self._envelopes.of(group))
         log.check()
         return log
 
