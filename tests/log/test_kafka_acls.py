@@ -4,6 +4,7 @@ needed."""
 import json
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -29,7 +30,7 @@ from tidelog.schemas.control import SiteStatus, status_key
 from tidelog.testing.readiness import wait_until
 
 ROLES = ("writer", "site-tokyo", "site-osaka", "reader", "admin")
-GROUP = "bank"
+GROUP = f"bank-{uuid.uuid4().hex[:12]}"  # Redis is shared by all tests
 REFUSED = "refuses us"
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 TOML = """
