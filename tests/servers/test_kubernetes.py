@@ -43,14 +43,14 @@ def kustomization(folder: Path) -> Resource:
     return found
 
 
-def rendered(folder: Path) -> dict[str, Resource]:
-    """By kubectl's own kustomize, by kind."""
+def rendered(folder: Path) -> list[Resource]:
+    """By kubectl's own kustomize."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl is not installed")
     done = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return {one["kind"]: one for one in yaml.safe_load_all(done.stdout)}
+    return list(yaml.safe_load_all(done.stdout))
 
 
 @pytest.mark.parametrize("folder", [BASE, STRIMZI], ids=["base", "strimzi"])
@@ -104,7 +104,7 @@ def test_an_overlay_patches_what_there_is(site: str) -> None:
 @pytest.mark.parametrize("site", SITES)
 def test_an_overlay_is_a_site(site: str) -> None:
     """As kustomize renders it: valid, of that site alone, nobody's but its own pods selected, and locked down."""
-    found = rendered(OVERLAYS / site)
+    found = {one["kind"]: one for one in rendered(OVERLAYS / site)}
     for resource in found.values():
         validate(resource)
         assert resource["metadata"]["name"].startswith(("tidelog-worker-", "tidelog-config-")) and site in str(resource)
@@ -126,7 +126,7 @@ def test_an_overlay_is_a_site(site: str) -> None:
     assert secrets["kafka-user"] == user and "overlay" not in secrets.values()
 
 
-def test_a_worker_may_do_next_to_nothing(tmp_path: Path) -> None:
+def test_a_worker_may_do_next_to_nothing() -> None:
     """Non-root, a root file system that is not written to, no capabilities; probes, limits, and time to end."""
     (worker,) = read(BASE / "worker.yaml")
     pod = worker["spec"]["template"]["spec"]
@@ -203,6 +203,8 @@ def test_strimzis_users_are_the_roles_that_are_printed() -> None:
 
 def test_strimzi_renders() -> None:
     """With the label by which its operators know whose topics and users these are."""
-    for resource in rendered(STRIMZI).values():
+    resources = rendered(STRIMZI)
+    assert len(resources) == 8
+    for resource in resources:
         validate(resource)
         assert resource["metadata"]["labels"] == {"strimzi.io/cluster": "kafka"}
