@@ -78,6 +78,10 @@ class Cluster(Protocol):
         """The group's log, its topic checked against the rules (DESIGN section 3). A new handle each time: whoever
         asks closes it. Raises `NotFound`, `ConfigError`, `LogUnavailable`."""
 
+    def require_registry(self, group: GroupCreated) -> None:
+        """For who is to write to the group: asks the schema registry, if events are to be framed by its ids. Raises
+        `RegistryUnavailable`, `ConfigError`."""
+
     def log_id(self, group: GroupCreated) -> str:
         """The id of the group's log (`Log.id`). Raises as `log`."""
 
@@ -213,6 +217,9 @@ class KafkaCluster(_Groups):
     def mirror_makers(self) -> list[str]:
         return connect_groups(self._config)
 
+    def require_registry(self, group: GroupCreated) -> None:
+        self._envelopes.require(group)
+
     def log(self, group: GroupCreated) -> KafkaLog:
         log = KafkaLog(self._config, group.topic, lambda: self._envelopes.of(group))
         log.check()
@@ -244,6 +251,9 @@ class MemoryCluster(_Groups):
 
     def mirror_makers(self) -> list[str]:
         return []
+
+    def require_registry(self, group: GroupCreated) -> None:
+        """A log in memory has no readers elsewhere: its events are in single-object encoding."""
 
     def log(self, group: GroupCreated) -> MemoryLog:
         """See `Cluster`; the same object each time, so that a test can do to it what it likes."""

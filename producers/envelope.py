@@ -1,5 +1,6 @@
 """How a writer's events are put on Kafka: the framing, and the headers that markers carry for other programs."""
 
+import threading
 from collections.abc import Callable, Mapping
 from io import BytesIO
 
@@ -7,6 +8,7 @@ from fastavro import schemaless_reader
 
 from tidelog.clock import iso
 from tidelog.config import Config
+from tidelog.errors import ConfigError, RegistryUnavailable
 from tidelog.producers.schema_registry import SchemaRegistry
 from tidelog.schemas.codec import SEAL_SIZE
 from tidelog.schemas.confluent import confluent_header, framed
@@ -22,27 +24,46 @@ _NO_HEADERS: Headers = []
 
 
 class Envelopes:
-    """Makes them, one for each group. The ids of schemas are asked for once."""
+    """Makes them, one for each group. The ids of schemas are asked for once. Thread-safe."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._registry = SchemaRegistry(config.schema_registry) if config.schema_registry is not None else None
-        self._headers: dict[str, Mapping[bytes, bytes]] = {}
+        self._lock = threading.Lock()
+        self._headers: dict[str, Mapping[bytes, bytes]] = {}  # empty where the registry has not given ids
+
+    def require(self, group: GroupCreated) -> None:
+        """Asks for the ids of a group that is configured for Confluent's framing. Raises `RegistryUnavailable`,
+        `ConfigError`."""
+        with self._lock:
+            if self._framed(group) and not self._headers.get(group.topic):
+                self._headers[group.topic] = self._ask(group)
 
     def of(self, group: GroupCreated) -> Envelope:
-        """What makes a record of an event in single-object encoding. Raises `RegistryUnavailable` and `ConfigError`
-        where the group is configured for Confluent's framing."""
+        """What makes a record of an event in single-object encoding. Where the registry does not give ids it stays in
+        that: what recovery opens, such as a promotion's epoch, must not wait for a registry that may be lost."""
         source = f"urn:tidelog:{group.group_id}"
-        configured = self._config.groups.get(group.group)
-        if self._registry is None or configured is None or configured.wire_format != "confluent":
+        with self._lock:
+            if self._framed(group) and group.topic not in self._headers:
+                try:
+                    self._headers[group.topic] = self._ask(group)
+                except (RegistryUnavailable, ConfigError):
+                    self._headers[group.topic] = {}
+            headers = self._headers.get(group.topic)
+        if not headers:
             return lambda message: (message, marker_headers(message, source))
-        if group.topic not in self._headers:
-            # TopicRecordName, since a log has records of several types.
-            found = ((schemas()[kind], f"{group.topic}-{NAMESPACE}.{kind}") for kind in EVENT_TYPES)
-            ids = {schema.header: self._registry.schema_id(subject, schema) for schema, subject in found}
-            self._headers[group.topic] = {header: confluent_header(number) for header, number in ids.items()}
-        headers = self._headers[group.topic]
         return lambda message: (framed(message, headers), marker_headers(message, source))
+
+    def _framed(self, group: GroupCreated) -> bool:
+        configured = self._config.groups.get(group.group)
+        return configured is not None and configured.wire_format == "confluent"
+
+    def _ask(self, group: GroupCreated) -> Mapping[bytes, bytes]:
+        assert self._registry is not None  # the configuration sees to that
+        # TopicRecordName, since a log has records of several types.
+        found = ((schemas()[kind], f"{group.topic}-{NAMESPACE}.{kind}") for kind in EVENT_TYPES)
+        ids = {schema.header: self._registry.schema_id(subject, schema) for schema, subject in found}
+        return {header: confluent_header(number) for header, number in ids.items()}
 
 
 def plain(message: bytes) -> tuple[bytes, Headers]:

@@ -22,6 +22,8 @@ from tidelog.config import Config
 from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import RealDeployment
 from tidelog.errors import RegistryUnavailable
+from tidelog.producers.opening import open_epoch
+from tidelog.schemas.chain import origin
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.events import EVENT_TYPES, Marker
 from tidelog.testing.running import RunningDeployment
@@ -113,6 +115,18 @@ def test_a_registry_that_is_away_fences_nobody_and_stops_no_open_writer(lab: Lab
         group.flush()
         assert group.session.error is None and len(lab.values()) > end
     assert lab.values()[-1].value()[0] == 0
+
+
+def test_recovery_opens_an_epoch_without_a_registry(lab: Lab) -> None:
+    """As `site promote` does: its one record is in the encoding that needs none. With a registry it is framed."""
+    for lost in (False, True):
+        if lost:
+            lab.lose_registry()
+        deployment = lab.deployment(lab.confluent)
+        with closing(deployment.cluster.log(lab.record)) as log:
+            start = origin(lab.record.group_id)
+            assert open_epoch(log, Codec(), start, lab.confluent.writer, behind=None, opened_by="promotion")
+    assert [message.value()[0] for message in lab.values()] == [0, 0xC3]
 
 
 @pytest.mark.parametrize("framing", ["plain", "confluent"])
