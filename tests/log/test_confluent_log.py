@@ -80,6 +80,8 @@ def test_read_by_confluents_deserializer_and_by_sites_without_a_registry(lab: La
             group.mark(f"m{number}")
     asked = len(lab.registry.requests)
     assert asked == 2 * len(EVENT_TYPES)  # each process asks once for each type
+    subjects = {f"{lab.record.topic}-tidelog.v1.{kind}" for kind in EVENT_TYPES}  # TopicRecordName
+    assert set(lab.registry.client.get_subjects()) == subjects
     decode, codec = AvroDeserializer(lab.registry.client), Codec()
     context = SerializationContext(lab.record.topic, MessageField.VALUE)
     kinds = {0: 0, 0xC3: 0}
