@@ -82,6 +82,10 @@ class Cluster(Protocol):
         """For who is to write to the group: asks the schema registry, if events are to be framed by its ids. Raises
         `RegistryUnavailable`, `ConfigError`."""
 
+    def keep_schemas(self) -> list[str]:
+        """Puts the schemas of this version that are missing on the schemas topic, by which a log is read without
+        tidelog; their names. `create_group` and `mirror_group` do so, too. Raises `ConfigError`, `LogUnavailable`."""
+
     def log_id(self, group: GroupCreated) -> str:
         """The id of the group's log (`Log.id`). Raises as `log`."""
 
@@ -197,7 +201,7 @@ class KafkaCluster(_Groups):
         return self._control
 
     def _claim(self, topic: str, begins: Callable[[Log], bool] = lambda _: False) -> str:
-        publish_schemas(self._config, f"{self._config.prefix}-schemas")
+        self.keep_schemas()
         admin = open_admin(self._config)
         try:
             made = make_topic(admin, self._config, topic, LOG_RULES)
@@ -219,6 +223,9 @@ class KafkaCluster(_Groups):
 
     def require_registry(self, group: GroupCreated) -> None:
         self._envelopes.require(group)
+
+    def keep_schemas(self) -> list[str]:
+        return publish_schemas(self._config, f"{self._config.prefix}-schemas")
 
     def log(self, group: GroupCreated) -> KafkaLog:
         log = KafkaLog(self._config, group.topic, lambda: self._envelopes.of(group))
@@ -254,6 +261,10 @@ class MemoryCluster(_Groups):
 
     def require_registry(self, group: GroupCreated) -> None:
         """A log in memory has no readers elsewhere: its events are in single-object encoding."""
+
+    def keep_schemas(self) -> list[str]:
+        """There is no topic for them."""
+        return []
 
     def log(self, group: GroupCreated) -> MemoryLog:
         """See `Cluster`; the same object each time, so that a test can do to it what it likes."""

@@ -80,6 +80,19 @@ def show(context: typer.Context, group: GroupHere = None, group_option: GroupOpt
 
 
 @app.command()
+def schemas(context: typer.Context, json: Json = False) -> None:
+    """Puts the event schemas of this version on the schemas topic, where they are missing: after an upgrade, so that
+    every log can be read without tidelog. `group create` does so, too."""
+    invocation = of(context)
+    topic = f"{invocation.config.prefix}-schemas"
+    added = invocation.deployment.cluster.keep_schemas()
+    if json:
+        emit_json(invocation, {"topic": topic, "added": added})
+        return
+    emit_facts(invocation, [("topic", topic), ("added", ", ".join(added) or "none: all are there")])
+
+
+@app.command()
 def materialise(
     context: typer.Context,
     group: Annotated[str, typer.Argument(help="The group; not here if it is given by --group.")],
