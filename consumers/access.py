@@ -52,7 +52,7 @@ def open_group(
 
     Raises `SidefileLost`, `SidefileInUse` or `SidefileDamaged` about a sidefile, `NotFound` (make the group with
     ``tidelog group create``), `UsageError` (its log is a mirror), `ConfigError`, `LogUnavailable`, `LogDiverged`,
-    `CorruptEvent`, `ClockSkew`, `Fenced`.
+    `CorruptEvent`, `ClockSkew`, `Fenced`, `RegistryUnavailable`.
     """
     used = deployment or RealDeployment(loaded(config))
     try:
@@ -122,6 +122,7 @@ def _open(
     record = deployment.cluster.find_group(name)
     refuse_mirror(deployment.cluster.control, record, lambda: deployment.cluster.log(record))
     view = await_promotion(deployment.cluster.control, record)
+    deployment.cluster.require_registry(record)  # before anybody is fenced
     asked_for, site = site, site or primary_site(view, record, config)
     log = deployment.cluster.log(record)
     read_side = SiteReadSide(deployment, site, name)

@@ -10,11 +10,11 @@ from contextlib import suppress
 
 from kafka import OffsetAndMetadata, TopicPartition
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from tidelog.config import Config
 from tidelog.errors import LogUnavailable
-from tidelog.producers.kafka_clients import close_quietly, open_consumer
+from tidelog.producers.kafka_clients import as_tidelog_error, close_quietly, open_consumer
 
 _POLL_MS = 500
 _CLOSE_TIMEOUT = 3.0  # a poll takes half a second, unless there is no coordinator to be found
@@ -29,7 +29,7 @@ class KafkaMembership:
     """
 
     def __init__(self, config: Config, site: str) -> None:
-        worker = config.worker
+        worker, self._config = config.worker, config
         self._consumer = open_consumer(
             config,
             group_id=f"{config.prefix}-{site}",
@@ -52,11 +52,14 @@ class KafkaMembership:
         self._thread.start()
 
     def owned(self, groups: Mapping[str, str]) -> set[str]:
-        """See `Membership`."""
+        """See `Membership`. Raises `LogUnavailable` where the consumer group does not answer, or refuses."""
         self._wanted = frozenset(groups.values())
         error, self._error = self._error, None
         if error is not None:
-            raise LogUnavailable(f"the consumer group does not answer: {error}") from error
+            told = as_tidelog_error(error, "join the consumer group", self._config)
+            if not isinstance(told, LogUnavailable):  # of a topic, which its replica meets as well, and says
+                told = LogUnavailable(f"the consumer group does not answer: {error}")
+            raise told from error
         assigned = self._assigned
         return {group for group, topic in groups.items() if topic in assigned}
 
@@ -90,6 +93,8 @@ class KafkaMembership:
         self._consumer.pause(*self._consumer.assignment())
         self._consumer.poll(timeout_ms=_POLL_MS)
         assigned = self._consumer.assignment()
+        if not assigned and (refused := self._consumer._cluster.unauthorized_topics):
+            raise TopicAuthorizationFailedError(refused)  # which kafka-python tells nobody
         self._consumer.pause(*assigned)
         self._assigned = frozenset(partition.topic for partition in assigned)
         offsets, self._offsets = self._offsets, {}

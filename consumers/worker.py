@@ -56,6 +56,7 @@ class SiteWorker:
         self._logs: dict[str, Log] = {}
         self._ends: dict[str, int] = {}
         self.statuses: dict[str, SiteStatus] = {}  # what was last said of each group
+        self.turns = 0  # rounds that are over, through or not
         self.unreachable: TidelogError | None = None  # why the last round could not be completed
         self._policy = None if archive is None else ArchivePolicy(deployment, site, self._served, archive)
         self._asked = Asked(deployment.cluster.control)
@@ -94,6 +95,7 @@ class SiteWorker:
                     self.unreachable = None
                 except Unavailable as error:
                     self.unreachable = error
+                self.turns += 1
                 self._rest(interval)
         finally:
             self._leave(membership)

@@ -15,6 +15,7 @@ from tidelog.config import Config
 from tidelog.errors import AlreadyExists, ConfigError, NotFound
 from tidelog.names import check_name
 from tidelog.producers.control import Control
+from tidelog.producers.envelope import Envelopes
 from tidelog.producers.kafka_clients import close_quietly, open_admin
 from tidelog.producers.kafka_connect import connect_groups
 from tidelog.producers.kafka_control import KafkaControl, publish_schemas
@@ -76,6 +77,14 @@ class Cluster(Protocol):
     def log(self, group: GroupCreated) -> Log:
         """The group's log, its topic checked against the rules (DESIGN section 3). A new handle each time: whoever
         asks closes it. Raises `NotFound`, `ConfigError`, `LogUnavailable`."""
+
+    def require_registry(self, group: GroupCreated) -> None:
+        """For who is to write to the group: asks the schema registry, if events are to be framed by its ids. Raises
+        `RegistryUnavailable`, `ConfigError`."""
+
+    def keep_schemas(self) -> list[str]:
+        """Puts the schemas of this version that are missing on the schemas topic, by which a log is read without
+        tidelog; their names. `create_group` and `mirror_group` do so, too. Raises `ConfigError`, `LogUnavailable`."""
 
     def log_id(self, group: GroupCreated) -> str:
         """The id of the group's log (`Log.id`). Raises as `log`."""
@@ -181,6 +190,7 @@ class KafkaCluster(_Groups):
     def __init__(self, config: Config) -> None:
         self._config = config
         self._control = KafkaControl(config, f"{config.prefix}-control")
+        self._envelopes = Envelopes(config)
 
     @property
     def config(self) -> Config:
@@ -191,7 +201,7 @@ class KafkaCluster(_Groups):
         return self._control
 
     def _claim(self, topic: str, begins: Callable[[Log], bool] = lambda _: False) -> str:
-        publish_schemas(self._config, f"{self._config.prefix}-schemas")
+        self.keep_schemas()
         admin = open_admin(self._config)
         try:
             made = make_topic(admin, self._config, topic, LOG_RULES)
@@ -211,8 +221,14 @@ class KafkaCluster(_Groups):
     def mirror_makers(self) -> list[str]:
         return connect_groups(self._config)
 
+    def require_registry(self, group: GroupCreated) -> None:
+        self._envelopes.require(group)
+
+    def keep_schemas(self) -> list[str]:
+        return publish_schemas(self._config, f"{self._config.prefix}-schemas")
+
     def log(self, group: GroupCreated) -> KafkaLog:
-        log = KafkaLog(self._config, group.topic)
+        log = KafkaLog(self._config, group.topic, lambda: self._envelopes.of(group))
         log.check()
         return log
 
@@ -241,6 +257,13 @@ class MemoryCluster(_Groups):
         return str(uuid.uuid5(uuid.NAMESPACE_URL, topic))
 
     def mirror_makers(self) -> list[str]:
+        return []
+
+    def require_registry(self, group: GroupCreated) -> None:
+        """A log in memory has no readers elsewhere: its events are in single-object encoding."""
+
+    def keep_schemas(self) -> list[str]:
+        """There is no topic for them."""
         return []
 
     def log(self, group: GroupCreated) -> MemoryLog:

@@ -9,6 +9,7 @@ from kafka import errors as kafka_errors
 
 from tidelog.config import Config
 from tidelog.errors import LogUnavailable, TidelogError
+from tidelog.producers.envelope import Envelope, plain
 from tidelog.producers.kafka_clients import as_tidelog_error, open_producer, retried, translated
 from tidelog.producers.log import UNKNOWN_OFFSET, Acknowledged
 
@@ -23,8 +24,8 @@ class KafkaAppender:
     sent before the callback returns. So a callback that ends this appender stops whatever waits behind it.
     """
 
-    def __init__(self, config: Config, topic: str) -> None:
-        self._config = config
+    def __init__(self, config: Config, topic: str, envelope: Envelope = plain) -> None:
+        self._config, self._envelope = config, envelope
         self._topic = topic
         self._lock = threading.Lock()
         self._settled = threading.Condition(self._lock)
@@ -41,6 +42,7 @@ class KafkaAppender:
 
     def send(self, value: bytes, acknowledged: Acknowledged) -> None:
         """See `Appender`. Waits for nothing but, for a second, metadata of a topic that is gone."""
+        record, headers = self._envelope(value)
         with self._lock:
             if self._ended:
                 raise LogUnavailable("this appender has ended", hint="a new writer session makes a new one")
@@ -48,7 +50,7 @@ class KafkaAppender:
             self._count += 1
             self._outstanding[number] = acknowledged
             try:
-                future = self._producer.send(self._topic, value, partition=0)
+                future = self._producer.send(self._topic, record, headers=headers, partition=0)
             except (kafka_errors.KafkaError, ValueError) as error:
                 del self._outstanding[number]
                 raise as_tidelog_error(error, "send to", self._config, self._topic) from error

@@ -197,8 +197,11 @@ def as_tidelog_error(
     about = f"{doing} {topic}".strip()
     if isinstance(error, TidelogError):
         return error
-    if isinstance(error, _REFUSED):
-        hint = "check user, password and mechanism under [kafka], and the user's ACLs"
+    if isinstance(error, _REFUSED) or "AuthorizationFailedError" in str(error):  # a producer tells it as text
+        hint = (
+            "check user, password and mechanism under [kafka], and the user's ACLs:"
+            " `tidelog group create NAME --print-acls` says which are needed"
+        )
         return LogUnavailable(f"Kafka at {servers} refuses us ({about}): {error}", hint=hint)
     if isinstance(error, _TOO_LARGE):
         hint = f"raise max.message.bytes of the topic to at least {REQUEST_SIZE}"

@@ -246,7 +246,8 @@ def _keys(config: Config, topic: str, timeout: float) -> set[bytes]:
         keys: set[bytes] = set()
         deadline = time.monotonic() + timeout
         while consumer.position < bounds.end:
-            keys |= {record.key for record in consumer.fetch(POLL_SLICE) if record.key is not None}
+            for record in consumer.fetch(POLL_SLICE):
+                (keys.discard if record.value is None else keys.add)(record.key)
             if time.monotonic() > deadline:
                 raise LogUnavailable(f"{topic} was not read to its end within {timeout:g} s", hint=IS_KAFKA_UP)
         return keys

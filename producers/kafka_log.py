@@ -2,12 +2,14 @@
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from kafka import TopicPartition
 
 from tidelog.config import Config
 from tidelog.errors import IS_KAFKA_UP, LogDiverged, LogUnavailable, NeedsRebuild
+from tidelog.producers.envelope import Envelope, plain
 from tidelog.producers.kafka_appender import KafkaAppender
 from tidelog.producers.kafka_clients import close_quietly, open_admin, retried, translated
 from tidelog.producers.kafka_consumer import PartitionConsumer
@@ -21,11 +23,11 @@ LOOKUP_FETCH = 64 * 1024
 
 
 class KafkaLog:
-    """See `Log`. Connects when first asked something. Thread-safe."""
+    """See `Log`. Connects when first asked something. Thread-safe. ``envelope`` is asked when somebody is to write."""
 
-    def __init__(self, config: Config, topic: str) -> None:
+    def __init__(self, config: Config, topic: str, envelope: Callable[[], Envelope] = lambda: plain) -> None:
         self.name = topic
-        self._config = config
+        self._config, self._envelope = config, envelope
         self._timeout = config.kafka.request_timeout
         self._lookup: PartitionConsumer | None = None
         self._lock = threading.Lock()
@@ -102,7 +104,7 @@ class KafkaLog:
 
     def appender(self) -> KafkaAppender:
         """See `Log`."""
-        return KafkaAppender(self._config, self.name)
+        return KafkaAppender(self._config, self.name, self._envelope())
 
     def reader(self, offset: int) -> "KafkaReader":
         """See `Log`."""

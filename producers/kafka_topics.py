@@ -66,7 +66,12 @@ def describe_topic(admin: Any, config: Config, name: str) -> Topic:
         if error is not kafka_errors.NoError:
             raise error(name)
         resource = ConfigResource(ConfigResourceType.TOPIC, name)
-        return found, admin.describe_configs([resource], config_filter="all")["topic"][name]
+        settings = admin.describe_configs([resource], config_filter="all")["topic"][name]
+        if not settings:  # kafka-python passes over the answer's error, and a topic without rules would break none
+            if time.monotonic() < until and len(admin.describe_cluster()["brokers"]) > 1:
+                raise kafka_errors.UnknownTopicOrPartitionError(name)
+            raise kafka_errors.TopicAuthorizationFailedError(f"{name}: its settings (DESCRIBE_CONFIGS)")
+        return found, settings
 
     with translated("describe the topic", config, name):
         found, settings = retried(ask, config.kafka.request_timeout)

@@ -5,6 +5,9 @@ field, a fixed of 16 bytes, so it is always the last 16 bytes of a message. Ever
 checked at each site: 256 KiB take BLAKE3 41 us, SHA-256 174, blake2b 318 (``python tests/schemas/measure.py``), and
 applying went from 0.95 of H to 1.16 by that (``python -m benchmarks --only apply-4k``, one run each).
 
+A log may hold events in Confluent's framing, too (`tidelog.schemas.confluent`): the first byte tells. The seal is of
+the single-object encoding in either, so nothing that is sealed, chained or digested depends on the framing.
+
 An event has one encoding: bytes that Avro would read as the same event (a number with leading zeros, an array in two
 blocks) are `CorruptEvent`. Most events go through fastavro; a `WriteBatch` is put together here, since its arrays
 decide the speed of small writes (see longs.py for the measurement).
@@ -21,6 +24,7 @@ from fastavro import schemaless_reader, schemaless_writer
 
 from tidelog.clock import LATEST_US
 from tidelog.errors import CorruptEvent, UnsupportedEvent
+from tidelog.schemas.confluent import ID_HEADER_SIZE, ID_MAGIC
 from tidelog.schemas.events import EVENT_TYPES, ZERO_SEAL, Event, WriteBatch
 from tidelog.schemas.longs import decode_long, decode_longs, encode_long, encode_longs
 from tidelog.schemas.registry import HEADER_SIZE, MAGIC, Schema, by_header, schemas
@@ -85,6 +89,7 @@ class Codec:
         self._hash: Callable[..., blake3] = blake3
         if key:
             self._hash = partial(blake3, key=blake3(key, derive_key_context=SEAL_KEY_CONTEXT).digest())
+        self._by_id: dict[bytes, bytes] = {}  # of a registry: the header that the last seal of that id has proved
 
     def seal(self, message: bytes | memoryview) -> bytes:
         """The seal of a message's bytes (without the seal itself)."""
@@ -105,20 +110,17 @@ class Codec:
         return b"".join((*parts, seal)), seal
 
     def decode(self, value: bytes) -> Event:
-        """The event that these bytes are.
+        """The event that these bytes are, in single-object encoding or in Confluent's framing.
 
         Raises `CorruptEvent` (wrong seal before anything else, then bytes that do not decode or are impossible) or
         `UnsupportedEvent` (sealed by this group, with a fingerprint that this version does not know).
         """
-        if value[:2] != MAGIC or len(value) < HEADER_SIZE + SEAL_SIZE:
-            raise CorruptEvent("record is not in Avro single-object encoding", hint=_FOREIGN)
         if len(value) > MAX_MESSAGE_SIZE:
             raise CorruptEvent(f"record of {len(value)} bytes, more than any writer makes", hint=_FOREIGN)
-        view = memoryview(value)
-        if self.seal(view[:-SEAL_SIZE]) != view[-SEAL_SIZE:]:
-            known = bytes(value[:HEADER_SIZE]) in by_header()
-            detail = "" if known else f", and an unknown schema fingerprint {bytes(value[2:HEADER_SIZE]).hex()}"
-            raise CorruptEvent(f"record has a wrong seal{detail}", hint=_FOREIGN)
+        if value[:1] == ID_MAGIC:
+            value = self._single_object(value)
+        else:
+            self._check_seal(value)
         if value[:HEADER_SIZE] == _WRITE_BATCH_HEADER:
             return _read_write_batch(value)
         schema, record = read_record(value)
@@ -133,7 +135,36 @@ class Codec:
             raise CorruptEvent(f"{schema.name} names a time that no calendar has", hint=_FOREIGN)
         return event
 
+    def _check_seal(self, value: bytes) -> None:
+        if value[:2] != MAGIC or len(value) < HEADER_SIZE + SEAL_SIZE:
+            raise CorruptEvent("record is not in Avro single-object encoding", hint=_FOREIGN)
+        view = memoryview(value)
+        if self.seal(view[:-SEAL_SIZE]) != view[-SEAL_SIZE:]:
+            known = bytes(value[:HEADER_SIZE]) in by_header()
+            detail = "" if known else f", and an unknown schema fingerprint {bytes(value[2:HEADER_SIZE]).hex()}"
+            raise CorruptEvent(f"record has a wrong seal{detail}", hint=_FOREIGN)
 
+    def _single_object(self, value: bytes) -> bytes:
+        """A message of Confluent's framing in the encoding that is sealed. Which schema its id stands for is told by
+        the seal, so no registry is asked: one schema alone makes it right."""
+        if len(value) < ID_HEADER_SIZE + SEAL_SIZE:
+            raise CorruptEvent("record is too short for an event in Confluent's framing", hint=_FOREIGN)
+        identity, view = value[:ID_HEADER_SIZE], memoryview(value)
+        known = self._by_id.get(identity)
+        for header in _HEADERS if known is None else (known, *_HEADERS):  # a new registry may give ids anew
+            digest = self._hash(header)
+            digest.update(view[ID_HEADER_SIZE:-SEAL_SIZE])
+            if digest.digest(SEAL_SIZE) == view[-SEAL_SIZE:]:
+                self._by_id[identity] = header
+                return b"".join((header, view[ID_HEADER_SIZE:]))
+        number = int.from_bytes(identity[1:], "big")
+        raise CorruptEvent(
+            f"record has a wrong seal, or is of a schema that this version does not know (id {number} of a registry)",
+            hint=f"{_UPGRADE}; or {_FOREIGN}",
+        )
+
+
+_HEADERS = tuple(schemas()[name].header for name in EVENT_TYPES)
 _FIELDS = {
     name: [field["name"] for field in schemas()[name].parsed["fields"] if field["name"] != "seal"]
     for name in EVENT_TYPES

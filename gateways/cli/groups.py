@@ -8,6 +8,7 @@ import typer
 from tidelog.clock import iso
 from tidelog.consumers.primary import chosen_primary
 from tidelog.errors import UsageError
+from tidelog.gateways.cli.group_acls import print_acls
 from tidelog.gateways.cli.group_materialise import materialise_group
 from tidelog.gateways.cli.group_mirror import mirror_facts, mirror_group, mirrors_json
 from tidelog.gateways.cli.group_regions import show_regions
@@ -30,10 +31,22 @@ def create(
     keyed: Annotated[
         bool | None, typer.Option("--keyed/--unkeyed", help="Seal events with the configured key or without.")
     ] = None,
+    acls: Annotated[
+        bool, typer.Option("--print-acls", help="Make nothing: print the ACLs that each role needs of Kafka.")
+    ] = False,
+    principals: Annotated[
+        list[str] | None,
+        typer.Option("--principal", help="With --print-acls: who has a role, as writer=User:NAME."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Makes a group: its topic, its id and its record on the control topic."""
     invocation = of(context)
+    if acls:
+        print_acls(invocation, check_name("group", name), principals or (), json=json)
+        return
+    if principals:
+        raise UsageError("--principal belongs to --print-acls")
     record = invocation.deployment.cluster.create_group(check_name("group", name), keyed=keyed)
     _show(invocation, record, json=json)
 
@@ -65,6 +78,19 @@ def show(context: typer.Context, group: GroupHere = None, group_option: GroupOpt
     """One group."""
     invocation, name = of(context), check_name("group", one_group(group, group_option))
     _show(invocation, invocation.deployment.cluster.find_group(name), json=json)
+
+
+@app.command()
+def schemas(context: typer.Context, json: Json = False) -> None:
+    """Puts the event schemas of this version on the schemas topic, where they are missing: after an upgrade, so that
+    every log can be read without tidelog. `group create` does so, too."""
+    invocation = of(context)
+    topic = f"{invocation.config.prefix}-schemas"
+    added = invocation.deployment.cluster.keep_schemas()
+    if json:
+        emit_json(invocation, {"topic": topic, "added": added})
+        return
+    emit_facts(invocation, [("topic", topic), ("added", ", ".join(added) or "none: all are there")])
 
 
 @app.command()

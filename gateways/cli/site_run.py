@@ -15,6 +15,7 @@ from tidelog.consumers.worker import SiteWorker
 from tidelog.gateways.cli.exit_codes import INTERRUPTED, OK
 from tidelog.gateways.cli.hints import for_operators
 from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.cli.notifying import WorkerNotices
 from tidelog.gateways.cli.output import seconds_text
 from tidelog.gateways.exports.archiving import archiving
 from tidelog.schemas.control import SiteStatus
@@ -48,6 +49,7 @@ class WorkerProcess:
 
     def __init__(self, invocation: Invocation, worker: SiteWorker) -> None:
         self._invocation, self._worker = invocation, worker
+        self._notices = WorkerNotices(worker)
         self._signal: int | None = None
         self._error: BaseException | None = None
         self._said: dict[str, tuple[str, str]] = {}
@@ -62,8 +64,10 @@ class WorkerProcess:
             thread.start()
             while thread.is_alive() and self._signal is None:
                 self._report()
+                self._notices.look()
                 time.sleep(_LOOK_AGAIN)
         finally:
+            self._notices.stop()
             # From here on a second signal ends the process at once.
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -124,7 +128,9 @@ class WorkerProcess:
         return f"; it goes on by itself: {held}{more}" if held else "; it goes on by itself"
 
     def _log(self, text: str) -> None:
-        self._invocation.say(f"{iso(wall_us())} {' '.join(text.split())}")
+        line = " ".join(text.split())
+        self._notices.say(line)
+        self._invocation.say(f"{iso(wall_us())} {line}")
 
 
 def _line(status: SiteStatus) -> str:

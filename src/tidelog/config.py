@@ -33,6 +33,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from tidelog.config_registry import SchemaRegistryConfig
 from tidelog.config_sources import EnvironmentSource, FileSource, NestedSource, as_config_error
 from tidelog.config_tables import (
     GroupConfig,
@@ -52,6 +53,7 @@ __all__ = [
     "KafkaConfig",
     "KeepConfig",
     "RedisConfig",
+    "SchemaRegistryConfig",
     "Setting",
     "SiteConfig",
     "WorkerConfig",
@@ -88,6 +90,7 @@ class Config(BaseSettings):
     groups: dict[Name, GroupConfig] = Field(default_factory=dict)
     writer: WriterConfig = Field(default_factory=WriterConfig)
     worker: WorkerConfig = Field(default_factory=WorkerConfig)
+    schema_registry: SchemaRegistryConfig | None = None
 
     _read: tuple[NestedSource, ...] = PrivateAttr(default=())
 
@@ -139,6 +142,13 @@ class Config(BaseSettings):
             unknown = set(group.pacing.sites) - self.sites.keys() if group.pacing is not None else ()
             if unknown:
                 raise ValueError(f"groups.{name}.pacing names the site {min(unknown)}, which is not under sites")
+        return self
+
+    @model_validator(mode="after")
+    def _check_wire_formats(self) -> Self:
+        framed = [name for name, group in self.groups.items() if group.wire_format == "confluent"]
+        if framed and self.schema_registry is None:
+            raise ValueError(f"groups.{framed[0]}.wire_format is confluent, which needs schema_registry.url")
         return self
 
     def group_key(self, name: str) -> bytes | None:

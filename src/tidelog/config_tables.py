@@ -234,7 +234,7 @@ class SiteConfig(Objectives):
 class GroupConfig(Objectives, SidefileConfig):
     """One consistency group: the key of its seals, hexadecimal, 16 to 64 bytes (``openssl rand -hex 32``); how often
     its writer makes a copy (seconds), which of those stay, where copies are archived before they are dropped, and what
-    its writer does about sites that are too far behind (None: nothing)."""
+    its writer does about sites that are too far behind (None: nothing), and how it frames what it sends."""
 
     secrets = ("key",)
 
@@ -244,6 +244,7 @@ class GroupConfig(Objectives, SidefileConfig):
     keep: KeepConfig | None = None
     archive: ArchivePlace | None = None
     pacing: PacingConfig | None = None
+    wire_format: Literal["single-object", "confluent"] = "single-object"
 
     @model_validator(mode="after")
     def _check_schedule(self) -> Self:

@@ -12,6 +12,7 @@
     │   └── SidefileInUse           another process has this group's sidefile
     ├── Unavailable                 something that must answer does not
     │   ├── LogUnavailable          Kafka; of a write: unknown whether it is in the log
+    │   ├── RegistryUnavailable     the schema registry, at the opening of a writer session; nothing was sent
     │   ├── StoreUnavailable        Redis
     │   │   └── RollingBack         a site's store is between two histories
     │   ├── SiteBehind              a site has not applied what the caller waits for
@@ -137,6 +138,12 @@ class Unavailable(TidelogError):
 
 class LogUnavailable(Unavailable):
     """Kafka does not answer in time. Of a write it means *unknown*: it may or may not be in the log."""
+
+    exit_code = 11
+
+
+class RegistryUnavailable(Unavailable):
+    """The schema registry does not answer, or refuses. Only a writer session that opens asks it."""
 
     exit_code = 11
 

@@ -14,6 +14,7 @@ WITHOUT_A_GROUP = {
     "group create",
     "group list",
     "group mirror",
+    "group schemas",
     "export verify",
     "config check",
     "config show",

@@ -13,7 +13,9 @@ from tidelog.config import Config
 from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import MemoryDeployment
 from tidelog.producers.memory_log import MemoryLog
+from tidelog.schemas.confluent import confluent_header, framed
 from tidelog.schemas.events import Marker
+from tidelog.schemas.registry import schemas
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = [entry.read_text() for entry in files("tidelog.schemas").iterdir() if entry.name.endswith(".avsc")]
@@ -54,6 +56,8 @@ def test_a_log_is_checked_without_tidelog(check: Callable[..., Any], key: bytes,
     assert named == ["first", "first", "second", "second"]  # a volume and a marker of each
     assert b"".join(event["data"] for event in events if "data" in event) == b"firstsecond"
     assert len(events) == len(values) - 1
+    headers = {schema.header: confluent_header(number) for number, schema in enumerate(schemas().values())}
+    assert check([framed(value, headers) for value in values], SCHEMAS, record.group_id, key) == events
     for offset in (0, len(values) - 1):
         flipped = bytes([*values[offset][:-20], values[offset][-20] ^ 1, *values[offset][-19:]])
         with pytest.raises(ValueError, match=f"offset {offset}"):
