@@ -1,4 +1,4 @@
-"""`tidelog_kafka_cluster`: a broker is killed, another leads, nothing that was flushed is lost; `tidelog_small_disk`."""
+"""`tidelog_kafka_cluster`: a broker is killed, another leads, nothing is lost; and a disk that is full."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -43,6 +43,7 @@ def on_the_cluster(
     tidelog_kafka_cluster: KafkaNodes, tidelog_site_redis: Callable[[str], RedisServing]
 ) -> Iterator[RunningDeployment]:
     with running(tidelog_kafka_cluster.bootstrap_servers, tidelog_site_redis("tokyo").url) as deployment:
+        deployment.site("tokyo")
         yield deployment
 
 
@@ -84,18 +85,20 @@ def test_a_full_disk_under_kafka(
 ) -> None:
     """The writer hears of it; with room, and the broker started again, everything that was flushed is there."""
     disk = tidelog_small_disk(128 * MIB)
-    with KafkaServer(data_dir=disk.path / "kafka", options={"log.segment.bytes": str(MIB)}) as kafka:
-        with running(kafka.bootstrap_servers, tidelog_site_redis("tokyo").url) as deployment:
-            deployment.site("tokyo")
-            group = goes_on(deployment, name, b"before")
-            disk.fill()
-            with pytest.raises(TidelogError):
-                fill_the_log(group)
-            disk.make_room()
-            kafka.restart()
-            again = goes_on(deployment, name, b"after!")
-            assert again.volume("ledger").read(0, 6) == b"after!"
-            again.mark("after").wait(["tokyo"], timeout=WAIT_S)
+    with (
+        KafkaServer(data_dir=disk.path / "kafka", options={"log.segment.bytes": str(MIB)}) as kafka,
+        running(kafka.bootstrap_servers, tidelog_site_redis("tokyo").url) as deployment,
+    ):
+        deployment.site("tokyo")
+        group = goes_on(deployment, name, b"before")
+        disk.fill()
+        with pytest.raises(TidelogError):
+            fill_the_log(group)
+        disk.make_room()
+        kafka.restart()
+        again = goes_on(deployment, name, b"after!")
+        assert again.volume("ledger").read(0, 6) == b"after!"
+        again.mark("after").wait(["tokyo"], timeout=WAIT_S)
 
 
 def fill_the_log(group: Group) -> None:
