@@ -47,6 +47,7 @@ class Link:
 
     @property
     def is_cut(self) -> bool:
+        """From `cut` to `heal`."""
         return self._is_cut
 
     def lead_to(self, port: int) -> None:

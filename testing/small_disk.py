@@ -17,19 +17,17 @@ _PIECE_BYTES = 64 * 1024
 
 class SmallDisk:
     """A tmpfs at ``path``, of ``size`` bytes. Mounting it takes root, or `ServerError` says so: then there is no such
-    disk, in a container no more than elsewhere."""
+    disk. It stays mounted if this process is ended by SIGKILL."""
 
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(path)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise ServerError(f"a small disk cannot be mounted here, which takes root: {done.stderr.strip()}")
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(path)]
+        try:
+            subprocess.run(command, capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            why = getattr(error, "stderr", None) or error
+            raise ServerError(f"a small disk cannot be mounted here, which takes root: {why}") from None
 
     def fill(self) -> None:
         """Nothing more can be written to it (ENOSPC)."""

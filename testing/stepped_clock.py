@@ -14,6 +14,7 @@ OFFSET_BYTES = 8
 
 
 def main() -> None:
+    """Does not return before the module's program ends."""
     path, module, arguments = sys.argv[1], sys.argv[2], sys.argv[3:]
     with Path(path).open("rb") as file:
         offset = mmap.mmap(file.fileno(), OFFSET_BYTES, access=mmap.ACCESS_READ)
