@@ -24,13 +24,13 @@ from typing import Protocol
 import apsw
 
 from tidelog.errors import UsageError
-from tidelog.gateways.sqlite_file import DATA_OFFSET, Overlay, ReadableVolume, WritableVolume
+from tidelog.gateways.sqlite_file import Overlay, ReadableVolume, WritableVolume
 from tidelog.gateways.sqlite_vfs import VFS_NAME, Database, Group, vfs
 
 __all__ = ["VFS_NAME", "Group", "GroupVolume", "database", "open_copy"]
 
 # Of SQLite's file header (https://sqlite.org/fileformat.html): the read version, 2 for WAL, is at byte 19.
-_READ_VERSION_AT, _WAL_VERSION = 19, 2
+_READ_VERSION_AT, _WAL_VERSION = 19, b"\x02"
 _CHECKPOINT_PAGES, _FRAME_HEADER_BYTES = 1000, 24  # SQLite's default; what a page has before it in a WAL
 
 
@@ -70,8 +70,9 @@ def database(group: Group, main: GroupVolume, journal: GroupVolume, wal: GroupVo
     with _opening:
         found = _by_main.get((group, main.id))
         if found is None:
-            _check_wal(main, wal)
+            _refuse_shared(group, given)
             found = Database(f"volume-{main.id}-{next(_numbers)}", group, main, journal, wal, ids)
+            _refuse_without_wal(found)
             _by_main[(group, main.id)] = found
         elif found.ids != ids:
             journal_id, wal_id = found.ids
@@ -89,9 +90,10 @@ def open_copy(main: ReadableVolume, journal: ReadableVolume, wal: ReadableVolume
     If a transaction was under way there, SQLite rolls it back in an overlay in memory; the copies are not touched.
     Raises `UsageError` if a copy holds something else, or if the database is in WAL mode and ``wal`` is not given.
     """
-    _check_wal(main, wal)
     overlay = None if wal is None else Overlay(wal)
-    connection = vfs().connect(Database(f"copy-{next(_numbers)}", _NoGroup(), Overlay(main), Overlay(journal), overlay))
+    copy = Database(f"copy-{next(_numbers)}", _NoGroup(), Overlay(main), Overlay(journal), overlay)
+    _refuse_without_wal(copy)
+    connection = vfs().connect(copy)
     if wal is not None:
         _use_wal(connection)
     connection.execute("PRAGMA query_only = ON")
@@ -118,8 +120,15 @@ def _fit(connection: apsw.Connection, main_bytes: int, wal_bytes: int) -> None:
     connection.execute(f"PRAGMA wal_autocheckpoint = {max(pages, 1)}")
 
 
-def _check_wal(main: ReadableVolume, wal: ReadableVolume | None) -> None:
-    if wal is None and main.size > DATA_OFFSET + _READ_VERSION_AT:
-        (version,) = main.read(DATA_OFFSET + _READ_VERSION_AT, 1)
-        if version == _WAL_VERSION:
-            raise UsageError("the database is in WAL mode", hint="give the volume of its WAL as well: wal=")
+def _refuse_without_wal(database: Database) -> None:
+    if database.wal is None and database.main.read(_READ_VERSION_AT, 1) == _WAL_VERSION:
+        raise UsageError("the database is in WAL mode", hint="give the volume of its WAL as well: wal=")
+
+
+def _refuse_shared(group: Group, given: list[int]) -> None:
+    taken = {(main, *open_one.ids) for (other, main), open_one in _by_main.items() if other == group}
+    for number in given:
+        if any(number in volumes for volumes in taken):
+            raise UsageError(
+                f"volume {number} is in use by another database", hint="give each database its own volumes"
+            )

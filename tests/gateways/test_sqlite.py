@@ -202,7 +202,11 @@ def test_what_cannot_live_on_two_volumes_is_refused() -> None:
         database(bank.group, bank.main, bank.main)
     with pytest.raises(UsageError):
         database(bank.group, bank.main, Volume(bank.group))
+    with pytest.raises(UsageError, match="another database"):
+        database(bank.group, Volume(bank.group), bank.journal)
+    with pytest.raises(UsageError, match="another database"):
+        database(bank.group, Volume(bank.group), Volume(bank.group), bank.main)
     foreign = Volume(bank.group)
     foreign.write(0, b"something else")
-    with pytest.raises(UsageError):
-        database(bank.group, foreign, bank.journal)
+    with pytest.raises(UsageError, match="other than a file"):
+        database(bank.group, foreign, Volume(bank.group))

@@ -27,7 +27,7 @@ def running(bootstrap_servers: str, redis_url: str) -> RunningDeployment:
         kafka={"bootstrap_servers": bootstrap_servers, "request_timeout": 5.0, "connect_timeout": 5.0},
         sites={"tokyo": {"redis": {"url": redis_url}}},
         primary="tokyo",
-        writer={"write_timeout": 20.0},
+        writer={"write_timeout": 10.0},
         worker={"status_interval": 0.2},
     )
     return RunningDeployment(RealDeployment(config))
