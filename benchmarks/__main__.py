@@ -21,6 +21,7 @@ from benchmarks import (
     rebuilds,
     resyncs,
     sizes,
+    sqlite,
     upkeep,
     volume_copies,
 )
@@ -54,6 +55,7 @@ BENCHMARKS: dict[str, Callable[[Bench], list[Row]]] = {
     "rebuild": rebuilds.rebuild,
     "promote": promotions.promote,
     "failover": promotions.failover,
+    "sqlite": sqlite.sqlite,
     "worker-memory": sizes.worker_memory,
 }
 RESULTS = Path(__file__).with_name("results.json")

@@ -3,11 +3,15 @@
 import itertools
 import os
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tidelog.testing.existing import ExistingKafka, ExistingRedisDatabase
 from tidelog.testing.redis_settings import Appendonly
 from tidelog.testing.servers import KafkaServing, RedisServing, ServerError
+
+if TYPE_CHECKING:
+    from tidelog.testing.containers import KafkaContainerServer
+    from tidelog.testing.processes import KafkaServer
 
 KAFKA_VARIABLE = "TIDELOG_TEST_KAFKA"
 REDIS_VARIABLE = "TIDELOG_TEST_REDIS"
@@ -48,6 +52,18 @@ def kafka_of_choice() -> KafkaServing:
     from tidelog.testing.processes import KafkaServer
 
     return KafkaServer()
+
+
+def own_kafka(listeners: Mapping[str, str]) -> "KafkaServer | KafkaContainerServer":
+    """A Kafka of the caller's own, not started yet, with further listeners: a container or a process, whatever
+    `TIDELOG_TEST_KAFKA` names."""
+    if servers_of_choice() == "containers":
+        from tidelog.testing.containers import KafkaContainerServer
+
+        return KafkaContainerServer(listeners=listeners)
+    from tidelog.testing.processes import KafkaServer
+
+    return KafkaServer(listeners=listeners)
 
 
 class RedisOfChoice:

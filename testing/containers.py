@@ -22,7 +22,7 @@ from tidelog.testing.container_images import (
     remove_leftovers,
 )
 from tidelog.testing.identity import own_identity
-from tidelog.testing.kafka_settings import KAFKA_SETTINGS, QUICK_HEAP, QUICK_JVM, image_environment
+from tidelog.testing.kafka_settings import KAFKA_SETTINGS, QUICK_HEAP, QUICK_JVM, image_environment, with_listeners
 from tidelog.testing.ports import available_port, require_free
 from tidelog.testing.readiness import kafka_answers, redis_answers, wait_until
 from tidelog.testing.redis_settings import Appendonly, redis_conf, redis_settings, url_credentials
@@ -30,6 +30,7 @@ from tidelog.testing.servers import ServerError, ServerKind
 
 HOST = "127.0.0.1"
 LOG_TAIL_LINES = 20
+FURTHER_PORTS = 9101  # and up, inside of Kafka's container
 
 
 @functools.cache
@@ -56,9 +57,15 @@ class ContainerServer(ABC):
         self.image = image
         self.port = host_port
         self._container = DockerContainer(image).with_kwargs(labels={OWNER_LABEL: own_identity()})
-        # testcontainers' own method knows no address, and a port on every address would show test data to the network.
-        self._container.ports[str(container_port)] = (HOST, host_port)  # type: ignore[assignment]
+        self._publish(container_port, host_port)
         self._close = weakref.finalize(self, _remove, os.getpid(), self._container)
+
+    def _publish(self, container_port: int, host_port: int | None = None) -> int:
+        """The port on this machine's loopback by which that one of the container is reached."""
+        port = host_port or available_port()
+        # testcontainers' own method knows no address, and a port on every address would show test data to the network.
+        self._container.ports[str(container_port)] = (HOST, port)  # type: ignore[assignment]
+        return port
 
     @property
     @abstractmethod
@@ -164,7 +171,8 @@ def _remove(owner_pid: int, container: DockerContainer) -> None:
 
 
 class KafkaContainerServer(ContainerServer):
-    """Kafka as one KRaft node, from an image with apache/kafka's interface. `options` are broker settings and win."""
+    """Kafka as one KRaft node, from an image with apache/kafka's interface. `options` are broker settings and win;
+    `listeners` and `listener_ports` as `KafkaServer` has them."""
 
     start_timeout_s = 90.0
     stop_timeout_s = 20
@@ -176,8 +184,12 @@ class KafkaContainerServer(ContainerServer):
         port: int | None = None,
         image: str | None = None,
         options: Mapping[str, str] | None = None,
+        listeners: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(name, image or image_name(KAFKA_IMAGE), 9092, port or available_port())
+        told = dict(listeners or {})
+        inside = {listener: FURTHER_PORTS + number for number, listener in enumerate(told)}
+        self.listener_ports = {listener: self._publish(inner) for listener, inner in inside.items()}
         addresses = {
             "listeners": "PLAINTEXT://:9092,CONTROLLER://:9093",
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap_servers}",
@@ -187,7 +199,11 @@ class KafkaContainerServer(ContainerServer):
         self._container.with_envs(
             KAFKA_HEAP_OPTS=" ".join(QUICK_HEAP),
             KAFKA_JVM_PERFORMANCE_OPTS=" ".join(QUICK_JVM),
-            **image_environment(KAFKA_SETTINGS | addresses | dict(options or {})),
+            **image_environment(
+                KAFKA_SETTINGS
+                | with_listeners(addresses, {name: f":{inner}" for name, inner in inside.items()}, told)
+                | dict(options or {})
+            ),
         )
 
     @property

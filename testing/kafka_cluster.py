@@ -63,6 +63,38 @@ class KafkaNodes:
         for server in started:
             server.wait_ready()
 
+    def heal(self) -> None:
+        """All of them run, whatever was done to them."""
+        for server in self.nodes.values():
+            if server.running:
+                server.resume()
+        self.start()
+
+    def leader(self, topic: str) -> int:
+        """The node that leads the topic's first partition; 0 while nobody says, or nobody does."""
+        return self._partition(topic)[0]
+
+    def in_sync(self, topic: str) -> int:
+        """How many replicas of the topic's first partition are in sync; 0 while nobody says."""
+        return self._partition(topic)[1]
+
+    def _partition(self, topic: str) -> tuple[int, int]:
+        from kafka import KafkaAdminClient
+        from kafka.errors import KafkaError
+
+        servers = [server.bootstrap_servers for server in self.nodes.values() if server.running]
+        try:
+            admin = KafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=5_000, bootstrap_timeout_ms=5_000)
+        except KafkaError:
+            return 0, 0
+        try:
+            found = admin.describe_topics([topic])[0]["partitions"]
+            return (max(0, found[0]["leader_id"]), len(found[0]["isr_nodes"])) if found else (0, 0)
+        except (KafkaError, LookupError):
+            return 0, 0
+        finally:
+            admin.close()
+
     def close(self) -> None:
         for server in self.nodes.values():
             server.kill()  # an orderly end of the last one waits for a controller that is gone

@@ -1,5 +1,7 @@
 """The broker settings of a one-node Kafka for tests, however it runs."""
 
+from collections.abc import Mapping
+
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 
 QUICK_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -37,6 +39,17 @@ KAFKA_SETTINGS = {
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
 }
+
+
+def with_listeners(addresses: Mapping[str, str], bound: Mapping[str, str], told: Mapping[str, str]) -> dict[str, str]:
+    """``addresses`` with further listeners: by name, where each is bound and what it tells its clients."""
+    protocols = {"listener.security.protocol.map": KAFKA_SETTINGS["listener.security.protocol.map"]}
+    settings = protocols | dict(addresses)
+    for name, address in bound.items():
+        settings["listeners"] += f",{name}://{address}"
+        settings["advertised.listeners"] += f",{name}://{told[name]}"
+        settings["listener.security.protocol.map"] += f",{name}:PLAINTEXT"
+    return settings
 
 
 def image_environment(settings: dict[str, str]) -> dict[str, str]:

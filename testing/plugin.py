@@ -14,6 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from tidelog.testing.fault_fixtures import (  # noqa: F401
+    tidelog_fault_servers,
+    tidelog_kafka_cluster,
+    tidelog_kafka_nodes,
+    tidelog_network,
+    tidelog_small_disk,
+)
 from tidelog.testing.fixtures import (  # noqa: F401 (fixtures are found by name)
     tidelog_deployment,
     tidelog_group,
@@ -57,7 +64,7 @@ def tidelog_kafka(request: pytest.FixtureRequest) -> Iterator[KafkaServing]:
             server = exit_stack.enter_context(kafka_of_choice())
         except ServerError as error:
             raise pytest.fail.Exception(f"tidelog_kafka: {error}", pytrace=False) from None
-        _note(request.config, server.description)
+        note_server(request.config, server.description)
         yield server
 
 
@@ -82,7 +89,7 @@ def tidelog_redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer
                 server = exit_stack.enter_context(of_choice(name, appendonly, password, options))
             except ServerError as error:
                 raise pytest.fail.Exception(f"tidelog_redis_server: {error}", pytrace=False) from None
-            _note(request.config, server.description)
+            note_server(request.config, server.description)
             return server
 
         yield make
@@ -117,5 +124,6 @@ def pytest_testnodedown(node: Any) -> None:
         node.config.stash.setdefault(SERVED, Counter()).update(told)
 
 
-def _note(config: pytest.Config, description: str) -> None:
+def note_server(config: pytest.Config, description: str) -> None:
+    """Has the summary say that it served."""
     config.stash.setdefault(SERVED, Counter())[description] += 1

@@ -17,6 +17,7 @@ from tidelog.testing.kafka_settings import (
     PERFORMANCE_JVM,
     QUICK_HEAP,
     QUICK_JVM,
+    with_listeners,
 )
 from tidelog.testing.local_server import LocalServer
 from tidelog.testing.ports import available_port
@@ -37,6 +38,8 @@ class KafkaServer(LocalServer):
     `data_dir` is kept after `close`, and formatted if it is new; without it the data go with the server. `options` are
     broker settings and win over ours. Started for quickness, with the first JIT stage only; `performance` is for
     benchmarks: both stages and G1. One of several nodes is given the `cluster_id` of all, and `jvm` options.
+    `listeners` are further ones by name, each with the "host:port" that it tells its clients, such as a proxy's;
+    `listener_ports` says where they really listen.
     """
 
     def __init__(
@@ -52,12 +55,15 @@ class KafkaServer(LocalServer):
         outlives_parent: bool = False,
         cluster_id: str | None = None,
         jvm: tuple[str, ...] = (),
+        listeners: Mapping[str, str] | None = None,
     ) -> None:
         self.port = port or available_port()
         self.controller_port = controller_port or available_port()
+        self._listeners = dict(listeners or {})
+        self.listener_ports = {listener: available_port() for listener in self._listeners}
         super().__init__(
             name,
-            (self.port, self.controller_port),
+            (self.port, self.controller_port, *self.listener_ports.values()),
             data_dir=data_dir,
             runtime_dir=runtime_dir,
             outlives_parent=outlives_parent,
@@ -85,7 +91,8 @@ class KafkaServer(LocalServer):
             "controller.quorum.voters": f"1@{controller}",
             "log.dirs": str(self.data_dir),
         }
-        return KAFKA_SETTINGS | addresses | self._options
+        further = {listener: f"127.0.0.1:{port}" for listener, port in self.listener_ports.items()}
+        return KAFKA_SETTINGS | with_listeners(addresses, further, self._listeners) | self._options
 
     def _command(self) -> list[str]:
         properties = self.runtime_dir / "server.properties"

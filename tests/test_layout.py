@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.source_tree import FOLDERS, PACKAGE, ROOT, package_files, tracked
+from tidelog.testing.container_images import docker_answers
 
 INSTALLED_SUFFIXES = (".py", ".avsc", ".xml", ".typed", ".sh", ".yaml")
 BUILD_MINUTES = 5
@@ -115,8 +117,12 @@ def test_the_wheel_works(wheel: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.servers
-def test_an_application_tests_itself_with_the_wheel(wheel: Path, tmp_path: Path) -> None:
-    """examples/inventory, copied into a project of its own: the installed plugin gives its tests their fixtures."""
+@pytest.mark.parametrize("servers", ["processes", "containers"])
+def test_an_application_tests_itself_with_the_wheel(wheel: Path, tmp_path: Path, servers: str) -> None:
+    """examples/inventory, copied into a project of its own: the installed plugin gives its tests their fixtures, faults
+    too, with Docker and without."""
+    if servers == "containers" and not docker_answers():
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("a Docker engine is missing")
     target, project = tmp_path / "installed", tmp_path / "inventory"
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, wheel], check=True
@@ -125,9 +131,11 @@ def test_an_application_tests_itself_with_the_wheel(wheel: Path, tmp_path: Path)
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
         cwd=project,
-        env=os.environ | {"PYTHONPATH": str(target)},
+        env=os.environ | {"PYTHONPATH": str(target), "TIDELOG_TEST_SERVERS": servers},
         capture_output=True,
         text=True,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "3 passed" in run.stdout and "tidelog servers: Kafka" in run.stdout, run.stdout
+    used = re.search(r"tidelog servers: (.*)", run.stdout)
+    kind = "in a container" if servers == "containers" else "in a local process"
+    assert "5 passed" in run.stdout and used and used[1].count(kind) == len(used[1].split(", ")), run.stdout

@@ -1,4 +1,7 @@
-"""Accounts in SQLite on volumes in memory, and the state of the volumes after any number of changes."""
+"""Accounts in SQLite on volumes in memory, and the state of the volumes after any number of changes.
+
+`Volumes` are main, journal and, in WAL mode, the WAL.
+"""
 
 import itertools
 import random
@@ -38,28 +41,36 @@ class Volume:
         self.write(offset, bytes(length))
 
 
+Volumes = tuple[Volume, ...]
+
+
 class Group:
-    """Keeps the order of all changes, as the log does; ``flushed`` counts those that a flush confirmed."""
+    """Keeps the order of all changes, as the log does; ``flushed`` counts those that a flush confirmed,
+    ``flushes`` the flushes."""
 
     def __init__(self) -> None:
         self.changes: list[tuple[Volume, int, bytes]] = []
         self.flushed = 0
+        self.flushes = 0
         self.fenced = False
 
     def flush(self) -> None:
         if self.fenced:
             raise Fenced("another session took over")
         self.flushed = len(self.changes)
+        self.flushes += 1
 
 
 class Bank:
-    """A database of accounts on two volumes, and its state at any number of changes."""
+    """A database of accounts on two volumes (three in WAL mode), and its state at any number of changes."""
 
     def __init__(self, journal_mode: str = "delete", cache_pages: int = 200) -> None:
         self.group = Group()
-        self.main, self.journal = Volume(self.group), Volume(self.group)
-        self.connection = database(self.group, self.main, self.journal)
-        self.connection.execute(f"PRAGMA journal_mode = {journal_mode}; PRAGMA cache_size = {cache_pages}")
+        self.volumes: Volumes = tuple(Volume(self.group) for _ in range(3 if journal_mode == "wal" else 2))
+        self.main, self.journal = self.volumes[:2]
+        self.connection = database(self.group, *self.volumes)
+        assert self.connection.execute(f"PRAGMA journal_mode = {journal_mode}").get == journal_mode
+        self.connection.execute(f"PRAGMA cache_size = {cache_pages}")
         self.connection.execute("CREATE TABLE account (id INTEGER PRIMARY KEY, balance INTEGER, note TEXT)")
         with self.connection:
             self.connection.executemany(
@@ -74,30 +85,30 @@ class Bank:
                 self.connection.execute("UPDATE account SET balance = balance - ? WHERE id = ?", (amount, source))
                 self.connection.execute("UPDATE account SET balance = balance + ? WHERE id = ?", (amount, target))
 
-    def states(self, first: int) -> Iterator[tuple[int, Volume, Volume]]:
-        """Main and journal as they were after ``first`` changes, then after each change up to now."""
+    def states(self, first: int) -> Iterator[tuple[int, Volumes]]:
+        """The volumes as they were after ``first`` changes, then after each change up to now."""
         group = Group()
-        main, journal = Volume(group), Volume(group)
+        now = {volume: Volume(group) for volume in self.volumes}
         for count, (volume, offset, data) in enumerate(self.group.changes):
             if count >= first:
-                yield count, main, journal
-            (main if volume is self.main else journal).write(offset, data)
-        yield len(self.group.changes), main, journal
+                yield count, tuple(now.values())
+            now[volume].write(offset, data)
+        yield len(self.group.changes), tuple(now.values())
 
 
-def balances(main: Volume, journal: Volume) -> list[int]:
+def balances(*volumes: Volume) -> list[int]:
     """All balances of a copy, which must be whole."""
-    connection = open_copy(main, journal)
+    connection = open_copy(*volumes)
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     rows = [row[0] for row in connection.execute("SELECT balance FROM account ORDER BY id")]
     connection.close()
     return [balance for balance in rows if isinstance(balance, int)]
 
 
-def whole(main: Volume, journal: Volume) -> bool:
+def whole(*volumes: Volume) -> bool:
     """Whether a copy is a sound database in which no money appeared or vanished."""
     try:
-        connection = open_copy(main, journal)
+        connection = open_copy(*volumes)
         ok = connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         return ok and connection.execute("SELECT sum(balance) FROM account").get == ACCOUNTS * BALANCE
     except apsw.Error:

@@ -13,24 +13,24 @@ from tidelog.gateways.sqlite import database, open_copy
 from tidelog.gateways.sqlite_file import DATA_OFFSET, file_length
 
 
-@pytest.mark.parametrize("journal_mode", ["delete", "truncate", "persist"])
+@pytest.mark.parametrize("journal_mode", ["delete", "truncate", "persist", "wal"])
 @pytest.mark.parametrize("cache_pages", [200, 5], ids=["cached", "spilling"])
 def test_every_cut_is_the_old_state_or_the_new(journal_mode: str, cache_pages: int) -> None:
     """All or nothing, after every single write of three transactions, also when dirty pages spill before the commit."""
     bank = Bank(journal_mode, cache_pages)
     rng = random.Random(1)
     first = len(bank.group.changes)
-    expected = [balances(bank.main, bank.journal)]
+    expected = [balances(*bank.volumes)]
     ends = []
     for _ in range(3):
         bank.transfer(rng, 12)
         assert bank.group.flushed == len(bank.group.changes), "a commit that returned is confirmed"
         ends.append(len(bank.group.changes))
-        expected.append(balances(bank.main, bank.journal))
+        expected.append(balances(*bank.volumes))
     assert len({tuple(state) for state in expected}) == 4
     reached = 0
-    for count, main, journal in bank.states(first):
-        state = balances(main, journal)
+    for count, volumes in bank.states(first):
+        state = balances(*volumes)
         assert sum(state) == ACCOUNTS * BALANCE
         assert state in (expected[reached], expected[min(reached + 1, 3)])
         reached = expected.index(state)
@@ -49,7 +49,7 @@ def test_growth_shrink_and_vacuum_are_all_or_nothing() -> None:
     bank.connection.execute("VACUUM")
     assert file_length(bank.main) < grown - 150 * 1024
     assert not any(bank.main.content[DATA_OFFSET + file_length(bank.main) :])
-    for _, main, journal in bank.states(first):
+    for _, (main, journal) in bank.states(first):
         assert sum(balances(main, journal)) == ACCOUNTS * BALANCE
 
 
@@ -77,9 +77,9 @@ def test_reopening_finds_the_database_and_rolls_back_a_torn_commit() -> None:
     bank.transfer(random.Random(4), 50)
     middle = (first + len(bank.group.changes)) // 2
     main, journal = next(
-        (copied(main), copied(journal)) for count, main, journal in bank.states(first) if count == middle
+        (copied(main), copied(journal)) for count, (main, journal) in bank.states(first) if count == middle
     )
-    assert file_length(journal) > 0 and main.content != next(bank.states(first))[1].content
+    assert file_length(journal) > 0 and main.content != next(bank.states(first))[1][0].content
     connection = database(main.group, main, journal)
     assert [row[0] for row in connection.execute("SELECT balance FROM account ORDER BY id")] == expected
     assert file_length(journal) == 0
@@ -91,7 +91,7 @@ def test_a_copy_is_not_touched_and_not_writable() -> None:
     first = len(bank.group.changes)
     bank.transfer(random.Random(5), 40)
     hot = 0
-    for _, main, journal in bank.states(first):
+    for _, (main, journal) in bank.states(first):
         hot += file_length(journal) > 0
         before = bytes(main.content), bytes(journal.content)
         connection = open_copy(main, journal)
@@ -111,7 +111,7 @@ def test_files_of_different_moments_do_not_pass() -> None:
         bank.transfer(rng, 50)
     cuts = sorted(rng.sample(range(first, len(bank.group.changes)), 12))
     copies: list[tuple[Volume, Volume]] = []
-    for count, main, journal in bank.states(first):
+    for count, (main, journal) in bank.states(first):
         if count in cuts:
             copies.append((copied(main), copied(journal)))
     assert all(whole(*copy) for copy in copies)
@@ -189,16 +189,24 @@ def test_a_full_volume_is_sqlite_full() -> None:
 
 
 def test_what_cannot_live_on_two_volumes_is_refused() -> None:
-    """WAL stays off, an attached database cannot be opened, one volume is not enough, foreign bytes are not a file."""
+    """No WAL without a volume for it, no attached database, one volume is not enough, foreign bytes are not a file."""
     bank = Bank()
-    assert bank.connection.execute("PRAGMA journal_mode = wal").get == "delete"
+    for locking_mode in ("normal", "exclusive"):
+        bank.connection.execute(f"PRAGMA locking_mode = {locking_mode}")
+        with pytest.raises(apsw.SQLError, match="volume of its own"):
+            bank.connection.execute("PRAGMA journal_mode = 'WAL'")
+    bank.connection.execute("PRAGMA locking_mode = normal; SELECT * FROM account LIMIT 1")
     with pytest.raises(apsw.CantOpenError):
         bank.connection.execute("ATTACH 'other' AS other")
     with pytest.raises(UsageError):
         database(bank.group, bank.main, bank.main)
     with pytest.raises(UsageError):
         database(bank.group, bank.main, Volume(bank.group))
+    with pytest.raises(UsageError, match="another database"):
+        database(bank.group, Volume(bank.group), bank.journal)
+    with pytest.raises(UsageError, match="another database"):
+        database(bank.group, Volume(bank.group), Volume(bank.group), bank.main)
     foreign = Volume(bank.group)
     foreign.write(0, b"something else")
-    with pytest.raises(UsageError):
-        database(bank.group, foreign, bank.journal)
+    with pytest.raises(UsageError, match="other than a file"):
+        database(bank.group, foreign, Volume(bank.group))

@@ -6,6 +6,7 @@ import pytest
 import tidelog
 from tidelog.errors import NotFound
 from tidelog.gateways.sqlite import database, open_copy
+from tidelog.gateways.sqlite_file import file_length
 from tidelog.testing.fixtures import SiteFactory
 
 ACCOUNTS = 500
@@ -103,3 +104,27 @@ def test_the_copy_beside_its_clone(tidelog_memory_group: tidelog.Group, tidelog_
     assert copy.volume("ledger").read(0, main.size) == before
     assert osaka._store.verify(copy.info) == digest
     assert total(open_copy(copy.volume("ledger"), copy.volume("journal"))) == TOTAL
+
+
+def test_a_drill_on_a_clone_of_a_wal(tidelog_memory_group: tidelog.Group, tidelog_memory_site: SiteFactory) -> None:
+    """What was committed into the WAL is there, and goes on in the clone alone: copy and bank stay as they are."""
+    group = tidelog_memory_group
+    names = ("ledger", "journal", "wal")
+    bank = database(group, *(group.create_volume(name, "4MiB") for name in names))
+    bank.execute("CREATE TABLE account (id INTEGER PRIMARY KEY, balance INTEGER)")
+    with bank:
+        bank.executemany("INSERT INTO account VALUES (?, 1000)", ((number,) for number in range(ACCOUNTS)))
+    osaka_site = tidelog_memory_site("osaka")
+    group.mark("nightly").wait(["osaka"], timeout=30)
+    osaka = osaka_site.group(group.name)
+    copy = osaka.copy("nightly")
+    before = [copy.volume(name).read(0, 4 << 20) for name in names]
+    assert file_length(copy.volume("wal")) > 0
+    clone = osaka.create_clone("nightly", "drill")
+    drill = database(clone, *(clone.volume(name) for name in names))
+    pay(drill, 700, 1, 2)
+    drill.execute("DELETE FROM account WHERE id > 400")
+    assert total(drill) == 401 * 1000
+    drill.close()
+    assert total(open_copy(*(copy.volume(name) for name in names))) == TOTAL == total(bank)
+    assert [copy.volume(name).read(0, 4 << 20) for name in names] == before
