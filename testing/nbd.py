@@ -12,7 +12,7 @@ from tidelog.consumers.deployment import Deployment
 from tidelog.errors import TidelogError
 from tidelog.gateways.nbd.address import Address, UnixAddress, bound
 from tidelog.gateways.nbd.catalogue import Catalogue
-from tidelog.gateways.nbd.server import CONNECTIONS_MAX, NbdServer
+from tidelog.gateways.nbd.server import CONNECTIONS_MAX, TOTAL_BYTES_MAX, NbdServer
 from tidelog.gateways.nbd.writer import Writer
 from tidelog.producers.group import Group
 
@@ -34,6 +34,7 @@ class RunningNbd:
         address: Address | None = None,
         read_only: bool = False,
         connections_max: int = CONNECTIONS_MAX,
+        total_bytes: int = TOTAL_BYTES_MAX,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="tidelog-nbd-")
@@ -41,7 +42,8 @@ class RunningNbd:
         self._catalogue = Catalogue(deployment, name, site, writer, read_only=read_only)
         self.address = address or UnixAddress(Path(self._folder.name) / "nbd.sock")
         self.error: TidelogError | None = None  # what has ended the server before its time
-        self._connections_max, self._say = connections_max, say
+        self._limits = {"connections_max": connections_max, "total_bytes": total_bytes}
+        self._say = say
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: NbdServer | None = None
         self._thread: threading.Thread | None = None
@@ -55,6 +57,11 @@ class RunningNbd:
         """Whether it still serves."""
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def in_flight(self) -> int:
+        """Bytes that its connections hold."""
+        return 0 if self._server is None else self._server.in_flight
+
     def start(self) -> None:
         """Returns when clients can connect. Raises `UsageError` for an address that cannot be."""
         listening = self.address.listen()
@@ -63,7 +70,7 @@ class RunningNbd:
 
         async def serve() -> None:
             self._loop = asyncio.get_running_loop()
-            self._server = NbdServer(self._catalogue, listening, say=self._say, connections_max=self._connections_max)
+            self._server = NbdServer(self._catalogue, listening, say=self._say, **self._limits)
             ready.set()
             await self._server.run()
 

@@ -20,6 +20,7 @@ class Channel:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
         self._plain: asyncio.StreamWriter | None = None  # under TLS; kept, since a writer that is freed closes
+        self._sending = asyncio.Lock()
         self.encrypted = False
 
     async def read(self, count: int, within: float | None = None) -> bytes:
@@ -28,7 +29,7 @@ class Channel:
             async with asyncio.timeout(within):
                 return await self._reader.readexactly(count)
         except asyncio.IncompleteReadError as error:
-            raise Gone("in the middle of a message" if error.partial else "") from None
+            raise Gone("in the middle of a message" if error.partial or within else "") from None
         except TimeoutError:
             self.abort()
             raise Gone(f"what it had announced did not come within {within:g} s") from None
@@ -36,10 +37,10 @@ class Channel:
             raise Gone from None
 
     async def send(self, *parts: bytes) -> None:
-        """Sends the parts in one go, and waits while the client is behind."""
-        self._writer.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        """Sends the parts in one go, one caller after the other, and waits while the client is behind."""
         try:
-            async with asyncio.timeout(STALL_TIMEOUT):
+            async with self._sending, asyncio.timeout(STALL_TIMEOUT):
+                self._writer.write(parts[0] if len(parts) == 1 else b"".join(parts))
                 await self._writer.drain()
         except TimeoutError:
             self.abort()

@@ -23,7 +23,8 @@ LOOK_EVERY, TRY_AGAIN = 0.1, 1.0
 
 class NbdServer:
     """Serves a catalogue's exports on a socket that listens. Clients beyond ``connections_max`` are left at once;
-    ``patience`` is how long the end waits for commands that are being carried out (seconds)."""
+    of all together at most ``total_bytes`` (of a largest payload at least) are in flight; ``patience`` is how long the
+    end waits for commands that are being carried out (seconds)."""
 
     def __init__(
         self,
@@ -33,15 +34,22 @@ class NbdServer:
         tls: ssl.SSLContext | None = None,
         say: Callable[[str], None] = lambda _: None,
         connections_max: int = CONNECTIONS_MAX,
+        total_bytes: int = TOTAL_BYTES_MAX,
         patience: float = 60.0,
     ) -> None:
         self._catalogue, self._listening, self._say = catalogue, listening, say
         self._connections_max, self._patience = connections_max, patience
         self._live, self._stored = Threads("live", LIVE_THREADS), Threads("stored", STORED_THREADS)
-        self._shared = Shared(catalogue, self._live, self._stored, Budget(TOTAL_BYTES_MAX), tls, say)
+        self._total = Budget(total_bytes)
+        self._shared = Shared(catalogue, self._live, self._stored, self._total, tls, say)
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         self._error: TidelogError | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes that all connections hold together."""
+        return self._total.most - self._total.left
 
     async def run(self) -> None:
         """Serves until `stop`, or until the writer session has ended for good: then raises what has ended it. Either

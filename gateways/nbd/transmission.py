@@ -47,6 +47,7 @@ class Transmission:
         self._slots = asyncio.Semaphore(COMMANDS_MAX)
         self._running: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Task[None] | None = None
+        self._gone: Gone | None = None
 
     async def run(self) -> None:
         """Until the client has left, or `stop`; every command that has come is carried out and answered then. Raises
@@ -58,6 +59,8 @@ class Transmission:
             self._reading.cancel()
             while self._running:
                 await asyncio.wait(self._running)
+        if self._gone is not None:
+            raise self._gone
         if not self._reading.cancelled():
             self._reading.result()
 
@@ -100,7 +103,8 @@ class Transmission:
         try:
             reply = await self._reply(request, data) if refused is None else self._error(request, *refused)
             await self._channel.send(*reply)
-        except Gone:
+        except Gone as gone:
+            self._gone = self._gone or gone
             self.stop()
         finally:
             self._give(size)
