@@ -42,7 +42,7 @@ class RunningNbd:
         self._catalogue = Catalogue(deployment, name, site, writer, read_only=read_only)
         self.address = address or UnixAddress(Path(self._folder.name) / "nbd.sock")
         self.error: TidelogError | None = None  # what has ended the server before its time
-        self._limits = {"connections_max": connections_max, "total_bytes": total_bytes}
+        self._connections_max, self._total_bytes = connections_max, total_bytes
         self._say = say
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: NbdServer | None = None
@@ -70,7 +70,13 @@ class RunningNbd:
 
         async def serve() -> None:
             self._loop = asyncio.get_running_loop()
-            self._server = NbdServer(self._catalogue, listening, say=self._say, **self._limits)
+            self._server = NbdServer(
+                self._catalogue,
+                listening,
+                say=self._say,
+                connections_max=self._connections_max,
+                total_bytes=self._total_bytes,
+            )
             ready.set()
             await self._server.run()
 

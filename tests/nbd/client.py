@@ -1,4 +1,4 @@
-"""An NBD client by hand, that can also say what no client says: blocking, one request after the other or many at once."""
+"""An NBD client by hand, which can also say what no client says: one request after the other, or many at once."""
 
 import socket
 import struct

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import stat
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_extents_tell_of_every_byte(
     found = extents(Presence(end, runs, 0), BLOCK, offset, length, written)
     told = [extent.hole for extent in found for _ in range(extent.length)]
     assert all(extent.length > 0 for extent in found)
-    assert all(first.hole != second.hole for first, second in zip(found, found[1:], strict=False))
+    assert all(first.hole != second.hole for first, second in pairwise(found))
     assert len(told) == min(length, end * BLOCK - offset) > 0
     for index, hole in enumerate(told):
         at = offset + index
