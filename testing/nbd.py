@@ -39,6 +39,7 @@ class RunningNbd:
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="tidelog-nbd-")
         writer = Writer(group) if isinstance(group, Group) else group
+        self.group, self.site = name, site
         self._catalogue = Catalogue(deployment, name, site, writer, read_only=read_only)
         self.address = address or UnixAddress(Path(self._folder.name) / "nbd.sock")
         self.error: TidelogError | None = None  # what has ended the server before its time
