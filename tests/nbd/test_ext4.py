@@ -117,7 +117,7 @@ def test_a_file_system_from_a_copy(
 def test_copies_of_a_file_system_in_use(
     tidelog_nbd: RunningNbd, tidelog_deployment: RunningDeployment, mark: Callable[[str], object], tmp_path: Path
 ) -> None:
-    """Mounted by the kernel, over nbdfuse and a loop device; copies are cut while trees come, are synced, and go. Each, at
+    """Mounted by the kernel, over nbdfuse and a loop device; copies are cut while trees come and go. Each, at
     the other site, replays its journal, is clean, and has every tree that was synced before it."""
     require_mounting(tmp_path)
     expected: dict[str, dict[str, str]] = {}
