@@ -1,6 +1,7 @@
 """An NBD server on a thread of this process: what the fixture `tidelog_nbd` gives, usable without pytest too."""
 
 import asyncio
+import ssl
 import tempfile
 import threading
 from collections.abc import Callable
@@ -32,6 +33,7 @@ class RunningNbd:
         group: Group | Writer | None = None,
         *,
         address: Address | None = None,
+        tls: ssl.SSLContext | None = None,
         read_only: bool = False,
         connections_max: int = CONNECTIONS_MAX,
         total_bytes: int = TOTAL_BYTES_MAX,
@@ -44,14 +46,14 @@ class RunningNbd:
         self.address = address or UnixAddress(Path(self._folder.name) / "nbd.sock")
         self.error: TidelogError | None = None  # what has ended the server before its time
         self._connections_max, self._total_bytes = connections_max, total_bytes
-        self._say = say
+        self._tls, self._say = tls, say
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: NbdServer | None = None
         self._thread: threading.Thread | None = None
 
     def uri(self, export: str) -> str:
         """How a client names an export: ``ledger``, ``ledger@nightly``, ``ledger@clone:drill``."""
-        return self.address.uri(export)
+        return self.address.uri(export, tls=self._tls is not None)
 
     @property
     def running(self) -> bool:
@@ -74,6 +76,7 @@ class RunningNbd:
             self._server = NbdServer(
                 self._catalogue,
                 listening,
+                tls=self._tls,
                 say=self._say,
                 connections_max=self._connections_max,
                 total_bytes=self._total_bytes,
