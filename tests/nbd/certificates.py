@@ -12,7 +12,7 @@ def authority(folder: Path, name: str = "test authority") -> Path:
     _openssl(
         folder,
         *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"),
-        *("-keyout", "ca-key.pem", "-out", "ca-cert.pem"),
+        *("-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", "ca-key.pem", "-out", "ca-cert.pem"),
     )
     return folder
 
@@ -23,7 +23,7 @@ def certified(issuer: Path, folder: Path, who: str) -> Path:
     (folder / "ca-cert.pem").write_bytes((issuer / "ca-cert.pem").read_bytes())
     request = ("-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={who}", "-keyout", f"{who}-key.pem")
     _openssl(folder, "req", *request, "-out", "request.pem")
-    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
+    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n")
     signed = ("-CA", issuer / "ca-cert.pem", "-CAkey", issuer / "ca-key.pem", "-CAcreateserial", "-days", "2")
     _openssl(folder, "x509", "-req", "-in", "request.pem", *signed, "-extfile", "names", "-out", f"{who}-cert.pem")
     return folder
