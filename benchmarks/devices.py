@@ -20,6 +20,7 @@ from benchmarks.child import Child, await_word, tell
 from benchmarks.limits import SILENCE
 from benchmarks.servers import PRIMARY, Bench, Servers
 from tidelog.consumers.deployment import RealDeployment
+from tidelog.consumers.process_settings import set_for_worker
 from tidelog.gateways.nbd.address import UnixAddress
 from tidelog.testing.child import DIE_WITH_PARENT
 from tidelog.testing.nbd import RunningNbd
@@ -105,6 +106,7 @@ def _reads(bench: Bench, uris: dict[str, str], seconds: int) -> list[Row]:
 def serve(servers: Servers, group: str) -> None:
     """In a child: serves a group's volume; tells the exports' URIs, and, when told to, marks the copy and tells when it
     is there; until the parent gives the word again."""
+    set_for_worker()
     deployment = RealDeployment(servers.config())
     with tidelog.open_group(group, deployment=deployment) as opened:
         opened.create_volume(ours.VOLUME, _SIZE)

@@ -5,7 +5,6 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from tidelog.clock import iso, wall_us
 from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import find_site
 from tidelog.consumers.primary import primary_site
+from tidelog.consumers.process_settings import set_for_worker
 from tidelog.errors import ConfigError, UsageError
 from tidelog.gateways.cli.exit_codes import INTERRUPTED, OK
 from tidelog.gateways.cli.invocation import Invocation
@@ -30,6 +30,7 @@ from tidelog.schemas.chain import Head
 
 # The commands that are being carried out when the end comes have so long beyond the log's own timeout (seconds).
 _GRACE = 5.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Wanted(NamedTuple):
@@ -48,15 +49,18 @@ class Wanted(NamedTuple):
 def serve_nbd(invocation: Invocation, wanted: Wanted) -> int:
     """Serves until a signal; the exit code. Raises what ends it otherwise: `Fenced`, once another session has taken
     over; what opening the group does; `UsageError` for an address that cannot be."""
+    set_for_worker()  # its threads take turns at each command
     tls = _tls(wanted)
     primary = _primary(invocation, wanted.group)
     site = wanted.site or primary
     find_site(invocation.config, site)
     address = _address(wanted, site, tls)
-    listening = address.listen()
+    writes = not wanted.read_only and site == primary
+    if writes:
+        _refuse_other_writers(invocation, wanted)
+    listening = address.listen()  # before anybody is fenced
     try:
-        writes = not wanted.read_only and site == primary
-        writer = _writer(invocation, wanted) if writes else None
+        writer = _writer(invocation, wanted.group) if writes else None
         try:
             code = _served(invocation, wanted, site, writer, bound(address, listening), listening, tls)
         except BaseException:
@@ -104,9 +108,11 @@ async def _until_told(server: NbdServer, say: Callable[[str], None]) -> int | No
         say(f"{number.name}: stopping")
         came.append(number)
         server.stop()
+        for one in _SIGNALS:  # a second one ends the process at once
+            loop.remove_signal_handler(one)
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _SIGNALS:
         loop.add_signal_handler(number, stop, number)
     await server.run()
     return came[0] if came else None
@@ -119,21 +125,24 @@ def _primary(invocation: Invocation, group: str) -> str:
     return primary_site(cluster.control.snapshot(), cluster.find_group(group), config)
 
 
-def _writer(invocation: Invocation, wanted: Wanted) -> Writer:
-    """A session as an application's: it makes the copies of the group's schedule. Without a sidefile: what a flush has
-    confirmed is in the log. Raises `WriterAlive` before anybody is fenced."""
-    deployment, group = invocation.deployment, wanted.group
+def _refuse_other_writers(invocation: Invocation, wanted: Wanted) -> None:
+    """Raises `WriterAlive`, or what else speaks against a session, before anybody is fenced."""
+    cluster, group = invocation.deployment.cluster, wanted.group
     refuse_undrained(invocation.config, group)
-    record = deployment.cluster.find_group(group)
-    refuse_mirror(deployment.cluster.control, record, lambda: deployment.cluster.log(record))
+    record = cluster.find_group(group)
+    refuse_mirror(cluster.control, record, lambda: cluster.log(record))
     if not wanted.take_over:
         refuse_live_writer(invocation, group, "; copies and clones are served without a session by --read-only")
 
-    def reopen(plan: Callable[[Head], Opening]) -> Group:
-        return opened(plan=plan)
 
-    opened = partial(open_group, group, deployment=deployment, sidefile=False)
-    return Writer(opened(), reopen)
+def _writer(invocation: Invocation, group: str) -> Writer:
+    """A session as an application's: it makes the copies of the group's schedule. Without a sidefile: what a flush has
+    confirmed is in the log."""
+
+    def opened(plan: Callable[[Head], Opening] | None = None) -> Group:
+        return open_group(group, deployment=invocation.deployment, sidefile=False, plan=plan)
+
+    return Writer(opened(), opened)
 
 
 def _address(wanted: Wanted, site: str, tls: ssl.SSLContext | None) -> Address:

@@ -26,6 +26,8 @@ class Channel:
     async def read(self, count: int, within: float | None = None) -> bytes:
         """Exactly so many bytes; ``within`` so many seconds, or whenever they come."""
         try:
+            if within is None:
+                return await self._reader.readexactly(count)
             async with asyncio.timeout(within):
                 return await self._reader.readexactly(count)
         except asyncio.IncompleteReadError as error:
@@ -47,6 +49,13 @@ class Channel:
             raise Gone(f"it took nothing for {STALL_TIMEOUT:g} s") from None
         except OSError:
             raise Gone from None
+
+    def send_now(self, *parts: bytes) -> bool:
+        """The same if nothing is on its way to the client; False, and nothing is sent, if it is behind."""
+        if self._sending.locked() or self._writer.transport.get_write_buffer_size():
+            return False
+        self._writer.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        return True
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """From here on all is encrypted. What came before the handshake, and is not read, is forgotten: whoever sends

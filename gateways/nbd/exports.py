@@ -10,6 +10,7 @@ from tidelog.consumers.archives import CopySource
 from tidelog.gateways.nbd.extents import extents
 from tidelog.gateways.nbd.wire import Extent
 from tidelog.producers.group import Group
+from tidelog.producers.session import WriterSession
 from tidelog.producers.volume import Volume
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.clone_image import CloneImage
@@ -20,6 +21,8 @@ from tidelog.stores.store import Copy
 
 # A read goes over the store in parts, so that none is busy with one reader for long.
 _PART_BYTES = 4 << 20
+# What is written on the loop itself is at most so much: of more, the copying alone is worth a thread.
+AT_ONCE_BYTES_MAX = 64 << 10
 
 
 class Export(Protocol):
@@ -33,6 +36,9 @@ class Export(Protocol):
 
     def write(self, offset: int, data: bytes) -> None:
         """Puts bytes there."""
+
+    def write_at_once(self, offset: int, data: bytes) -> bool:
+        """The same if it needs no waiting, so that it can be done on the loop; False, and nothing was done, if not."""
 
     def zero(self, offset: int, length: int) -> None:
         """Makes bytes zeros, and gives their room back."""
@@ -64,6 +70,22 @@ class LiveExport:
     def write(self, offset: int, data: bytes) -> None:
         """See `Export`."""
         self._volume.write(offset, data)
+
+    def write_at_once(self, offset: int, data: bytes) -> bool:
+        """See `Export`. It goes into the session's open batch; a batch that is full is sent, which waits for nothing. A
+        write of 4 KiB took 230 us of processor on a thread, and takes 110 so (``python -m benchmarks --only nbd``)."""
+        session = self.group.session
+        if self.group.pacing is not None or not isinstance(session, WriterSession) or len(data) > AT_ONCE_BYTES_MAX:
+            return False
+        if not session.order.acquire(blocking=False):
+            return False
+        try:
+            if not session.ready:
+                return False
+            self._volume.write(offset, data)
+        finally:
+            session.order.release()
+        return True
 
     def zero(self, offset: int, length: int) -> None:
         """See `Export`."""
@@ -106,6 +128,10 @@ class CopyExport:
         """Never: it is refused before."""
         raise AssertionError("a copy is read-only")
 
+    def write_at_once(self, offset: int, data: bytes) -> bool:  # noqa: ARG002
+        """Never: it is refused before."""
+        raise AssertionError("a copy is read-only")
+
     def zero(self, offset: int, length: int) -> None:  # noqa: ARG002
         """Never: it is refused before."""
         raise AssertionError("a copy is read-only")
@@ -140,6 +166,10 @@ class CloneExport:
     def write(self, offset: int, data: bytes) -> None:
         """See `Export`."""
         self._image.write(self.info, offset, data)
+
+    def write_at_once(self, offset: int, data: bytes) -> bool:  # noqa: ARG002
+        """See `Export`. Redis is always waited for."""
+        return False
 
     def zero(self, offset: int, length: int) -> None:
         """See `Export`."""

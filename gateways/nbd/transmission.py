@@ -9,7 +9,7 @@ from collections.abc import Callable
 from tidelog.errors import Fenced, OutOfBounds, SessionClosed, TidelogError
 from tidelog.gateways.nbd.budget import Budget
 from tidelog.gateways.nbd.channel import STALL_TIMEOUT, Channel, Gone
-from tidelog.gateways.nbd.commands import Refusal, refusal
+from tidelog.gateways.nbd.commands import refusal
 from tidelog.gateways.nbd.negotiation import Agreed
 from tidelog.gateways.nbd.threads import Threads
 from tidelog.gateways.nbd.wire import (
@@ -82,12 +82,16 @@ class Transmission:
             await self._take(size)
             try:
                 data = await self._channel.read(payload, STALL_TIMEOUT) if payload else b""
-                task = asyncio.ensure_future(self._serve(request, data, refused, size))
             except BaseException:
                 self._give(size)
                 raise
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            reply = self._at_once(request, data) if refused is None else self._error(request, *refused)
+            if reply is not None and self._channel.send_now(*reply):
+                self._give(size)
+            else:
+                task = asyncio.ensure_future(self._serve(request, data, reply, size))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
 
     async def _take(self, size: int) -> None:
         await self._slots.acquire()
@@ -99,15 +103,23 @@ class Transmission:
         self._own.give(size)
         self._slots.release()
 
-    async def _serve(self, request: Request, data: bytes, refused: Refusal | None, size: int) -> None:
+    async def _serve(self, request: Request, data: bytes, reply: tuple[bytes, ...] | None, size: int) -> None:
         try:
-            reply = await self._reply(request, data) if refused is None else self._error(request, *refused)
-            await self._channel.send(*reply)
+            await self._channel.send(*reply or await self._reply(request, data))
         except Gone as gone:
             self._gone = self._gone or gone
             self.stop()
         finally:
             self._give(size)
+
+    def _at_once(self, request: Request, data: bytes) -> tuple[bytes, ...] | None:
+        """The reply to a write that nothing has to be waited for; None, and nothing was done, of all else."""
+        if request.command != Command.WRITE or not data or request.flags & CommandFlag.FUA:
+            return None
+        try:
+            return self._done(request) if self.export.write_at_once(request.offset, data) else None
+        except TidelogError as error:
+            return self._error(request, error_of(error, request), str(error))
 
     async def _reply(self, request: Request, data: bytes) -> tuple[bytes, ...]:
         try:

@@ -40,7 +40,7 @@ def test_a_second_one_is_refused_and_says_by_whom(serve: Serve) -> None:
     with first.opened() as client:
         client.write(0, b"flushed")
         client.flush()
-        second = serve(name="second")
+        second = serve(name="first")  # also where the socket is the same
         assert second.ends() == 13
         assert f":{first.pid})" in second.said and "--take-over" in second.said, second.said
         third = serve("--take-over", name="third").ready()
