@@ -12,6 +12,7 @@ from rich.console import Console
 from benchmarks import (
     apply,
     copies,
+    devices,
     drill,
     exports,
     latency,
@@ -48,6 +49,7 @@ BENCHMARKS: dict[str, Callable[[Bench], list[Row]]] = {
     "backup": drill.backup,
     "clones": drill.clones,
     "export": exports.exports,
+    "nbd": devices.nbd,
     "log-bytes": sizes.log_bytes,
     "materialise": materialise.rates,
     "volume-copy": volume_copies.wire,

@@ -40,6 +40,7 @@ def open_group(
     clock: HybridClock = PROCESS_CLOCK,
     schedule: bool = True,
     sidefile: bool = True,
+    plan: Plan | None = None,
 ) -> Group:
     """Opens a consistency group for writing: a new writer session, which fences any other.
 
@@ -48,7 +49,8 @@ def open_group(
     ``deployment`` replaces what ``config`` would connect to, and stays open. The session makes the copies of the
     group's schedule, if it has one, unless ``schedule`` is False. The end of a promotion that is under way is waited
     for, for a minute at most. Where a sidefile is configured, and ``sidefile`` is not False, it is a `SidefileGroup`,
-    and what an earlier process has left in the sidefile is in the log when this returns.
+    and what an earlier process has left in the sidefile is in the log when this returns. ``plan`` may refuse the head
+    that the session would extend: see `tidelog.producers.opening.open_session`; a sidefile has one of its own.
 
     Raises `SidefileLost`, `SidefileInUse` or `SidefileDamaged` about a sidefile, `NotFound` (make the group with
     ``tidelog group create``), `UsageError` (its log is a mirror), `ConfigError`, `LogUnavailable`, `LogDiverged`,
@@ -56,7 +58,7 @@ def open_group(
     """
     used = deployment or RealDeployment(loaded(config))
     try:
-        return _open(used, name, site, clock, owns=deployment is None, schedule=schedule, sidefile=sidefile)
+        return _open(used, name, site, clock, owns=deployment is None, schedule=schedule, sidefile=sidefile, plan=plan)
     except BaseException:
         if deployment is None:
             used.close()
@@ -115,6 +117,7 @@ def _open(
     owns: bool,
     schedule: bool,
     sidefile: bool,
+    plan: Plan | None,
 ) -> Group:
     config = deployment.config
     if site is None and config.primary is None:
@@ -127,7 +130,7 @@ def _open(
     log = deployment.cluster.log(record)
     read_side = SiteReadSide(deployment, site, name)
     try:
-        session = _session(deployment, record, log, site, clock, schedule=schedule, sidefile=sidefile)
+        session = _session(deployment, record, log, site, clock, schedule=schedule, sidefile=sidefile, plan=plan)
         told = asked_for or primary_beside(session.writer, deployment.cluster.control, record, config)
         if told != site:
             read_side.close()
@@ -155,6 +158,7 @@ def _session(
     *,
     schedule: bool,
     sidefile: bool,
+    plan: Plan | None,
 ) -> WriterSession | SidefileSession:
     config, name, cluster = deployment.config, record.group, deployment.cluster
     codec = cluster.codec(record)
@@ -179,7 +183,7 @@ def _session(
         return session
 
     settings = sidefile_settings(config, name) if sidefile else None
-    return begin() if settings is None else open_with_sidefile(begin, settings, record, log, codec, clock)
+    return begin(plan) if settings is None else open_with_sidefile(begin, settings, record, log, codec, clock)
 
 
 def _pacing(config: Config, group: str, session: Writing) -> Pacing | None:

@@ -19,6 +19,7 @@ from tidelog.stores.clone_reader import UNTOUCHED, CloneReader, check_live, live
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Argument, Command, Keyspace, PositionMoved, Reply, Session
 from tidelog.stores.placing import placing
+from tidelog.stores.presence import Presence, cloned_presence
 from tidelog.stores.reading import CHUNK_BYTES
 from tidelog.stores.store import Clone, Identity
 
@@ -83,6 +84,10 @@ class CloneImage:
         state, bits = self._keyspace.transact([(b"GET", self._key), (b"GET", key)])
         self._live(state)
         return ChangeBitmap(cast("bytes | None", bits))
+
+    def presence(self, volume: VolumeInfo, first: int, end: int) -> Presence:
+        """Which of the blocks have content: as `Store.presence`."""
+        return cloned_presence(self._keyspace, self._keys, self.clone, volume, first, end)
 
     def write(self, volume: VolumeInfo, offset: int, data: bytes) -> None:
         """Writes ``data`` at ``offset``; up to 4 MiB all of it or nothing. Raises `OutOfBounds`."""

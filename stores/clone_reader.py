@@ -8,7 +8,7 @@ from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import ChangeBitmap, byte_range
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Keyspace, Reply
-from tidelog.stores.reading import CopyReader
+from tidelog.stores.reading import WHOLE, CopyReader, Fetch
 from tidelog.stores.store import Clone
 
 _LIVE, _DROPPING, _FORMING = b"live:", b"dropping:", b"forming:"
@@ -63,12 +63,15 @@ def still_forming(clone: Clone) -> NotFound:
 
 
 class CloneReader:
-    """Reads of one volume of a clone."""
+    """Reads of one volume of a clone. ``fetch`` says what of each block is read."""
 
-    def __init__(self, keyspace: Keyspace, keys: Keys, clone: Clone, volume: VolumeInfo) -> None:
+    def __init__(
+        self, keyspace: Keyspace, keys: Keys, clone: Clone, volume: VolumeInfo, *, fetch: Fetch = WHOLE
+    ) -> None:
         self._keyspace, self._keys, self._clone, self._volume = keyspace, keys, clone, volume.id
+        self._fetch = fetch
         info = clone.in_base(volume.id)
-        self._base = None if info is None else CopyReader(keyspace, keys, info, clone.base)
+        self._base = None if info is None else CopyReader(keyspace, keys, info, clone.base, fetch=fetch)
 
     def blocks(self, base: int, wanted: ChangeBitmap) -> dict[int, bytes]:
         """The contents of the blocks ``base`` + n for all n in ``wanted``; absent ones are all zeros. ``base`` is a
@@ -79,18 +82,18 @@ class CloneReader:
         blocks = [base + index for index in wanted.blocks()]
         if not blocks:
             return {}
-        state, bits, contents = self._keyspace.transact(
+        state, bits, *replies = self._keyspace.transact(
             [
                 (b"GET", keys.clone(number)),
                 (b"GETRANGE", keys.clone_bitmap(number, self._volume), b"%d" % low, b"%d" % (high - 1)),
-                (b"MGET", *(key_of % block for block in blocks)),
+                *self._fetch.commands([key_of % block for block in blocks]),
             ]
         )
         check_live(self._clone, state)
         written = ChangeBitmap(cast("bytes", bits))
         rest = wanted - written
         found = self._base.blocks(base, rest) if self._base is not None and rest.count else {}
-        for block, content in zip(blocks, cast("list[bytes | None]", contents), strict=True):
+        for block, content in zip(blocks, self._fetch.contents(replies), strict=True):
             if content is not None and block - base in written:
                 found[block] = content
         return found

@@ -23,6 +23,7 @@ from tidelog.stores.mending import Mending
 from tidelog.stores.named import named_since
 from tidelog.stores.pairs import Pair
 from tidelog.stores.placing import placing
+from tidelog.stores.presence import Presence, copied_presence, live_presence
 from tidelog.stores.reading import CopyReader, LiveReader
 from tidelog.stores.rebuildable import Rebuildable
 from tidelog.stores.records import FORMAT, decode_position, encode_position
@@ -209,6 +210,13 @@ class Store(Rebuildable):
         """The bytes of a volume in ``copy``, in parts of at most 4 MiB; for any length in bounded memory."""
         reader = CopyReader(self._keyspace, self._keys, volume, copy)
         yield from reader.stream(offset, reader.volume.size - offset if length is None else length)
+
+    def presence(self, volume: VolumeInfo, first: int, end: int, copy: Copy | None = None) -> Presence:
+        """Which of blocks ``first`` to ``end`` - 1, or of as many of the first of them as one look goes over, have
+        content, live or in ``copy``. Raises `NotFound` for a copy that is gone, `SiteBehind` (rebuilding)."""
+        if copy is None:
+            return live_presence(self._keyspace, self._keys, volume, first, end)
+        return copied_presence(self._keyspace, self._keys, volume, copy, first, end)
 
     def contents(self, copy: Copy) -> CopyContents:
         """The copy's blocks, for whoever reads many of them."""

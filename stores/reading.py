@@ -1,8 +1,8 @@
 """Reading live volumes and copies while an applier writes, cuts and drops: each MULTI checks what it has read."""
 
 import time
-from collections.abc import Iterator, Mapping
-from typing import cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, cast
 
 from tidelog.errors import NotFound, OutOfBounds, SiteBehind, StoreUnavailable
 from tidelog.schemas.volumes import VolumeInfo
@@ -19,6 +19,16 @@ CHUNK_BYTES = 4 << 20
 # How long a live read waits for an event that is being applied in steps.
 STEP_WAIT_SECONDS = 10.0
 _NO_BLOCKS = ChangeBitmap()
+
+
+class Fetch(NamedTuple):
+    """How blocks are asked for by their keys, and what the replies say of each; None for one that is all zeros."""
+
+    commands: Callable[[list[bytes]], list[Command]]
+    contents: Callable[[Sequence[Reply]], list[bytes | None]]
+
+
+WHOLE = Fetch(lambda keys: [(b"MGET", *keys)], lambda replies: cast("list[bytes | None]", replies[0]))
 
 
 class LiveReader:
@@ -86,11 +96,19 @@ class CopyReader:
     MULTI, and fetches anew what was looked for in the wrong place.
 
     ``while_rebuilding`` allows reading a store that is being rebuilt, for the site's own receipts. An erase takes the
-    position first, so a fetch that sees none may have read blocks that are gone as zeros: `NeedsRebuild`.
+    position first, so a fetch that sees none may have read blocks that are gone as zeros: `NeedsRebuild`. ``fetch``
+    says what of each block is read.
     """
 
     def __init__(
-        self, keyspace: Keyspace, keys: Keys, volume: VolumeInfo, copy: Copy, *, while_rebuilding: bool = False
+        self,
+        keyspace: Keyspace,
+        keys: Keys,
+        volume: VolumeInfo,
+        copy: Copy,
+        *,
+        while_rebuilding: bool = False,
+        fetch: Fetch = WHOLE,
     ) -> None:
         found = next((known for known in copy.volumes if known.id == volume.id), None)
         if found is None:
@@ -100,6 +118,7 @@ class CopyReader:
         self._keys = keys
         self._copy = copy
         self._while_rebuilding = while_rebuilding
+        self._fetch = fetch
         self._generations: list[int] = []
 
     def read(self, offset: int, length: int) -> bytes:
@@ -138,7 +157,7 @@ class CopyReader:
                 continue
             truth = sources(dict(zip(generations, cast("list[bytes]", replies), strict=False)), wanted)
             if places:
-                contents = cast("list[bytes | None]", replies[-1])
+                contents = self._fetch.contents(replies[len(generations) :])
                 right = {source: blocks & truth.get(source, _NO_BLOCKS) for source, blocks in guess.items()}
                 for (source, block), content in zip(places, contents, strict=True):
                     if content is not None and block in right[source]:
@@ -163,8 +182,8 @@ class CopyReader:
         if places:
             formats = {generation: keys.before_format(generation, volume) for generation in self._generations}
             live = keys.block_format(volume)
-            commands.append(
-                (b"MGET", *((live if source is None else formats[source]) % (base + block) for source, block in places))
+            commands += self._fetch.commands(
+                [(live if source is None else formats[source]) % (base + block) for source, block in places]
             )
         return commands
 

@@ -21,6 +21,7 @@ import pytest
 if TYPE_CHECKING:
     from tidelog.consumers.site_view import Site
     from tidelog.producers.group import Group
+    from tidelog.testing.nbd import RunningNbd
     from tidelog.testing.plugin import RedisServerFactory
     from tidelog.testing.running import RunningDeployment
     from tidelog.testing.servers import KafkaServing, RedisServing
@@ -74,6 +75,16 @@ def tidelog_group(tidelog_deployment: RunningDeployment) -> Group:
     """A new group, open for writing, with the primary site running behind its reads."""
     tidelog_deployment.site(SITES[0])
     return tidelog_deployment.group(f"group-{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def tidelog_nbd(tidelog_deployment: RunningDeployment, tidelog_group: Group) -> Iterator[RunningNbd]:
+    """An NBD server of `tidelog_group`: ``tidelog_nbd.uri("ledger")`` is for nbdinfo, nbdcopy, qemu or fio, and what
+    they write is in the group as if the test had written it."""
+    from tidelog.testing.nbd import RunningNbd
+
+    with RunningNbd(tidelog_deployment.deployment, tidelog_group.name, SITES[0], tidelog_group) as running:
+        yield running
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from tidelog.testing.fixtures import (  # noqa: F401 (fixtures are found by name
     tidelog_memory_deployment,
     tidelog_memory_group,
     tidelog_memory_site,
+    tidelog_nbd,
     tidelog_site,
     tidelog_site_redis,
 )

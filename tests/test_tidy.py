@@ -41,7 +41,6 @@ UNDOCUMENTED: dict[str, set[str]] = {
         "MemoryKeyspace.setrange",
     },
     "stores/records.py": {"encode_copy", "encode_position", "encode_volume"},
-    "stores/transaction.py": {"Patches.write"},
     "testing/child.py": {"ChildProcess.exit_text", "ChildProcess.pid"},
     "testing/die_with_parent.py": {"main"},
 }

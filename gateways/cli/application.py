@@ -22,6 +22,7 @@ class Commands(LazyGroup):
         "export": "exports",
         "site": "sites",
         "log": "log_commands",
+        "serve": "serve",
         "sidefile": "sidefiles",
         "status": "status",
         "config": "config_commands",

@@ -82,8 +82,9 @@ def refuse_live_writer(invocation: Invocation, group: str, instead: str = "") ->
         if _age(newest) > wait + settings.max_clock_skew and not _reports(cluster.control, group, newest, wait):
             return
         if _moves(log, end, wait):
+            who = _who(cluster.control, group, newest, events)
             raise WriterAlive(
-                f"a writer session (epoch {newest.epoch}) is alive: its newest event is {_age(newest):.1f} s old",
+                f"a writer session (epoch {newest.epoch}{who}) is alive: its newest event is {_age(newest):.1f} s old",
                 group=group,
                 sequence=newest.last_sequence,
                 hint="this command would fence it, and its unflushed writes may be lost; stop it first, or say"
@@ -100,6 +101,17 @@ def _reports(control: Control, group: str, newest: Event, within: float) -> bool
     if not isinstance(report, WriterStatus) or report.epoch < newest.epoch or report.state != OPEN:
         return False
     return abs(wall_us() - report.reported_us) / 1_000_000 < within
+
+
+def _who(control: Control, group: str, newest: Event, events: list[Event]) -> str:
+    """The process of the newest event's session, by its opening or its report; empty where neither tells."""
+    for event in events:
+        if isinstance(event, WriterOpened) and event.writer == newest.writer:
+            return f", process {event.opened_by}"
+    report = control.snapshot().get(writer_key(group))
+    if isinstance(report, WriterStatus) and report.epoch == newest.epoch:
+        return f", process {report.process}"
+    return ""
 
 
 def _age(event: Event) -> float:

@@ -1,0 +1,167 @@
+"""`tidelog serve nbd`: an NBD server as a process of its own."""
+
+import asyncio
+import signal
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from tidelog.clock import iso, wall_us
+from tidelog.consumers.access import open_group
+from tidelog.consumers.deployment import find_site
+from tidelog.consumers.primary import primary_site
+from tidelog.consumers.process_settings import set_for_worker
+from tidelog.errors import ConfigError, UsageError
+from tidelog.gateways.cli.exit_codes import INTERRUPTED, OK
+from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.cli.sidefile_files import refuse_undrained
+from tidelog.gateways.cli.writers import refuse_live_writer
+from tidelog.gateways.nbd.address import Address, UnixAddress, bound, default_socket, parse_address
+from tidelog.gateways.nbd.catalogue import Catalogue
+from tidelog.gateways.nbd.security import certified, keyed
+from tidelog.gateways.nbd.server import NbdServer
+from tidelog.gateways.nbd.writer import Writer
+from tidelog.producers.group import Group
+from tidelog.producers.mirrors import refuse_mirror
+from tidelog.producers.opening import Opening
+from tidelog.schemas.chain import Head
+
+# The commands that are being carried out when the end comes have so long beyond the log's own timeout (seconds).
+_GRACE = 5.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Wanted(NamedTuple):
+    """What the command line says."""
+
+    group: str
+    site: str | None
+    socket: Path | None
+    address: str | None
+    tls_certificates: Path | None
+    tls_psk: Path | None
+    read_only: bool
+    take_over: bool
+
+
+def serve_nbd(invocation: Invocation, wanted: Wanted) -> int:
+    """Serves until a signal; the exit code. Raises what ends it otherwise: `Fenced`, once another session has taken
+    over; what opening the group does; `UsageError` for an address that cannot be."""
+    set_for_worker()  # its threads take turns at each command
+    tls = _tls(wanted)
+    primary = _primary(invocation, wanted.group)
+    site = wanted.site or primary
+    find_site(invocation.config, site)
+    address = _address(wanted, site, tls)
+    writes = not wanted.read_only and site == primary
+    if writes:
+        _refuse_other_writers(invocation, wanted)
+    listening = address.listen()  # before anybody is fenced
+    try:
+        writer = _writer(invocation, wanted.group) if writes else None
+        try:
+            code = _served(invocation, wanted, site, writer, bound(address, listening), listening, tls)
+        except BaseException:
+            if writer is not None:
+                writer.abandon()  # a flush could wait for long, and nobody is told that it succeeded
+            raise
+        if writer is not None:
+            writer.close()
+    finally:
+        listening.close()
+        address.leave()
+    return code
+
+
+def _served(
+    invocation: Invocation,
+    wanted: Wanted,
+    site: str,
+    writer: Writer | None,
+    address: Address,
+    listening: socket.socket,
+    tls: ssl.SSLContext | None,
+) -> int:
+    def say(text: str) -> None:
+        invocation.say(f"{iso(wall_us())} {' '.join(text.split())}")
+
+    deployment = invocation.deployment
+    catalogue = Catalogue(deployment, wanted.group, site, writer, read_only=wanted.read_only)
+    what = "volumes, copies and clones" if writer is not None else "copies and clones"
+    say(f"{what} of group {wanted.group} at {site}: {address.uri('NAME', tls=tls is not None)}")
+    patience = invocation.config.writer.write_timeout + _GRACE
+    try:
+        number = asyncio.run(_until_told(NbdServer(catalogue, listening, tls=tls, say=say, patience=patience), say))
+    finally:
+        catalogue.close()
+    say("stopped")
+    return INTERRUPTED if number == signal.SIGINT else OK
+
+
+async def _until_told(server: NbdServer, say: Callable[[str], None]) -> int | None:
+    """Serves until a signal; which one it was."""
+    came: list[int] = []
+
+    def stop(number: signal.Signals) -> None:
+        say(f"{number.name}: stopping")
+        came.append(number)
+        server.stop()
+        for one in _SIGNALS:  # a second one ends the process at once
+            loop.remove_signal_handler(one)
+
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop, number)
+    await server.run()
+    return came[0] if came else None
+
+
+def _primary(invocation: Invocation, group: str) -> str:
+    config, cluster = invocation.config, invocation.deployment.cluster
+    if config.primary is None:
+        raise ConfigError("no site is configured", hint="add [sites.NAME.redis] with its url")
+    return primary_site(cluster.control.snapshot(), cluster.find_group(group), config)
+
+
+def _refuse_other_writers(invocation: Invocation, wanted: Wanted) -> None:
+    """Raises `WriterAlive`, or what else speaks against a session, before anybody is fenced."""
+    cluster, group = invocation.deployment.cluster, wanted.group
+    refuse_undrained(invocation.config, group)
+    record = cluster.find_group(group)
+    refuse_mirror(cluster.control, record, lambda: cluster.log(record))
+    if not wanted.take_over:
+        refuse_live_writer(invocation, group, "; copies and clones are served without a session by --read-only")
+
+
+def _writer(invocation: Invocation, group: str) -> Writer:
+    """A session as an application's: it makes the copies of the group's schedule. Without a sidefile: what a flush has
+    confirmed is in the log."""
+
+    def opened(plan: Callable[[Head], Opening] | None = None) -> Group:
+        return open_group(group, deployment=invocation.deployment, sidefile=False, plan=plan)
+
+    return Writer(opened(), opened)
+
+
+def _address(wanted: Wanted, site: str, tls: ssl.SSLContext | None) -> Address:
+    if wanted.socket is not None and wanted.address is not None:
+        raise UsageError("say --socket or --address, not both")
+    if wanted.address is None:
+        return default_socket(wanted.group, site) if wanted.socket is None else UnixAddress(wanted.socket.absolute())
+    address = parse_address(wanted.address)
+    if tls is None and not address.is_local:
+        raise UsageError(
+            f"{wanted.address} can be reached from other machines, and that is served over TLS alone",
+            hint="give --tls-certificates or --tls-psk, or an address of this machine such as 127.0.0.1:10809",
+        )
+    return address
+
+
+def _tls(wanted: Wanted) -> ssl.SSLContext | None:
+    if wanted.tls_certificates is not None and wanted.tls_psk is not None:
+        raise UsageError("say --tls-certificates or --tls-psk, not both")
+    if wanted.tls_certificates is not None:
+        return certified(wanted.tls_certificates)
+    return None if wanted.tls_psk is None else keyed(wanted.tls_psk)

@@ -1,0 +1,132 @@
+"""Where a server listens: a unix socket, or an address of this machine."""
+
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from tidelog.errors import UsageError
+
+PORT = 10809  # registered for NBD
+_PATH_BYTES_MAX = 107
+_BACKLOG = 128
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """A unix socket, for this machine's user alone."""
+
+    path: Path
+    is_local = True
+
+    def uri(self, export: str, *, tls: bool = False) -> str:
+        """How a client names an export here."""
+        return f"nbd{'s' if tls else ''}+unix:///{_quoted(export)}?socket={quote(str(self.path))}"
+
+    def listen(self) -> socket.socket:
+        """Raises `UsageError` if a server listens there, or something else is there. What a server that was killed has
+        left is taken away."""
+        if len(os.fsencode(self.path)) > _PATH_BYTES_MAX:
+            raise UsageError(f"{self.path} is too long for a unix socket", hint="name a shorter one with --socket")
+        if not self.path.parent.is_dir():
+            raise UsageError(f"there is no folder {self.path.parent}", hint="make it first")
+        self._take_away()
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            os.fchmod(listening.fileno(), 0o600)  # before it has a name
+            listening.bind(str(self.path))
+            listening.listen(_BACKLOG)
+        except OSError as error:
+            listening.close()
+            raise UsageError(f"{self.path}: {error.strerror}") from None
+        return listening
+
+    def leave(self) -> None:
+        """Takes the name away."""
+        self.path.unlink(missing_ok=True)
+
+    def _take_away(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(self.path.lstat().st_mode):
+                raise UsageError(f"{self.path} exists, and is no socket")
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+                if asking.connect_ex(str(self.path)) != errno.ECONNREFUSED:
+                    raise UsageError(f"a server listens at {self.path}", hint="end it, or name another --socket")
+            self.path.unlink()
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """A host, as a name or a number, and a port; port 0 is any that is free, and `listen` tells which."""
+
+    host: str
+    port: int = PORT
+
+    @property
+    def is_local(self) -> bool:
+        """Whether nobody outside of this machine reaches it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def uri(self, export: str, *, tls: bool = False) -> str:
+        """How a client names an export here."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"nbd{'s' if tls else ''}://{host}:{self.port}/{_quoted(export)}"
+
+    def listen(self) -> socket.socket:
+        """Raises `UsageError` if that cannot be."""
+        try:
+            family, _, _, _, place = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
+            listening = socket.create_server(place[:2], family=family, backlog=_BACKLOG)
+        except OSError as error:
+            raise UsageError(f"{self.host}:{self.port}: {error.strerror or error}") from None
+        return listening
+
+    def leave(self) -> None:
+        """Nothing stays behind."""
+
+
+Address = UnixAddress | TcpAddress
+
+
+def bound(address: Address, listening: socket.socket) -> Address:
+    """The address with the port that was found."""
+    return TcpAddress(address.host, listening.getsockname()[1]) if isinstance(address, TcpAddress) else address
+
+
+def parse_address(text: str) -> TcpAddress:
+    """``HOST:PORT``, ``HOST`` or ``[::1]:PORT``. Raises `UsageError`."""
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        host, port = text, str(PORT)
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise UsageError(f"{text!r} is no HOST:PORT")
+    return TcpAddress(host, int(port))
+
+
+def default_socket(group: str, site: str) -> UnixAddress:
+    """In the user's own folder of the session, or one like it under the folder for temporary files. Raises `UsageError`
+    if somebody else can get at that."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    folder = Path(runtime) / "tidelog" if runtime else Path(tempfile.gettempdir()) / f"tidelog-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise UsageError(f"{folder}: {error.strerror}", hint="name another place with --socket") from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise UsageError(f"{folder} is not this user's alone", hint="name another place with --socket")
+    return UnixAddress(folder / f"{group}-{site}.nbd")
+
+
+def _quoted(export: str) -> str:
+    return quote(export, safe="@:")

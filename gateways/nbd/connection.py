@@ -1,0 +1,90 @@
+"""One client, from the greeting to the end."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tidelog.gateways.nbd.budget import Budget
+from tidelog.gateways.nbd.channel import Channel, Gone
+from tidelog.gateways.nbd.exports import Export, LiveExport
+from tidelog.gateways.nbd.negotiation import Agreed, Exports, Negotiation
+from tidelog.gateways.nbd.threads import Threads
+from tidelog.gateways.nbd.transmission import Transmission
+from tidelog.gateways.nbd.wire import ProtocolError
+
+# A client that has not chosen an export by then is left (seconds).
+NEGOTIATION_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all connections of a server have in common. What the log makes wait (``live``) takes no thread of what the
+    site's store alone is asked for (``stored``)."""
+
+    exports: Exports
+    live: Threads
+    stored: Threads
+    total: Budget
+    tls: ssl.SSLContext | None
+    say: Callable[[str], None]
+
+
+class Connection:
+    """Serves one client."""
+
+    def __init__(self, channel: Channel, shared: Shared) -> None:
+        self._channel, self._shared = channel, shared
+        self._transmission: Transmission | None = None
+        self._stopped = False
+
+    @property
+    def export(self) -> Export | None:
+        """What the client has chosen."""
+        return None if self._transmission is None else self._transmission.export
+
+    async def run(self) -> None:
+        """Until the client has left, or is left. What it did wrong is said, and ends nothing else."""
+        try:
+            agreed = await self._negotiated()
+            if agreed is not None:
+                await self._transmitted(agreed)
+            await self._channel.close()
+        except Gone as gone:
+            if str(gone):
+                self._shared.say(f"a client is gone: {gone}")
+        except ProtocolError as error:
+            self._shared.say(f"a client is left, since it speaks no NBD: {error}")
+        except Exception as error:  # the other clients are served on
+            self._shared.say(f"unexpected {type(error).__name__} with a client, which is left: {error}")
+        finally:
+            self._channel.abort()
+
+    def stop(self) -> None:
+        """Ends it, after the commands that have come."""
+        self._stopped = True
+        if self._transmission is None:
+            self._channel.abort()
+        else:
+            self._transmission.stop()
+
+    def abort(self) -> None:
+        """Ends it at once, as far as the client is concerned."""
+        self._channel.abort()
+
+    async def _negotiated(self) -> Agreed | None:
+        timer = asyncio.get_running_loop().call_later(NEGOTIATION_TIMEOUT, self._channel.abort)
+        try:
+            return await Negotiation(self._channel, self._shared.exports, self._shared.stored, self._shared.tls).run()
+        finally:
+            timer.cancel()
+
+    async def _transmitted(self, agreed: Agreed) -> None:
+        shared = self._shared
+        threads = shared.live if isinstance(agreed.export, LiveExport) else shared.stored
+        try:
+            if not self._stopped:
+                self._transmission = Transmission(self._channel, agreed, threads, shared.total, shared.say)
+                await self._transmission.run()
+        finally:
+            await shared.stored.run(agreed.export.close)

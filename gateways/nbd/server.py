@@ -1,0 +1,135 @@
+"""Listening, limits, and the end."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+
+from tidelog.errors import LogUnavailable, TidelogError
+from tidelog.gateways.nbd.budget import Budget
+from tidelog.gateways.nbd.catalogue import Catalogue
+from tidelog.gateways.nbd.channel import READ_AHEAD, Channel
+from tidelog.gateways.nbd.connection import Connection, Shared
+from tidelog.gateways.nbd.exports import LiveExport
+from tidelog.gateways.nbd.threads import Threads
+from tidelog.gateways.nbd.transmission import CONNECTION_BYTES_MAX
+
+CONNECTIONS_MAX = 128
+TOTAL_BYTES_MAX = 4 * CONNECTION_BYTES_MAX
+LIVE_THREADS, STORED_THREADS = 16, 8
+# The session is looked at so often, and a log that is away is tried again after so long (seconds).
+LOOK_EVERY, TRY_AGAIN = 0.1, 1.0
+
+
+class NbdServer:
+    """Serves a catalogue's exports on a socket that listens. Clients beyond ``connections_max`` are left at once;
+    of all together at most ``total_bytes`` (of a largest payload at least) are in flight; ``patience`` is how long the
+    end waits for commands that are being carried out (seconds)."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        listening: socket.socket,
+        *,
+        tls: ssl.SSLContext | None = None,
+        say: Callable[[str], None] = lambda _: None,
+        connections_max: int = CONNECTIONS_MAX,
+        total_bytes: int = TOTAL_BYTES_MAX,
+        patience: float = 60.0,
+    ) -> None:
+        self._catalogue, self._listening, self._say = catalogue, listening, say
+        self._connections_max, self._patience = connections_max, patience
+        self._live, self._stored = Threads("live", LIVE_THREADS), Threads("stored", STORED_THREADS)
+        self._total = Budget(total_bytes)
+        self._shared = Shared(catalogue, self._live, self._stored, self._total, tls, say)
+        self._connections: dict[Connection, asyncio.Task[None]] = {}
+        self._stopping = asyncio.Event()
+        self._error: TidelogError | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes that all connections hold together."""
+        return self._total.most - self._total.left
+
+    async def run(self) -> None:
+        """Serves until `stop`, or until the writer session has ended for good: then raises what has ended it. Either
+        way every command that has come is answered, and all that was written is flushed."""
+        unix = self._listening.family == socket.AF_UNIX
+        start = asyncio.start_unix_server if unix else asyncio.start_server
+        server = await start(self._accept, sock=self._listening, limit=READ_AHEAD)
+        watching = asyncio.ensure_future(self._watch())
+        try:
+            await self._stopping.wait()
+        finally:
+            server.close()
+            watching.cancel()
+            await self._end()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Ends in order."""
+        self._stopping.set()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        channel = Channel(reader, writer)
+        if len(self._connections) >= self._connections_max or self._stopping.is_set():
+            channel.abort()
+            return
+        connection = Connection(channel, self._shared)
+        task = asyncio.ensure_future(connection.run())
+        self._connections[connection] = task
+        task.add_done_callback(lambda _: self._connections.pop(connection, None))
+
+    async def _watch(self) -> None:
+        """Notices what ends the writer session, and opens it again if the log was away."""
+        writer = self._catalogue.writer
+        while writer is not None:
+            await asyncio.sleep(LOOK_EVERY)
+            self._leave_former()
+            if (error := writer.error) is None:
+                continue
+            if not writer.can_reopen:
+                self._fail(error)
+                return
+            self._say(f"writes and flushes fail: {error}")
+            if not await self._reopened():
+                return
+            self._say("the log is back; clients of live volumes have to connect again")
+
+    async def _reopened(self) -> bool:
+        """Tries until it is; False, and the server ends, if it must not be."""
+        writer = self._catalogue.writer
+        assert writer is not None
+        while True:
+            try:
+                await self._stored.run(writer.reopen)
+                return True
+            except LogUnavailable:
+                await asyncio.sleep(TRY_AGAIN)
+            except TidelogError as error:
+                self._fail(error)
+                return False
+
+    def _leave_former(self) -> None:
+        """Whoever wrote to a session that has ended must not take a later session's flush for its own."""
+        writer = self._catalogue.writer
+        for connection in tuple(self._connections):
+            export = connection.export
+            if isinstance(export, LiveExport) and writer is not None and not writer.has(export.group):
+                connection.stop()
+
+    def _fail(self, error: TidelogError) -> None:
+        self._error = error
+        self.stop()
+
+    async def _end(self) -> None:
+        for connection in tuple(self._connections):
+            connection.stop()
+        if self._connections:
+            await asyncio.wait(tuple(self._connections.values()), timeout=self._patience)
+        for connection, task in tuple(self._connections.items()):
+            connection.abort()
+            task.cancel()
+        self._live.close()
+        self._stored.close()

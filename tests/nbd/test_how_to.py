@@ -1,0 +1,95 @@
+"""docs/how-to/nbd.md: its commands, in order, as they stand, on real servers, with a file system mounted."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.operating import Command, Operator, operating
+from tests.nbd.mounting import require_mounting
+from tests.tools import tool
+from tidelog.testing.servers import KafkaServing, RedisServing
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "nbd.md"
+MAY_REPAIR = "e2fsck -y"  # says 1 if there was something in the journal
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """A short folder for sockets, where `tidelog` is the command."""
+    script = tmp_path / "bin" / "tidelog"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m tidelog "$@"\n')
+    script.chmod(0o755)
+    yield tmp_path
+    subprocess.run(["umount", tmp_path / "mounted"], capture_output=True, check=False)
+    subprocess.run(["fusermount3", "-u", tmp_path / "fuse"], capture_output=True, check=False)
+
+
+@contextmanager
+def served(line: str, place: Path, env: dict[str, str]) -> Iterator[None]:
+    server = Command(["sh", "-c", f"exec {line}"], cwd=place, env=env)
+    try:
+        server.reaches(lambda: b"nbd+unix" in server.err, line)
+        yield
+        server.popen.send_signal(signal.SIGTERM)
+        assert server.popen.wait(60) == 0, server.err
+    finally:
+        server.kill()
+
+
+def blocks() -> list[list[str]]:
+    found = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    return [block.splitlines() for block in found]
+
+
+def test_the_page(place: Path, tidelog_kafka: KafkaServing, tidelog_site_redis: object) -> None:
+    """Every block; each line must succeed."""
+    for name in ("nbdinfo", "nbdcopy", "nbdfuse", "qemu-img", "mkfs.ext4", "e2fsck"):
+        tool(name)
+    require_mounting(place)
+    assert callable(tidelog_site_redis)
+    sites: dict[str, RedisServing] = {site: tidelog_site_redis(site) for site in ("tokyo", "osaka")}
+    urls = {site: redis.url for site, redis in sites.items()}
+    for operator in operating(place, tidelog_kafka.bootstrap_servers, urls):
+        _run_all(operator, place)
+
+
+def _run_all(operator: Operator, place: Path) -> None:
+    source = Path(__file__).parents[2] / "src"
+    env = os.environ | {
+        "TIDELOG_CONFIG": str(operator.config),
+        "PATH": f"{place / 'bin'}:{os.environ['PATH']}",
+        "PYTHONPATH": str(source),
+    }
+    operator.ok("group", "create", "bank")
+    for site in operator.urls:
+        operator.work(site)
+    operator.ok("volume", "create", "ledger", "-g", "bank", "--size", "64MiB")
+    (serve,), listing, mounting, copying, restoring = blocks()
+    with served(serve, place, env):
+        for block in (listing, mounting, copying):
+            _run(block, place, env)
+        clone, serve_there, *rest = restoring
+        _run([clone], place, env)
+        with served(serve_there, place, env):
+            _run(rest, place, env)
+
+
+def _run(block: list[str], place: Path, env: dict[str, str]) -> None:
+    """As a shell would, in which what was put into the background lives on."""
+    script = "\n".join(f"{line} || [ $? -eq 1 ]" if line.startswith(MAY_REPAIR) else line for line in block)
+    output = place / "output"
+    with output.open("w") as file:
+        done = subprocess.run(
+            ["sh", "-exc", script], cwd=place, env=env, stdout=file, stderr=file, timeout=200, check=False
+        )
+    assert done.returncode == 0, output.read_text()

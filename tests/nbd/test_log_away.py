@@ -1,0 +1,147 @@
+"""The log is away, and comes back: errors in time, no hang, no flush that covers what was lost; and never over somebody
+else's session."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.cli.operating import Operator, operating
+from tests.nbd.client import EIO, ESHUTDOWN, FLUSH, READ, WRITE, Client
+from tests.nbd.conftest import Bank, Served
+from tidelog.consumers.access import open_group
+from tidelog.errors import Fenced
+from tidelog.gateways.nbd.writer import Writer
+from tidelog.producers.memory_log import MemoryLog
+from tidelog.testing.nbd import RunningNbd
+from tidelog.testing.processes import KafkaServer, RedisServer
+from tidelog.testing.readiness import wait_until
+
+
+@pytest.fixture
+def server(bank: Bank) -> Iterator[RunningNbd]:
+    """One that opens the group again by itself."""
+    deployment, said = bank.running.deployment, bank.said
+    reopen = partial(open_group, "bank", deployment=deployment)
+    writer = Writer(open_group("bank", deployment=deployment), lambda plan: reopen(plan=plan))
+    with RunningNbd(deployment, "bank", "tokyo", writer, say=said.append) as running:
+        yield running
+    writer.abandon()
+
+
+@pytest.fixture
+def log(bank: Bank) -> MemoryLog:
+    cluster = bank.running.deployment.cluster
+    found = cluster.log(cluster.find_group("bank"))
+    assert isinstance(found, MemoryLog)
+    return found
+
+
+def test_errors_in_time_and_back_again(bank: Bank, server: RunningNbd, log: MemoryLog) -> None:
+    """A flush fails after the write timeout, and so does all that follows on that connection, which ends when the log
+    is back: it must not take a later flush for its own. Copies are read all the while."""
+    with Client(server.uri("ledger")).go() as client, Client(server.uri("ledger@nightly")).go() as copy:
+        client.write(0, b"flushed")
+        client.flush()
+        log.cut_off()
+        lost = client.call(WRITE, 0, 4, b"lost")
+        assert lost.error == 0
+        assert client.call(FLUSH).error == EIO
+        assert client.call(WRITE, 0, 4, b"more").error == client.call(READ, 0, 4).error == EIO
+        assert copy.read(8192, 1) == b"\0"
+        with Client(server.uri("ledger")) as other, pytest.raises(LookupError, match="confirmed nothing"):
+            other.go()
+        log.restore()
+        assert wait_until(lambda: any("the log is back" in line for line in bank.said), 60), bank.said
+        assert client.left()
+        assert copy.read(8192, 1) == b"\0"
+    with Client(server.uri("ledger")).go() as again:
+        assert again.read(0, 7) in (b"flushed", b"losthed")  # what was not flushed may or may not be there
+        again.write(0, b"anew", flags=1)
+        assert again.read(0, 4) == b"anew"
+    assert server.running
+
+
+def test_never_over_another_session(bank: Bank, server: RunningNbd, log: MemoryLog) -> None:
+    """Somebody has opened the group while the log did not answer here: the server ends, and leaves it alone."""
+    with Client(server.uri("ledger")).go() as client:
+        log.hold()
+        client.write(0, b"held")
+        assert client.call(FLUSH).error == EIO
+        other = threading.Thread(target=_open_elsewhere, args=(bank, opened := []))
+        other.start()
+        log.release()
+        other.join(60)
+        assert wait_until(lambda: not server.running, 60), bank.said
+    assert isinstance(server.error, Fenced)
+    (session,) = opened
+    session.flush()  # nobody has fenced it
+    session.close()
+
+
+def _open_elsewhere(bank: Bank, opened: list[object]) -> None:
+    opened.append(open_group("bank", deployment=bank.running.deployment))
+
+
+def test_a_fenced_session(bank: Bank, server: RunningNbd) -> None:
+    """What is written then is refused, at its flush at the latest; the server ends with what has fenced it."""
+    with Client(server.uri("ledger")).go() as client:
+        client.write(0, b"flushed")
+        client.flush()
+        with open_group("bank", deployment=bank.running.deployment) as other:
+            assert client.call(WRITE, 0, 4, b"late").error in (0, ESHUTDOWN)
+            answer = client.call(FLUSH)
+            assert answer.error == ESHUTDOWN and b"fenced" in answer.data
+            assert wait_until(lambda: not server.running, 60)
+            assert other.volume("ledger").read(0, 7) == b"flushed"
+        assert client.left()
+    assert isinstance(server.error, Fenced)
+
+
+@pytest.fixture
+def kafka() -> Iterator[KafkaServer]:
+    """One to be stopped."""
+    with KafkaServer() as server:
+        yield server
+        if server.pid is not None:
+            os.kill(server.pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def operator_of_its_own(kafka: KafkaServer, tmp_path: Path) -> Iterator[Operator]:
+    with RedisServer() as redis:
+        for made in operating(tmp_path, kafka.bootstrap_servers, {"tokyo": redis.url}):
+            timeouts = '[writer]\nwrite_timeout = "3s"\n[kafka]\nconnect_timeout = "2s"\nrequest_timeout = "3s"\n'
+            made.config.write_text(made.config.read_text().replace("[kafka]\n", timeouts))
+            made.ok("group", "create", "bank")
+            made.work("tokyo")
+            made.ok("volume", "create", "ledger", "-g", "bank", "--size", "1MiB")
+            yield made
+
+
+@pytest.mark.servers
+@pytest.mark.slow
+def test_a_real_kafka_stands_still_and_goes_on(kafka: KafkaServer, operator_of_its_own: Operator) -> None:
+    """The same of a broker that is stopped: the server as a process lives, and serves again when that does."""
+    served = Served(operator_of_its_own, "bank")
+    try:
+        with served.ready().opened() as client:
+            client.write(0, b"flushed")
+            client.flush()
+            kafka.pause()
+            client.write(0, b"lost")
+            assert client.call(FLUSH).error == EIO
+            served.says("writes and flushes fail")
+            kafka.resume()
+            served.says("the log is back")
+            assert client.left()
+        with served.opened() as again:
+            again.write(0, b"anew", flags=1)
+            assert again.read(0, 7) == b"anewhed"
+        assert served.end() == 0
+    finally:
+        served.command.kill()
