@@ -24,6 +24,8 @@ class Commands(LazyGroup):
         "log": "log_commands",
         "sidefile": "sidefiles",
         "status": "status",
+        "check": "check",
+        "metrics": "metrics",
         "config": "config_commands",
     }
 

@@ -33,6 +33,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from tidelog.config_metrics import MetricsConfig
 from tidelog.config_sources import EnvironmentSource, FileSource, NestedSource, as_config_error
 from tidelog.config_tables import (
     GroupConfig,
@@ -51,6 +52,7 @@ __all__ = [
     "GroupConfig",
     "KafkaConfig",
     "KeepConfig",
+    "MetricsConfig",
     "RedisConfig",
     "Setting",
     "SiteConfig",
@@ -88,6 +90,7 @@ class Config(BaseSettings):
     groups: dict[Name, GroupConfig] = Field(default_factory=dict)
     writer: WriterConfig = Field(default_factory=WriterConfig)
     worker: WorkerConfig = Field(default_factory=WorkerConfig)
+    metrics: MetricsConfig = Field(default_factory=MetricsConfig)
 
     _read: tuple[NestedSource, ...] = PrivateAttr(default=())
 
