@@ -1,6 +1,8 @@
 """`tidelog metrics`, and what a worker exposes: every metric of the list, true, and defined when idle."""
 
 import subprocess
+import sys
+import threading
 import urllib.request
 
 import pytest
@@ -9,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.cli.conftest import SITES, TOML
 from tests.tools import tool
 from tidelog.consumers.access import open_group
+from tidelog.consumers.counts import RUN_SECONDS
 from tidelog.consumers.membership import SoleWorker
 from tidelog.consumers.worker import SiteWorker
 from tidelog.errors import ConfigError
@@ -79,26 +82,28 @@ def test_every_metric_is_there_and_an_idle_group_is_well(bank):
 
 
 def test_copies_are_counted_by_site_and_by_whether_they_agree(bank, deployment):
-    """One that is equal; one of which a site has other bytes; one that a site has not answered for."""
+    """One that is equal; one of which a site has other bytes; two that a site has not answered for."""
     with open_group("bank", deployment=deployment) as group:
         group.volume("ledger").write(0, b"x" * 5000)
-        one, two, three = (group.mark(name) for name in ("one", "two", "three"))
-        for copy in (one, two, three):
+        copies = [group.mark(name) for name in ("one", "two", "three", "four")]
+        for copy in copies:
             copy.wait(timeout=60)
+    _, two, three, four = copies
     control = deployment.cluster.control
     view = control.snapshot()
     receipt = view[copy_key("bank", two.sequence, "two", "osaka")]
     assert isinstance(receipt, CopyFormed)
     control.publish(receipt.model_copy(update={"digest": bytes(16)}))
-    control.retract(copy_key("bank", three.sequence, "three", "london"))
+    for copy in (three, four):
+        control.retract(copy_key("bank", copy.sequence, copy.name, "london"))
     found = metrics(bank)
-    assert found["tidelog_group_copies"]["bank",] == 3
-    assert [found[f"tidelog_group_copies_{what}"]["bank",] for what in ("equal", "differing", "waiting")] == [1, 1, 1]
-    assert [found["tidelog_site_copies"]["bank", site] for site in SITES] == [3, 3, 2]
-    assert [found["tidelog_site_copies_missing"]["bank", site] for site in SITES] == [0, 0, 1]
+    assert found["tidelog_group_copies"]["bank",] == 4
+    assert [found[f"tidelog_group_copies_{what}"]["bank",] for what in ("equal", "differing", "waiting")] == [1, 1, 2]
+    assert [found["tidelog_site_copies"]["bank", site] for site in SITES] == [4, 4, 2]
+    assert [found["tidelog_site_copies_missing"]["bank", site] for site in SITES] == [0, 0, 2]
     assert found["tidelog_group_alarms"]["bank",] == 1
     newest = found["tidelog_site_last_copy_timestamp_seconds"]
-    assert newest["bank", "tokyo"] == pytest.approx(three.timestamp_us / 1_000_000)
+    assert newest["bank", "tokyo"] == pytest.approx(four.timestamp_us / 1_000_000)
     assert newest["bank", "london"] == pytest.approx(two.timestamp_us / 1_000_000)
     assert wait_until(lambda: metrics(bank)["tidelog_site_bytes_applied_total"]["bank", "tokyo"] == 5000, timeout_s=60)
     lint(bank("metrics").out)
@@ -137,8 +142,6 @@ def test_without_kafka_nothing_is_said_of_groups():
 @pytest.fixture
 def worker(deployment):
     """A worker of tokyo, on a thread, which answers a scraper."""
-    import threading
-
     made = SiteWorker(deployment, "tokyo", SoleWorker)
     thread = threading.Thread(target=made.run, daemon=True)
     endpoint = WorkerMetrics(made, "127.0.0.1", 0)
@@ -185,6 +188,9 @@ def test_a_worker_answers_with_what_it_has_done(cli, worker, deployment):
     assert found["tidelog_worker_copies"][where] == 1
     assert found["tidelog_worker_last_copy_timestamp_seconds"][where] == pytest.approx(copy.timestamp_us / 1_000_000)
     assert found["tidelog_worker_apply_duration_seconds_count"][where] >= 1
+    buckets = list(found["tidelog_worker_apply_duration_seconds_bucket"].values())
+    assert buckets == sorted(buckets) and buckets[-1] == found["tidelog_worker_apply_duration_seconds_count"][where]
+    assert len(buckets) == len(RUN_SECONDS) + 1
     assert found["tidelog_worker_transactions_total"][where] >= 1 == found["tidelog_worker_kafka_up"][()]
     assert found["process_resident_memory_bytes"][()] > 0
     lint(b"".join(line for line in text.splitlines(True) if b"python_gc" not in line and b"python_info" not in line))
@@ -196,3 +202,16 @@ def test_an_address_that_is_taken_is_said(worker, deployment):
     with pytest.raises(ConfigError, match="cannot be listened on") as refused:
         WorkerMetrics(SiteWorker(deployment, "osaka", SoleWorker), "127.0.0.1", port)
     assert "TIDELOG_METRICS__LISTEN" in refused.value.hint
+
+
+def test_without_the_package_it_is_said_what_to_install(cli, monkeypatch):
+    """By the command, and by a worker that is to listen."""
+    for name in [name for name in sys.modules if name.startswith("tidelog.gateways.metrics")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "prometheus_client"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    refused = cli("metrics")
+    assert refused.code == 10 and "pip install 'tidelog[metrics]'" in refused.err
+    monkeypatch.setenv("TIDELOG_METRICS__LISTEN", "127.0.0.1:0")
+    refused = cli("site", "run", "tokyo", "--sole")
+    assert refused.code == 10 and "pip install 'tidelog[metrics]'" in refused.err

@@ -81,6 +81,17 @@ def test_at_120_columns_there_is_a_table(bank: Operator) -> None:
     assert len(re.split(r" {2,}", row.strip())) == len(re.split(r" {2,}", heads.strip()))
 
 
+def test_a_terminal_that_is_made_narrower(bank: Operator) -> None:
+    """Is drawn anew from its first line on, in the form that fits."""
+    terminal = OnTerminal(bank.line(*WATCH), rows=30, columns=120)
+    seen(terminal, r"^tokyo +STREAMING .* equal\b")
+    terminal.resize(30, 80)
+    assert wait_until(lambda: b"\x1b[2J" in terminal.drawn, timeout_s=60)
+    seen(terminal, r"\A(seen at .*|NO ANSWER .*)\n[\s\S]*^tokyo  STREAMING  at \d+")
+    shown = ended(terminal)
+    assert len(re.findall(r"^tokyo ", shown, re.MULTILINE)) == 1 and not re.search(r"^site ", shown, re.MULTILINE)
+
+
 def test_a_group_that_is_made_meanwhile_appears(bank: Operator) -> None:
     """And what happens to a site is seen as it happens."""
     terminal = OnTerminal(bank.line(*WATCH), rows=60, columns=80)
