@@ -23,15 +23,22 @@ def config_file(tmp_path):
 
 
 @pytest.fixture
-def observed(bank, deployment):
-    """A group with a copy; london is halfway through its log, with rates that it tells; tokyo has told all."""
+def observed(bank, deployment):  # noqa: ARG001
+    """A group with a copy, and sites that are well."""
     with open_group("bank", deployment=deployment) as group:
         group.volume("ledger").write(0, b"x" * 5000)
         group.mark("nightly").wait(timeout=60)
         group.flush(applied_at=3)
-    assert wait_until(lambda: bank("status").text.count("STREAMING") == 3, timeout_s=60)
+    found = []
     with Observer(deployment) as observer:
-        return observer.observe()
+
+        def well():
+            found[:] = observer.observe()
+            told = all(exposed.not_copied is not None for exposed in found[0].exposures.values())
+            return told and all(site.state == "STREAMING" for site in found[0].standing.sites)
+
+        assert wait_until(well, timeout_s=60), found
+    return found
 
 
 def drawn(observed, width):

@@ -38,9 +38,14 @@ def test_every_command_runs(config_file: Path) -> None:
             finally:
                 watched.kill()
             continue
-        done = tidelog(config_file, *arguments)
-        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
-        assert "tidelog_observer_up 1.0" in done.stdout or done.stdout.startswith("TIDELOG OK - 1 group")
+        done: list[subprocess.CompletedProcess[str]] = []
+
+        def well(arguments: list[str] = arguments, done: list[subprocess.CompletedProcess[str]] = done) -> bool:
+            done.append(tidelog(config_file, *arguments))
+            return done[-1].returncode == 0
+
+        assert wait_until(well, timeout_s=60), (arguments, done[-1])
+        assert "tidelog_observer_up 1.0" in done[-1].stdout or done[-1].stdout.startswith("TIDELOG OK - 1 group")
 
 
 def test_its_configurations_are_taken(tmp_path: Path) -> None:
