@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tidelog.clock import wall_us
+from tidelog.consumers.counts import Counts
 from tidelog.errors import Halted, NotFound, TidelogError, Unavailable
 from tidelog.producers.control import Control, ControlView
 from tidelog.schemas.control import CopyFormed, CopyOrdered, OrderAnswered, copy_key, order_key
@@ -40,8 +41,8 @@ class Receipts:
     taken back when the copy is gone. It is never read back as proof that a copy is there.
     """
 
-    def __init__(self, store: Store, control: Control) -> None:
-        self._store, self._control = store, control
+    def __init__(self, store: Store, control: Control, counts: Counts) -> None:
+        self._store, self._control, self._counts = store, control, counts
         self._wake = threading.Event()
         self._closed = False
         self._stopping: Callable[[], bool] = lambda: True  # once closed: whether what is left is left
@@ -94,6 +95,7 @@ class Receipts:
     def _round(self, ended: Callable[[], bool]) -> None:
         held, view = self._store.copies(lost=True), self._control.snapshot()  # one for all: it asks the broker
         copies = [copy for copy in held if copy.origin is not CopyOrigin.LOST]
+        self._counts.copies = len(copies)
         self._tell_late(copies, view)
         self._retract_lost(held, view)  # first: another copy may have a lost one's sequence and name
         for copy in copies:
@@ -114,6 +116,7 @@ class Receipts:
         there = view.get(receipt.key)
         if not isinstance(there, CopyFormed) or there.model_copy(update={"formed_us": receipt.formed_us}) != receipt:
             self._control.publish(receipt)
+            self._counts.receipts += 1
         return True
 
     def _retract(self, held: set[tuple[int, str]], view: ControlView) -> None:

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 
 from tidelog.config_tables import KeepRules
 from tidelog.consumers.changed_log import MakeFollower, follower_at
+from tidelog.consumers.counts import Counts
 from tidelog.consumers.fetcher import Fetcher, Run
 from tidelog.consumers.housekeeping import maintain
 from tidelog.consumers.late_events import LogEvents
@@ -43,9 +44,7 @@ RETRY_FIRST, RETRY_MOST = 0.2, 5.0
 # Whoever has applied for so long (seconds) when somebody changes the store goes on at once, else after a pause: it
 # may be another worker.
 UNDISTURBED, MOVED_AGAIN = 1.0, 0.05
-IDLE = 0.5
-# So long is waited for the log that a late copy reads.
-LATE_IDLE = 0.01
+IDLE, LATE_IDLE = 0.5, 0.01  # the latter for the log that a late copy reads
 
 # What a replica that applies shows depends on where the log's end is: `Replica.progress` decides.
 _RUNNING = State.REPLAYING
@@ -75,6 +74,7 @@ class Replica:
         keep: KeepRules | None = None,
         make_follower: MakeFollower = Follower,
         before: Head | None = None,
+        counts: Counts | None = None,
     ) -> None:
         self.group = group
         self._codec, self._control, self._settings = codec, control, settings
@@ -94,7 +94,7 @@ class Replica:
         self._reached = 0  # all records below this offset were judged, and what counts of them is in the store
         self._rebuilding: int | None = None
         self._formed = 0  # late copies, that the receipts have been told of
-        self._site = "SITE"
+        self._site, self._counts = "SITE", counts or Counts()
         self._thread = threading.Thread(target=self._run, name=f"tidelog-replica-{group}", daemon=True)
 
     def start(self) -> None:
@@ -185,14 +185,13 @@ class Replica:
                 return
             log = connection.log()
             applier = closing.enter_context(store.applier(log.id))
-            self.began = store.began()
-            self._head, self._reached = applier.position.head, 0
+            self.began, self._head, self._reached = store.began(), applier.position.head, 0
             stopping = self._stopping.is_set
             follower = follower_at(store, log, self._codec, applier, self._make_follower, stopping, self._sealed)
             self._head, self._follower = follower.head, follower
             self.uncopied = Uncopied(store, log, self._codec)
             reader, settings = connection.reader_at(follower.head.next_offset), self._settings
-            receipts = self._receipts = Receipts(store, self._control)
+            receipts = self._receipts = Receipts(store, self._control, self._counts)
             closing.callback(receipts.close)
             fetcher = self._fetcher = Fetcher(reader, follower, settings.queue_bytes, settings.poll_timeout)
             closing.callback(fetcher.close)
@@ -283,7 +282,7 @@ class Replica:
             apply_local(store, self._keep)
 
     def _apply(self, run: Run, applier: Applier, receipts: Receipts) -> None:
-        layout = applier.position.layout
+        layout, began, sent = applier.position.layout, time.perf_counter(), applier.sent
         try:
             applier.submit(run.events)
         except Halted as error:
@@ -291,6 +290,7 @@ class Replica:
                 error.offset = next((offset for event, offset in run.events if event.sequence == error.sequence), None)
             raise
         self._events_applied += len(run.events)
+        self._counts.took(run.events, time.perf_counter() - began, applier.sent - sent)
         changed = applier.position.layout != layout  # a copy was cut, or is to be dropped
         if changed:
             applier.settle()

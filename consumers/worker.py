@@ -12,15 +12,14 @@ from tidelog.consumers.deployment import Deployment, find_site, open_store
 from tidelog.consumers.membership import Membership
 from tidelog.consumers.orders import Order, orders_of
 from tidelog.consumers.replica import Replica, State
-from tidelog.consumers.site_store import head_before, open_site_store, told_began
+from tidelog.consumers.site_reports import SiteReports
+from tidelog.consumers.site_store import head_before, open_site_store
 from tidelog.errors import TidelogError, Unavailable
 from tidelog.producers.log import Log
 from tidelog.producers.mirrors import mirror_follower
 from tidelog.producers.process_name import process_name
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.control import GroupCreated, SiteStatus, status_key
-from tidelog.schemas.reports import UncopiedSince
-from tidelog.stores.began import Began
 from tidelog.stores.store import CopyOrigin, Position
 
 LEAVE_TIMEOUT = 30.0
@@ -60,8 +59,7 @@ class SiteWorker:
         self.unreachable: TidelogError | None = None  # why the last round could not be completed
         self._policy = None if archive is None else ArchivePolicy(deployment, site, self._served, archive)
         self._asked = Asked(deployment.cluster.control)
-        self._told_uncopied: dict[str, int] = {}
-        self._told_began: dict[str, Began] = {}
+        self.reports = SiteReports(deployment.cluster.control, site, ASK_TIMEOUT)
         self._name = process_name()
 
     @property
@@ -119,9 +117,10 @@ class SiteWorker:
             if self._stopping.is_set():
                 return
             status = self.statuses[name] = self._status(name, replica, self._end_offset(name))
+            self.reports.tell_rates(status)
             self._deployment.cluster.control.publish(status, ASK_TIMEOUT)
-            self._tell_uncopied(name, replica)
-            self._tell_began(name, replica)
+            self.reports.tell_uncopied(name, replica)
+            self.reports.tell_began(name, replica)
             offsets[record.topic] = status.offset + 1
         membership.commit(offsets)
 
@@ -139,23 +138,6 @@ class SiteWorker:
         end = max(self._ends.get(name, 0), replica.progress(0).head.next_offset)
         status = self.statuses[name] = self._status(name, replica, end)
         self._deployment.cluster.control.publish(status, ASK_TIMEOUT)
-
-    def _tell_uncopied(self, name: str, replica: Replica) -> None:
-        """Published when it has changed, and at first: a copy, or the first change after one."""
-        if replica.uncopied is None or self._told_uncopied.get(name) == replica.uncopied.since_us:
-            return
-        since_us = replica.uncopied.since_us
-        told = UncopiedSince(site=self.site, group=name, since_us=since_us, reported_us=wall_us())
-        self._deployment.cluster.control.publish(told, ASK_TIMEOUT)
-        self._told_uncopied[name] = since_us
-
-    def _tell_began(self, name: str, replica: Replica) -> None:
-        """Likewise; not of a store that holds nothing yet, since what was told says that there was one."""
-        began = replica.began
-        if began is None or self._told_began.get(name) == began or not replica.progress(0).head.sequence:
-            return
-        self._deployment.cluster.control.publish(told_began(self.site, name, began), ASK_TIMEOUT)
-        self._told_began[name] = began
 
     def _start_replica(self, record: GroupCreated, orders: Sequence[Order], before: object) -> None:
         cluster = self._deployment.cluster
@@ -181,6 +163,7 @@ class SiteWorker:
             self._own_retention(record.group),
             mirror_follower(cluster.control, record.group),
             head_before(before),
+            self.reports.counts_of(record.group),
         )
         self._replicas[record.group] = (replica, record)
         replica.start()
@@ -233,8 +216,7 @@ class SiteWorker:
 
     def _forget(self, name: str) -> None:
         self._halted_at.pop(name, None)
-        self._told_uncopied.pop(name, None)
-        self._told_began.pop(name, None)
+        self.reports.forget(name)
         del self._replicas[name]
         log = self._logs.pop(name, None)
         if log is not None:
@@ -288,7 +270,7 @@ class SiteWorker:
                     end = max(self._ends.get(name, 0), replica.progress(0).head.next_offset)  # Kafka is not asked again
                     status = self._status(name, replica, end)
                     self._deployment.cluster.control.publish(status, timeout=3.0)
-                    self._tell_uncopied(name, replica)
+                    self.reports.tell_uncopied(name, replica)
         except Unavailable as error:
             self.unreachable = error  # the status then ages, which tells the same
         finally:

@@ -83,7 +83,29 @@ class StoreBegan(ControlRecord):
         return began_key(self.group, self.site)
 
 
-REPORTS: tuple[type[ControlRecord], ...] = (WriterStatus, PositionAsked, UncopiedSince, StoreBegan)
+class SiteRates(ControlRecord):
+    """How fast a site applies: what it did within the last ``window_us``, and since its worker began. Told anew only
+    when it has changed, so it is as fresh as the `SiteStatus` of the same ``worker``."""
+
+    kind: ClassVar[str] = "SiteRates"
+
+    site: str
+    group: str
+    window_us: int
+    events: int
+    bytes: int
+    closing: int
+    events_applied: int
+    bytes_applied: int
+    reported_us: int
+    worker: str
+
+    @property
+    def key(self) -> str:
+        return rates_key(self.group, self.site)
+
+
+REPORTS: tuple[type[ControlRecord], ...] = (WriterStatus, PositionAsked, UncopiedSince, StoreBegan, SiteRates)
 
 
 def writer_key(group: str) -> str:
@@ -104,3 +126,8 @@ def uncopied_key(group: str, site: str) -> str:
 def began_key(group: str, site: str) -> str:
     """The key of a site's `StoreBegan` for a group."""
     return f"began/{group}/{site}"
+
+
+def rates_key(group: str, site: str) -> str:
+    """The key of a site's `SiteRates` for a group."""
+    return f"rates/{group}/{site}"

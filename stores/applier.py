@@ -49,6 +49,7 @@ class Applier:
         self._clone_drops = CloneDrops(keyspace, keys)
         self._confirmed = image.position
         self._on_its_way: Transaction | None = None
+        self.sent = 0  # transactions, those of `maintain` among them
         self._failed = False
 
     def __enter__(self) -> Self:
@@ -171,6 +172,7 @@ class Applier:
         try:
             self.settle()
             self._session.submit(transaction.commands)
+            self.sent += 1
         except BaseException:
             self._fail()
             raise

@@ -25,6 +25,8 @@ class Commands(LazyGroup):
         "serve": "serve",
         "sidefile": "sidefiles",
         "status": "status",
+        "check": "check",
+        "metrics": "metrics",
         "config": "config_commands",
     }
 

@@ -3,11 +3,13 @@
 import signal
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from tidelog.clock import iso, wall_us
 from tidelog.config import Config
+from tidelog.config_metrics import parse_address
 from tidelog.consumers.kafka_membership import KafkaMembership
 from tidelog.consumers.membership import Membership, SoleWorker
 from tidelog.consumers.process_settings import set_for_worker
@@ -15,6 +17,7 @@ from tidelog.consumers.worker import SiteWorker
 from tidelog.gateways.cli.exit_codes import INTERRUPTED, OK
 from tidelog.gateways.cli.hints import for_operators
 from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.cli.metrics import metrics_missing
 from tidelog.gateways.cli.notifying import WorkerNotices
 from tidelog.gateways.cli.output import seconds_text
 from tidelog.gateways.exports.archiving import archiving
@@ -35,7 +38,28 @@ def run_worker(invocation: Invocation, site: str, groups: Iterable[str], *, sole
     archive = archiving(invocation.deployment.cluster.control, invocation.config.sites)
     worker = SiteWorker(invocation.deployment, site, membership, groups, archive)
     set_for_worker()
-    return WorkerProcess(invocation, worker).serve()
+    with _metrics(invocation, worker):
+        return WorkerProcess(invocation, worker).serve()
+
+
+@contextmanager
+def _metrics(invocation: Invocation, worker: SiteWorker) -> Iterator[None]:
+    """Answers a scraper meanwhile, if an address is configured for that. Raises `ConfigError`."""
+    listen = invocation.config.metrics.listen
+    if listen is None:
+        yield
+        return
+    address = parse_address(listen)
+    try:
+        from tidelog.gateways.metrics.serving import WorkerMetrics
+    except ModuleNotFoundError as error:
+        raise metrics_missing(error) from None
+    metrics = WorkerMetrics(worker, address.host, address.port)
+    try:
+        invocation.say(f"{iso(wall_us())} metrics of site {worker.site} at {metrics.url}")
+        yield
+    finally:
+        metrics.close()
 
 
 def _kafka_membership(config: Config, site: str) -> Membership:

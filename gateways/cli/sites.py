@@ -60,16 +60,16 @@ def status(
     with Observer(invocation.deployment, group) as observer:
         observed = observer.observe()
     found = [
-        (standing, one.exposures[standing.site])
+        (standing, one.exposures[standing.site], one.rates[standing.site])
         for one in observed
         for standing in one.standing.sites
         if site in (None, standing.site)
     ]
-    standings = [standing for standing, _ in found]
+    standings = [standing for standing, _, _ in found]
     if json:
-        emit_json(invocation, {"sites": [site_json(standing, exposed) for standing, exposed in found]})
+        emit_json(invocation, {"sites": [site_json(*each) for each in found]})
     else:
-        rows = [(standing.group, *site_row(standing, exposed)) for standing, exposed in found]
+        rows = [(standing.group, *site_row(standing, exposed)) for standing, exposed, _ in found]
         emit_table(invocation, ("group", *COLUMNS), rows, NUMBERS)
         for standing in standings:
             if standing.reason:

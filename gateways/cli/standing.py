@@ -1,15 +1,13 @@
-"""Where sites stand: the catalogue and the log's newest event, as tables."""
+"""Where sites stand, as rows of a table, and the exit code that it comes to."""
 
 from collections.abc import Iterable
 
-from rich.table import Table
 from rich.text import Text
 
 from tidelog.consumers.catalogue import SiteStanding
 from tidelog.gateways.cli.exit_codes import DEGRADED, HALTED, MISSED, OK
-from tidelog.gateways.cli.output import make_table, seconds_text, state_text
+from tidelog.gateways.cli.output import seconds_text, state_text
 from tidelog.gateways.cli.rpo_text import RPO_COLUMNS, rpo_cells
-from tidelog.gateways.standing.observer import Observed
 from tidelog.recovery.rpo import Exposure
 
 COLUMNS = ("site", "state", "applied", "behind", *RPO_COLUMNS, "reported", "worker")
@@ -44,9 +42,3 @@ def site_row(site: SiteStanding, exposed: Exposure) -> tuple[str | Text, ...]:
         f"{seconds_text(site.age_seconds)} ago",
         status.worker,
     )
-
-
-def site_table(group: Observed) -> Table:
-    """Every site of a group."""
-    rows = [site_row(site, group.exposures[site.site]) for site in group.standing.sites]
-    return make_table(COLUMNS, rows, NUMBERS)

@@ -4,24 +4,23 @@ import time
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from tidelog.clock import iso
-from tidelog.gateways.cli.hints import for_operators
+from tidelog.clock import iso, wall_us
+from tidelog.errors import Unavailable
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Json, OnlyGroup
-from tidelog.gateways.cli.output import count_text, emit_json, emit_json_line, equal_text, short
-from tidelog.gateways.cli.primary_text import primary_text
-from tidelog.gateways.cli.rpo_text import mirrored_text, pacing_text, writer_text
-from tidelog.gateways.cli.standing import exit_code, site_table
+from tidelog.gateways.cli.output import emit_json, emit_json_line, seconds_text
+from tidelog.gateways.cli.standing import exit_code
+from tidelog.gateways.cli.status_screen import StatusScreen
 from tidelog.gateways.standing.documents import status_document
 from tidelog.gateways.standing.observer import Observed, Observer
-from tidelog.gateways.standing.sidefiles import sentence, state_word
 from tidelog.units import parse_duration
 
-ALARM_STYLE = "bold white on red"
+# A screen says that no answer has come when one has been waited for so long beyond the interval, in seconds.
+PATIENCE = 2.0
+REDRAWS = 4  # a second
 
 
 app = typer.Typer()
@@ -35,8 +34,8 @@ def show(
     interval: Annotated[str, typer.Option("--interval", help="How often, with --watch.")] = "1s",
     json: Json = False,
 ) -> int:
-    """Every group at every site: state, RPO, newest copy, alarms. Exit code 3 if degraded, 4 if a site halted, 5 if an
-    objective is missed."""
+    """Every group at every site: state, RPO, rates, newest copy, alarms. Exit code 3 if degraded, 4 if a site halted,
+    5 if an objective is missed."""
     invocation = of(context)
     pause = parse_duration(interval)
     with Observer(invocation.deployment, group) as observer:
@@ -46,61 +45,75 @@ def show(
     if json:
         emit_json(invocation, status_document(observed))
     else:
-        invocation.out.print(_screen(observed))
+        invocation.out.print(StatusScreen(observed))
     sites = [site for found in observed for site in found.standing.sites]
     alarms = [alarm for found in observed for alarm in found.alarms]
     return exit_code(sites, alarms, [missed for found in observed for missed in found.missed])
 
 
 def _watch(invocation: Invocation, observer: Observer, pause: float, *, json: bool) -> NoReturn:
-    if json or not invocation.out.is_terminal:
-        while True:
-            observed = observer.observe()
+    """The first look must succeed; from then on a Kafka that goes away is waited out, and said."""
+    watched = Watched(observer, pause)
+    if invocation.out.is_terminal and not json:
+        _redraw(invocation, watched, pause)
+    while True:
+        if watched.problem is None:
             if json:
-                emit_json_line(invocation, status_document(observed))
+                emit_json_line(invocation, status_document(watched.observed))
             else:
-                invocation.out.print(_screen(observed))
-            time.sleep(pause)
-    with Live(_screen(observer.observe()), console=invocation.out, screen=False) as live:
+                invocation.out.print(StatusScreen(watched.observed))
+        time.sleep(pause)
+        before = watched.problem
+        watched.look()
+        if (watched.problem is None) != (before is None):
+            invocation.say(watched.heading().plain)
+
+
+def _redraw(invocation: Invocation, watched: "Watched", pause: float) -> NoReturn:
+    """One screen, drawn by a thread of its own, so that it says for how long a look has been waited for."""
+    size = invocation.out.size
+    with Live(console=invocation.out, get_renderable=watched.screen, refresh_per_second=REDRAWS) as live:
         while True:
             time.sleep(pause)
-            live.update(_screen(observer.observe()))
+            watched.look()
+            if invocation.out.size != size:  # a terminal wraps old lines anew, and nobody knows where they end
+                size = invocation.out.size
+                invocation.out.clear()
+            live.refresh()
 
 
-def _screen(observed: list[Observed]) -> RenderableType:
-    parts: list[RenderableType] = []
-    for group in observed:
-        alarms = [*group.alarms, *group.missed]
-        parts += [Text(f"ALARM: {alarm}", style=ALARM_STYLE) for alarm in alarms]
-    if not observed:
-        parts.append(Text("no group yet; make one with: tidelog group create NAME"))
-    for group in observed:
-        standing = group.standing
-        writer = writer_text(group.writer, group.newest, group.observed_us)
-        if group.mirror is not None:
-            writer = mirrored_text(group.mirror, group.newest, group.observed_us)
-        parts.append(Text.assemble(("group ", "dim"), (standing.record.group, "bold"), "  ", writer))
-        parts.append(Text(f"primary {primary_text(group.chosen, group.configured, group.mirror)}"))
-        parts += [pacing] if (pacing := pacing_text(group.writer)) is not None else []
-        waiting = (found for found in group.sidefiles if state_word(found) == "undrained")
-        parts += [Text(sentence(found), style="bold yellow") for found in waiting]
-        parts.append(site_table(group))
-        for site in standing.sites:
-            if site.reason:
-                parts.append(Text(f"{site.site}: {site.reason}", style="red"))
-                if site.hint:
-                    parts.append(Text(f"  hint: {for_operators(site.hint, site.group)}"))
-        parts += [_newest_copy(group), Text()]
-    return Group(*parts)
+class Watched:
+    """What was seen last, and what is in the way of seeing more. Made by a first look, whose errors are raised."""
 
+    def __init__(self, observer: Observer, pause: float) -> None:
+        self._observer, self._pause = observer, pause
+        self._seen = (observer.observe(), wall_us(), time.monotonic())
+        self.problem: Unavailable | None = None
 
-def _newest_copy(group: Observed) -> Text:
-    copies = group.standing.copies
-    if not copies:
-        return Text("no copy yet")
-    copy = copies[-1]
-    digests = ", ".join(short(digest) for digest in sorted(copy.digests))
-    waiting = f" (no answer from {', '.join(copy.missing)})" if copy.missing else ""
-    number = count_text(len(copies), "copy", "copies")
-    made = f"{number}, the newest {copy.name} at sequence {copy.sequence}, {iso(copy.timestamp_us)}: "
-    return Text.assemble(made, equal_text(copy.equal), f" {digests}{waiting}")
+    @property
+    def observed(self) -> list[Observed]:
+        """By the last look that was answered."""
+        return self._seen[0]
+
+    def look(self) -> None:
+        """Looks again; may wait for as long as Kafka may take to answer."""
+        try:
+            observed = self._observer.observe()
+        except Unavailable as error:
+            self.problem = error
+            return
+        self._seen, self.problem = (observed, wall_us(), time.monotonic()), None
+
+    def heading(self) -> Text:
+        """When that was, and whether an answer is waited for now."""
+        _, looked_us, looked = self._seen
+        age, problem = time.monotonic() - looked, self.problem
+        if problem is None and age < self._pause + PATIENCE:
+            return Text(f"seen at {iso(looked_us)}, each {self._pause:g} s; Ctrl-C ends", style="dim")
+        why = f" ({problem})" if problem is not None else ""
+        told = f"NO ANSWER FROM KAFKA for {seconds_text(age)}: this was seen at {iso(looked_us)}; it goes on by itself"
+        return Text(told + why, style="bold red")
+
+    def screen(self) -> StatusScreen:
+        """What is to be shown now."""
+        return StatusScreen(self.observed, self.heading())

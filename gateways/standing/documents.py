@@ -5,6 +5,7 @@ from typing import Any
 
 from tidelog.clock import iso, time_or_none, wall_us
 from tidelog.consumers.catalogue import Answer, CatalogueCopy, SiteStanding
+from tidelog.consumers.rates import Rates
 from tidelog.gateways.standing.observer import Observed
 from tidelog.gateways.standing.sidefiles import state_word
 from tidelog.producers.sidefile_folder import SUFFIX, Summary
@@ -38,7 +39,7 @@ def group_json(group: Observed) -> dict[str, Any]:
         "writer": writer_json(group.writer),
         "primary": primary_json(group.chosen, group.configured, group.mirror),
         "mirror_of": None if group.mirror is None else group.mirror.source_cluster or "unknown",
-        "sites": [site_json(site, group.exposures[site.site]) for site in standing.sites],
+        "sites": [site_json(site, group.exposures[site.site], group.rates[site.site]) for site in standing.sites],
         "copies": len(standing.copies),
         "newest_copy": copy_json(standing.copies[-1]) if standing.copies else None,
         "alarms": group.alarms,
@@ -47,7 +48,7 @@ def group_json(group: Observed) -> dict[str, Any]:
     }
 
 
-def site_json(site: SiteStanding, exposed: Exposure) -> dict[str, Any]:
+def site_json(site: SiteStanding, exposed: Exposure, rates: Rates) -> dict[str, Any]:
     """A site for programs; numbers are null where nothing is known."""
     status = site.status
     found: dict[str, Any] = {
@@ -61,6 +62,7 @@ def site_json(site: SiteStanding, exposed: Exposure) -> dict[str, Any]:
         "lag_seconds": site.lag_seconds,
         "applied_age_seconds": site.rpo_seconds,
         **rpo_json(exposed),
+        **rates_json(rates),
     }
     if status is None:
         return found | {"reported": None}
@@ -115,6 +117,16 @@ def rpo_json(site: Exposure) -> dict[str, Any]:
         "copy_rpo_seconds": site.copy_rpo,
         "rpo_objective_seconds": site.objective,
         "copy_rpo_objective_seconds": site.copy_objective,
+    }
+
+
+def rates_json(rates: Rates) -> dict[str, Any]:
+    """A second's, over the seconds that ``rates_window_seconds`` says; null where nothing is known."""
+    return {
+        "rates_window_seconds": rates.window,
+        "events_per_second": rates.events,
+        "bytes_per_second": rates.bytes,
+        "eta_seconds": rates.eta,
     }
 
 

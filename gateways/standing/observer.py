@@ -8,6 +8,7 @@ from tidelog.clock import wall_us
 from tidelog.consumers.catalogue import GroupStanding, Newest, SiteStanding, catalogue
 from tidelog.consumers.deployment import Deployment
 from tidelog.consumers.primary import chosen_primary
+from tidelog.consumers.rates import Rates, rates_of
 from tidelog.gateways.standing.sidefiles import configured, sentence, state_word, summaries
 from tidelog.producers.control import ControlView
 from tidelog.producers.log import Log
@@ -35,6 +36,7 @@ class Observed:
     configured: str | None  # the primary where there was none
     mirror: LogMirrored | None  # what makes the log here a mirror
     sidefiles: tuple[Summary, ...]  # those on this machine that hold anything
+    rates: dict[str, Rates]  # by site
 
     @property
     def alarms(self) -> list[str]:
@@ -56,6 +58,7 @@ class Observer:
         self._cluster = deployment.cluster
         self._only = only
         self._logs: dict[str, Log] = {}
+        self._topics: dict[str, str] = {}  # of those logs: a region that is taken up again has another
 
     def __enter__(self) -> Self:
         return self
@@ -94,7 +97,8 @@ class Observer:
         sidefiles = tuple(one for one in there if one.writes or one.problem)
         chosen = chosen_primary(view, standing.record)
         mirror = mirror_here(view, group, self._logs[group].id)
-        return Observed(standing, event, writer, found, now_us, chosen, config.primary, mirror, sidefiles)
+        rates = {site.site: rates_of(view, site) for site in standing.sites}
+        return Observed(standing, event, writer, found, now_us, chosen, config.primary, mirror, sidefiles, rates)
 
     def _oldest_unapplied_us(self, record: GroupCreated, site: SiteStanding, newest: Event | None) -> int | None:
         if site.status is None or newest is None or site.parted or site.status.sequence >= newest.last_sequence:
@@ -103,8 +107,10 @@ class Observer:
         return None if event is None else event.first_timestamp_us
 
     def _parted(self, record: GroupCreated, view: ControlView) -> dict[str, str]:
-        if record.group not in self._logs:
-            self._logs[record.group] = self._cluster.log(record)
+        if self._topics.get(record.group) != record.topic:
+            if record.group in self._logs:
+                self._logs.pop(record.group).close()
+            self._logs[record.group], self._topics[record.group] = self._cluster.log(record), record.topic
         return parted_sites(self._logs[record.group], _reports(view, record.group))
 
     def _newest(self, record: GroupCreated, view: ControlView, parted: Mapping[str, str]) -> Event | None:

@@ -33,6 +33,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from tidelog.config_metrics import MetricsConfig
 from tidelog.config_registry import SchemaRegistryConfig
 from tidelog.config_sources import EnvironmentSource, FileSource, NestedSource, as_config_error
 from tidelog.config_tables import (
@@ -52,6 +53,7 @@ __all__ = [
     "GroupConfig",
     "KafkaConfig",
     "KeepConfig",
+    "MetricsConfig",
     "RedisConfig",
     "SchemaRegistryConfig",
     "Setting",
@@ -91,6 +93,7 @@ class Config(BaseSettings):
     writer: WriterConfig = Field(default_factory=WriterConfig)
     worker: WorkerConfig = Field(default_factory=WorkerConfig)
     schema_registry: SchemaRegistryConfig | None = None
+    metrics: MetricsConfig = Field(default_factory=MetricsConfig)
 
     _read: tuple[NestedSource, ...] = PrivateAttr(default=())
 

@@ -155,6 +155,12 @@ class OnTerminal:
                 return
             self.drawn += part
 
+    def resize(self, rows: int, columns: int) -> None:
+        """Another size, of which the command is told; what was drawn before is forgotten."""
+        self.drawn.clear()
+        self._screen = (rows, columns)
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
     def type(self, text: bytes) -> None:
         """As if typed at the keyboard."""
         os.write(self._master, text)

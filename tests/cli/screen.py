@@ -70,7 +70,7 @@ class Screen:
             row, _, column = numbers.partition(";")
             self._row, self._column = int(row or 1) - 1, int(column or 1) - 1
         elif letter == "J":
-            for row in self._rows[self._row :]:
+            for row in self._rows[0 if count == 2 else self._row :]:
                 row[:] = [" "] * self._columns
         elif letter not in ("m", "h", "l"):  # colours, and whether the cursor shows
             raise ValueError(f"unknown code {numbers}{letter}")

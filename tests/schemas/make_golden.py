@@ -22,7 +22,7 @@ from tidelog.schemas.control import (
 from tidelog.schemas.mirrors import HistorySealed, LogMirrored
 from tidelog.schemas.promotions import PrimaryChosen, PromotionAsked
 from tidelog.schemas.registry import NAMESPACE, schemas
-from tidelog.schemas.reports import PositionAsked, StoreBegan, UncopiedSince, WriterStatus
+from tidelog.schemas.reports import PositionAsked, SiteRates, StoreBegan, UncopiedSince, WriterStatus
 
 GOLDEN = Path(__file__).parent / "golden"
 KEY = b"golden key of release 0.1"
@@ -145,6 +145,18 @@ CONTROL = (
         sequence=40,
         timestamp_us=1_790_000_000_000_000,
         reported_us=1_790_000_000_000_321,
+    ),
+    SiteRates(
+        site="osaka",
+        group="bank",
+        window_us=10_000_321,
+        events=4_000,
+        bytes=16_384_000,
+        closing=-3,
+        events_applied=1_234_567,
+        bytes_applied=5_056_786_432,
+        reported_us=1_790_000_000_000_321,
+        worker="osaka-1:4711",
     ),
     PromotionAsked(
         group="bank",

@@ -40,6 +40,7 @@ FINGERPRINTS = {
     "PositionAsked": "f9f564b59fd789fe",
     "PrimaryChosen": "319ea8cc3898c378",
     "PromotionAsked": "a0b257340bb58914",
+    "SiteRates": "6639398bd97acad8",
     "SiteStatus": "5a176c55a34aa95e",
     "StoreBegan": "9fbf88a2a9ead52f",
     "UncopiedSince": "0d37580a3e9341e3",

@@ -1,0 +1,121 @@
+"""`tidelog check`: the verdict of `tidelog status` in one line, for people and for Nagios."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Annotated, NamedTuple
+
+import typer
+
+from tidelog.errors import TidelogError
+from tidelog.gateways.cli.invocation import Invocation, of
+from tidelog.gateways.cli.options import OnlyGroup
+from tidelog.gateways.cli.output import count_text, seconds_text
+from tidelog.gateways.cli.standing import exit_code
+from tidelog.gateways.standing.observer import Observed, Observer
+from tidelog.recovery.rpo import WriterState
+
+app = typer.Typer()
+
+# Nagios' own exit codes, by the word that a plugin says.
+NAGIOS = {"OK": 0, "WARNING": 1, "CRITICAL": 2, "UNKNOWN": 3}
+
+
+class Problem(NamedTuple):
+    """What is wrong, in a sentence, and whether somebody must look now."""
+
+    critical: bool
+    text: str
+
+
+@app.command("check")
+def check(
+    context: typer.Context,
+    group: OnlyGroup = None,
+    nagios: Annotated[
+        bool, typer.Option("--nagios", help="Nagios' exit codes (0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN) and perfdata.")
+    ] = False,
+) -> int:
+    """One line: whether all is well, or what is wrong. Exit codes are those of `tidelog status`, unless --nagios."""
+    invocation = of(context)
+    if nagios:
+        return _for_nagios(invocation, group)
+    observed = _observe(invocation, group)
+    _print(invocation, one_line(observed))
+    sites = [site for one in observed for site in one.standing.sites]
+    alarms = [alarm for one in observed for alarm in one.alarms]
+    return exit_code(sites, alarms, [missed for one in observed for missed in one.missed])
+
+
+def _for_nagios(invocation: Invocation, group: str | None) -> int:
+    """Whatever keeps us from looking is UNKNOWN: a plugin that cannot judge has not found anything wrong."""
+    try:
+        observed = _observe(invocation, group)
+    except TidelogError as error:
+        _print(invocation, _plain(f"TIDELOG UNKNOWN - {error}"))
+        return NAGIOS["UNKNOWN"]
+    _print(invocation, f"{one_line(observed)} | {' '.join(perfdata(observed))}".removesuffix(" | "))
+    return NAGIOS[verdict(observed)]
+
+
+def _observe(invocation: Invocation, group: str | None) -> list[Observed]:
+    with Observer(invocation.deployment, group) as observer:
+        return observer.observe()
+
+
+def _print(invocation: Invocation, line: str) -> None:
+    print(line, file=invocation.out.file)
+
+
+def verdict(observed: Sequence[Observed]) -> str:
+    """One of `NAGIOS`. Without any group there is nothing to judge: a wrong prefix looks like that."""
+    if not observed:
+        return "UNKNOWN"
+    found = [problem.critical for problem in problems(observed)]
+    return "OK" if not found else "CRITICAL" if any(found) else "WARNING"
+
+
+def one_line(observed: Sequence[Observed]) -> str:
+    """``TIDELOG OK - 2 groups, 6 sites, rpo 0.4s``, or the problems in place of the numbers, critical ones first."""
+    word, found = verdict(observed), sorted(problems(observed), key=lambda problem: not problem.critical)
+    if found:
+        return _plain(f"TIDELOG {word} - {'; '.join(problem.text for problem in found)}")
+    if not observed:
+        return f"TIDELOG {word} - no group yet"
+    sites = sum(len(group.standing.sites) for group in observed)
+    ages = [exposed.rpo for group in observed for exposed in group.exposures.values() if exposed.rpo is not None]
+    rpo = f", rpo {max(ages):.1f}s" if ages else ""
+    return f"TIDELOG {word} - {count_text(len(observed), 'group')}, {count_text(sites, 'site')}{rpo}"
+
+
+def problems(observed: Sequence[Observed]) -> Iterator[Problem]:
+    """Critical: alarms, sites that wait for an operator, objectives that are missed. A warning: a site that is silent,
+    unknown, stopped or says what is in its way, and a writer that has gone silent or has ended by an error."""
+    for group in observed:
+        yield from (Problem(True, text) for text in [*group.alarms, *group.missed])
+        for site in group.standing.sites:
+            if not site.well:
+                text = f"group {site.group} at {site.site} is {site.state}"
+                yield Problem(site.stuck, f"{text} ({site.reason})" if site.reason else text)
+        writer, name = group.writer, group.standing.record.group
+        if group.mirror is not None:
+            continue
+        if writer.state is WriterState.SILENT:
+            yield Problem(False, f"no word from the writer of group {name} for {seconds_text(writer.silent_seconds)}")
+        elif writer.state is WriterState.ENDED and writer.report is not None:
+            yield Problem(False, f"the writer of group {name} has ended: {writer.report.reason}")
+
+
+def perfdata(observed: Sequence[Observed]) -> Iterator[str]:
+    """``bank_tokyo_rpo=0.4s;5;5;0`` and the lag in events, of every group at every site; ``U`` where it is unknown."""
+    for group in observed:
+        for site in group.standing.sites:
+            exposed, label = group.exposures[site.site], f"{site.group}_{site.site}"
+            limit = "" if exposed.objective is None else f"{exposed.objective:g}"
+            rpo = "U" if exposed.rpo is None else f"{exposed.rpo:.1f}s"
+            yield f"{label}_rpo={rpo};{limit};{limit};0"
+            yield f"{label}_lag={'U' if site.lag_events is None else site.lag_events};;;0"
+
+
+def _plain(text: str) -> str:
+    """One line without the bar that begins perfdata."""
+    return re.sub(r"\s+", " ", text.replace("|", "/"))

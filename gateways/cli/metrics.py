@@ -1,0 +1,32 @@
+"""`tidelog metrics`: what an observer exposes, once, as Prometheus' text."""
+
+import typer
+
+from tidelog.clock import wall_us
+from tidelog.errors import ConfigError
+from tidelog.gateways.cli.exit_codes import OK
+from tidelog.gateways.cli.invocation import of
+from tidelog.gateways.cli.options import OnlyGroup
+from tidelog.gateways.standing.observer import Observer
+
+app = typer.Typer()
+
+
+@app.command("metrics")
+def show(context: typer.Context, group: OnlyGroup = None) -> int:
+    """Every group at every site, once, in Prometheus' text format: for node_exporter's textfile collector."""
+    invocation = of(context)
+    try:
+        from tidelog.gateways.metrics import exposition
+    except ModuleNotFoundError as error:
+        raise metrics_missing(error) from None
+    with Observer(invocation.deployment, group) as observer:
+        observed, looked_us = observer.observe(), wall_us()
+    text, _ = exposition(observed, looked_us)
+    print(text.decode(), end="", file=invocation.out.file)
+    return OK
+
+
+def metrics_missing(error: ModuleNotFoundError) -> ConfigError:
+    """What to say where the extra is not installed."""
+    return ConfigError(f"metrics need the package {error.name}", hint="pip install 'tidelog[metrics]'")

@@ -1,0 +1,162 @@
+"""What `tidelog status` shows: each group with its sites, in a table if the terminal has room for one."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from tidelog.clock import iso
+from tidelog.consumers.answers import Answer
+from tidelog.consumers.catalogue import CatalogueCopy, SiteStanding
+from tidelog.gateways.cli.hints import for_operators
+from tidelog.gateways.cli.output import count_text, equal_text, make_table, seconds_text, short, size_text, state_text
+from tidelog.gateways.cli.primary_text import primary_text
+from tidelog.gateways.cli.rpo_text import mirrored_text, pacing_text, writer_text
+from tidelog.gateways.standing.observer import Observed
+from tidelog.gateways.standing.sidefiles import sentence, state_word
+
+ALARM_STYLE = "bold white on red"
+COLUMNS = (
+    *("site", "state", "applied", "behind", "not in log", "not applied", "in no copy", "RPO"),
+    *("events/s", "data/s", "ETA", "newest copy", "reported", "worker"),
+)
+_TEXTS = ("site", "state", "newest copy", "reported", "worker")
+_SPARED = ("worker", "reported", "applied")  # in this order, where there is not the room for all
+_UNLIMITED = 100_000
+
+
+class StatusScreen:
+    """All groups, as they were observed, in the width that there is. ``heading`` stands above them."""
+
+    def __init__(self, observed: Sequence[Observed], heading: Text | None = None) -> None:
+        self._observed, self._heading = observed, heading
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self._heading is not None:
+            yield self._heading
+        for group in self._observed:
+            yield from (Text(f"ALARM: {alarm}", style=ALARM_STYLE) for alarm in [*group.alarms, *group.missed])
+        if not self._observed:
+            yield Text("no group yet; make one with: tidelog group create NAME")
+        for group in self._observed:
+            yield from _group(group, console, options)
+
+
+def _group(group: Observed, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+    writer = writer_text(group.writer, group.newest, group.observed_us)
+    if group.mirror is not None:
+        writer = mirrored_text(group.mirror, group.newest, group.observed_us)
+    yield Text.assemble(("group ", "dim"), (group.standing.record.group, "bold"), "  ", writer)
+    yield Text(f"primary {primary_text(group.chosen, group.configured, group.mirror)}")
+    if (pacing := pacing_text(group.writer)) is not None:
+        yield pacing
+    for found in group.sidefiles:
+        if state_word(found) == "undrained":
+            yield Text(sentence(found), style="bold yellow")
+    table = _fitting(group, console, options)
+    if table is not None:
+        yield table
+    else:
+        for site in group.standing.sites:
+            yield from _stacked(group, site)
+    for site in group.standing.sites:
+        if site.reason:
+            yield Text(f"{site.site}: {site.reason}", style="red")
+            if site.hint:
+                yield Text(f"  hint: {for_operators(site.hint, site.group)}")
+    yield from (_newest_copy(group), Text())
+
+
+def _fitting(group: Observed, console: Console, options: ConsoleOptions) -> Table | None:
+    """The table with as many columns as there is room for; None if those that matter do not fit."""
+    rows = [_cells(group, site) for site in group.standing.sites]
+    numbers = [name for name in COLUMNS if name not in _TEXTS]
+    for count in range(len(_SPARED) + 1):
+        names = [name for name in COLUMNS if name not in _SPARED[:count]]
+        made = make_table(names, [[row[name] for name in names] for row in rows], numbers)
+        if Measurement.get(console, options.update_width(_UNLIMITED), made).maximum <= options.max_width:
+            return made
+    return None
+
+
+def _cells(group: Observed, site: SiteStanding) -> dict[str, Text]:
+    """A row, by column."""
+    exposed, rates, status = group.exposures[site.site], group.rates[site.site], site.status
+    plain = {
+        "site": _name(site),
+        "applied": "-" if status is None else str(status.sequence),
+        "behind": "-" if site.lag_events is None else str(site.lag_events),
+        "not in log": seconds_text(exposed.not_logged),
+        "not applied": seconds_text(exposed.not_applied),
+        "events/s": _number(rates.events),
+        "data/s": "-" if rates.bytes is None else f"{size_text(round(rates.bytes))}/s",
+        "ETA": seconds_text(rates.eta),
+        "reported": "never" if status is None else f"{seconds_text(site.age_seconds)} ago",
+        "worker": "-" if status is None else status.worker,
+    }
+    return {name: Text(text) for name, text in plain.items()} | {
+        "state": state_text(site.state),
+        "in no copy": _against(exposed.not_copied, exposed.copy_rpo, exposed.copy_objective),
+        "RPO": _against(exposed.rpo, exposed.rpo, exposed.objective),
+        "newest copy": _copy_text(group, site),
+    }
+
+
+def _stacked(group: Observed, site: SiteStanding) -> Iterator[RenderableType]:
+    """A site in four lines, for a narrow terminal."""
+    cells, eta = _cells(group, site), group.rates[site.site].eta
+    reported = f"reported {cells['reported']}" if site.status is not None else "never reported"
+    where = f"  at {cells['applied']}, {cells['behind']} behind, {reported}"
+    yield Text.assemble((_name(site), "bold"), "  ", cells["state"], where)
+    parts = f": {cells['not in log']} not in log, {cells['not applied']} not applied"
+    arrives = f", at the end in {cells['ETA']}" if eta else ""
+    for line in (
+        Text.assemble("RPO ", cells["RPO"], parts),
+        Text.assemble(cells["in no copy"], " in no copy; newest copy ", cells["newest copy"]),
+        Text(f"{cells['events/s']} events/s, {cells['data/s']}{arrives}"),
+    ):
+        yield Padding(line, (0, 0, 0, 2))
+
+
+def _name(site: SiteStanding) -> str:
+    return site.site if site.configured else f"{site.site} (not configured)"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}" if value >= 10 or not value else f"{value:.1f}"
+
+
+def _against(shown: float | None, age: float | None, objective: float | None) -> Text:
+    """An age and the objective, red where ``age`` misses it."""
+    if objective is None:
+        return Text(seconds_text(shown))
+    missed = age is None or age > objective
+    return Text(f"{seconds_text(shown)} of {seconds_text(objective)}", style="bold red" if missed else "")
+
+
+def _copy_text(group: Observed, site: SiteStanding) -> Text:
+    """How old the newest copy is that the site holds, and whether all sites have it alike."""
+    copies = group.standing.copies
+    copy = next((copy for copy in reversed(copies) if copy.answers.get(site.site) is Answer.FORMED), None)
+    if copy is None:
+        return Text("none")
+    return Text.assemble(f"{_age(group, copy)} old, ", equal_text(copy.equal))
+
+
+def _age(group: Observed, copy: CatalogueCopy) -> str:
+    return seconds_text(max(0.0, (group.observed_us - copy.timestamp_us) / 1_000_000))
+
+
+def _newest_copy(group: Observed) -> Text:
+    copies = group.standing.copies
+    if not copies:
+        return Text("no copy yet")
+    copy = copies[-1]
+    digests = ", ".join(short(digest) for digest in sorted(copy.digests))
+    waiting = f" (no answer from {', '.join(copy.missing)})" if copy.missing else ""
+    number, age = count_text(len(copies), "copy", "copies"), _age(group, copy)
+    made = f"{number}, the newest {copy.name} at sequence {copy.sequence}, {iso(copy.timestamp_us)}, {age} old: "
+    return Text.assemble(made, equal_text(copy.equal), f" {digests}{waiting}")

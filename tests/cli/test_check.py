@@ -1,0 +1,152 @@
+"""`tidelog check`: one line and the exit codes, its own and Nagios', in every state."""
+
+import re
+
+import pytest
+
+from tests.cli.conftest import SITES, TOML
+from tidelog.consumers.access import open_group
+from tidelog.errors import LogUnavailable
+from tidelog.schemas.control import CopyFormed, SiteStatus, copy_key, status_key
+from tidelog.schemas.reports import WriterStatus, writer_key
+from tidelog.testing.readiness import wait_until
+
+PERFDATA = re.compile(r"[a-z0-9._-]+=(U|[\d.]+s?);[\d.]*;[\d.]*;0")
+
+
+@pytest.fixture
+def config_file(tmp_path, request):
+    """The objective is 30 s, unless a test gives another one."""
+    path = tmp_path / "tidelog.toml"
+    path.write_text(TOML + f'[groups.bank]\nrpo = "{getattr(request, "param", "30s")}"\n')
+    return path
+
+
+def nagios(cli, *arguments):
+    """Exit code, text and perfdata of the one line; the line is as Nagios wants it."""
+    done = cli("check", "--nagios", *arguments)
+    assert done.text.count("\n") == 1 and done.text.endswith("\n") and done.text.count("|") <= 1
+    text, _, data = done.text.strip().partition(" | ")
+    word = {0: "OK", 1: "WARNING", 2: "CRITICAL", 3: "UNKNOWN"}[done.code]
+    assert text.startswith(f"TIDELOG {word} - ")
+    assert all(PERFDATA.fullmatch(each) for each in data.split())
+    return done.code, text, data.split()
+
+
+def comes_to(cli, code):
+    """Waits for that verdict; its text and perfdata, of the same look."""
+    found = []
+
+    def there():
+        found[:] = nagios(cli)
+        return found[0] == code
+
+    assert wait_until(there, timeout_s=60), found
+    return found[1:]
+
+
+def streaming(cli):
+    assert wait_until(lambda: cli("status").text.count("STREAMING") == 3, timeout_s=60)
+
+
+def test_all_is_well(bank):
+    streaming(bank)
+    text, data = comes_to(bank, 0)
+    assert re.fullmatch(r"TIDELOG OK - 1 group, 3 sites, rpo \d+\.\ds", text)
+    assert {each.partition("=")[0] for each in data} == {
+        f"bank_{site}_{what}" for site in SITES for what in ("rpo", "lag")
+    }
+    assert all(re.search(r"_rpo=[\d.]+s;30;30;0$", each) for each in data if "_rpo=" in each)
+    plain = []
+    assert wait_until(lambda: plain.append(bank("check")) or plain[-1].code == 0, timeout_s=60)
+    assert "|" not in plain[-1].text and plain[-1].text.startswith("TIDELOG OK - 1 group, 3 sites")
+
+
+def test_a_halted_site_is_critical(bank, deployment):
+    log = deployment.cluster.log(deployment.cluster.find_group("bank"))
+    log.appender().send(b"this is no event", lambda *_: None)
+    text, _ = comes_to(bank, 2)
+    assert "is HALTED (CorruptEvent: " in text
+    assert bank("check").code == 4
+
+
+@pytest.mark.parametrize("config_file", ["1s"], indirect=True)
+def test_a_missed_objective_is_critical(bank, sites, deployment):
+    """Its site has stopped besides, which alone would be a warning."""
+    sites.stop_site("osaka")
+    with open_group("bank", deployment=deployment) as group:
+        group.volume("ledger").write(0, b"x")
+        group.flush()
+    missed = "the RPO of group bank at osaka is "
+    assert wait_until(lambda: missed in nagios(bank)[1], timeout_s=60), nagios(bank)
+    code, text, data = nagios(bank)
+    assert code == 2 and "in the log and not applied" in text and "group bank at osaka is STOPPED" in text
+    assert text.index(missed) < text.index("is STOPPED")
+    assert any(re.fullmatch(r"bank_osaka_rpo=[\d.]+s;1;1;0", each) for each in data)
+    assert bank("check").code == 5
+
+
+def test_a_silent_site_is_a_warning(bank, sites, deployment):
+    streaming(bank)
+    sites.stop_site("osaka")
+    text, _ = comes_to(bank, 1)
+    assert "group bank at osaka is STOPPED" in text
+    control = deployment.cluster.control
+    last = control.snapshot()[status_key("bank", "osaka")]
+    assert isinstance(last, SiteStatus)
+    control.publish(last.model_copy(update={"state": "STREAMING", "reported_us": last.reported_us - 10_000_000}))
+    assert "group bank at osaka is SILENT" in comes_to(bank, 1)[0]
+    assert bank("check").code == 3
+
+
+def test_copies_that_differ_are_critical(bank, deployment):
+    with open_group("bank", deployment=deployment) as group:
+        group.volume("ledger").write(0, b"x" * 5000)
+        copy = group.mark("one")
+        copy.wait(timeout=60)
+    control = deployment.cluster.control
+    receipt = control.snapshot()[copy_key("bank", copy.sequence, "one", "osaka")]
+    assert isinstance(receipt, CopyFormed)
+    control.publish(receipt.model_copy(update={"digest": bytes(16)}))
+    text, _ = comes_to(bank, 2)
+    assert "copy one of group bank" in text and "differs" in text
+    assert bank("check").code == 3
+
+
+def test_a_silent_writer_is_a_warning(bank, deployment):
+    """Its last report says that it is open, as after a SIGKILL; the objective has not been missed yet."""
+    streaming(bank)
+    group = open_group("bank", deployment=deployment)
+    control = deployment.cluster.control
+    assert wait_until(lambda: control.snapshot()[writer_key("bank")].state == "OPEN", timeout_s=60)
+    report = control.snapshot()[writer_key("bank")]
+    group.close()
+    assert isinstance(report, WriterStatus)
+    control.publish(report)
+    assert wait_until(lambda: "no word from the writer of group bank for" in nagios(bank)[1], timeout_s=60)
+    assert nagios(bank)[0] in (1, 2)  # the latter once it has been silent for longer than the objective
+
+
+def test_kafka_away_is_unknown(bank, deployment, monkeypatch):
+    """A plugin that cannot look has found nothing wrong. Without --nagios it is the error that it always is."""
+
+    def away(*_):
+        raise LogUnavailable("Kafka at | does not answer", hint="is it up?")
+
+    monkeypatch.setattr(deployment.cluster.control, "snapshot", away)
+    code, text, data = nagios(bank)
+    assert (code, data) == (3, []) and text == "TIDELOG UNKNOWN - Kafka at / does not answer"
+    done = bank("check")
+    assert (done.code, done.out) == (11, b"") and "hint: is it up?" in done.err
+
+
+def test_what_is_not_there_cannot_be_judged(cli, config_file):
+    """No group, none of that name, and no configuration that can be read."""
+    assert nagios(cli)[:2] == (3, "TIDELOG UNKNOWN - no group yet")
+    cli("group", "create", "bank")
+    code, text, _ = nagios(cli, "--group", "nowhere")
+    assert code == 3 and "nowhere" in text
+    code, text, data = nagios(cli, "--group", "bank")
+    assert code == 2 and "is unknown; its objective is 30 s" in text and "bank_osaka_rpo=U;30;30;0" in data
+    config_file.write_text("[nothing]\n")
+    assert cli("check", "--nagios").code == 3

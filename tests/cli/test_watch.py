@@ -1,0 +1,144 @@
+"""`tidelog status --watch` on real terminals of two widths, through an outage of Kafka, and on a pipe."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.operating import Command, OnTerminal, Operator, operating
+from tidelog.testing.processes import KafkaServer, RedisServer
+from tidelog.testing.readiness import wait_until
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+WATCH = ("status", "--watch", "--interval", "200ms")
+AWAY = "NO ANSWER FROM KAFKA for "
+
+
+@pytest.fixture(scope="module")
+def kafka() -> Iterator[KafkaServer]:
+    """One that these tests pause."""
+    with KafkaServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def bank(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """The group `bank` at tokyo, whose worker runs; it gives Kafka little time to answer."""
+    folder: Path = tmp_path_factory.mktemp("watch")
+    with RedisServer() as redis:
+        for operator in operating(folder, kafka.bootstrap_servers, {"tokyo": redis.url}):
+            patience = 'request_timeout = "3s"\nconnect_timeout = "3s"\n'
+            operator.config.write_text(operator.config.read_text().replace("[kafka]\n", f"[kafka]\n{patience}"))
+            operator.ok("group", "create", "bank")
+            operator.work("tokyo")
+            operator.ok("volume", "create", "ledger", "-g", "bank", "--size", "1MiB")
+            operator.ok("pitc", "create", "one", "-g", "bank", "--wait", "--timeout", "60s")
+            yield operator
+            kafka.resume()
+
+
+def seen(terminal: OnTerminal, condition: str, timeout_s: float = 60) -> str:
+    """The screen, once the pattern is somewhere in it."""
+    assert wait_until(lambda: re.search(condition, terminal.screen(), re.MULTILINE), timeout_s), terminal.screen()
+    return terminal.screen()
+
+
+def ended(terminal: OnTerminal) -> str:
+    """The screen after Ctrl-C, which ends it as everywhere."""
+    terminal.type(b"\x03")
+    assert terminal.ends() == 130
+    shown = terminal.screen()
+    assert shown.count("interrupted") == 1 and "Traceback" not in shown
+    assert bytes(terminal.drawn).rfind(b"\x1b[?25h") > bytes(terminal.drawn).rfind(b"\x1b[?25l")  # the cursor is back
+    return shown
+
+
+def test_at_80_columns_each_site_has_lines_of_its_own(bank: Operator) -> None:
+    """And each is whole."""
+    terminal = OnTerminal(bank.line(*WATCH), rows=30, columns=80)
+    for line in (
+        r"^tokyo  STREAMING  at \d+, 0 behind, reported \S+ s ago$",
+        r"^  RPO \S+ s: \S+ s not in log, \S+ s not applied$",
+        r"^  \S+ s in no copy; newest copy \S+ \w+ old, equal$",
+        r"^  [\d.,]+ events/s, \S+ \S+/s$",
+        r"^seen at \S+Z, each 0.2 s; Ctrl-C ends$",
+    ):
+        seen(terminal, line)
+    assert len(re.findall(r"^tokyo ", ended(terminal), re.MULTILINE)) == 1
+
+
+def test_at_120_columns_there_is_a_table(bank: Operator) -> None:
+    """One row a site, with the parts of its RPO; what is missed least is left out."""
+    terminal = OnTerminal(bank.line(*WATCH), rows=30, columns=120)
+    seen(terminal, r"^tokyo +STREAMING .* equal\b")
+    shown = ended(terminal)
+    (heads,) = re.findall(r"^site .*$", shown, re.MULTILINE)
+    for name in ("state", "behind", "not in log", "not applied", "in no copy", "RPO", "events/s", "data/s", "ETA"):
+        assert name in heads
+    (row,) = re.findall(r"^tokyo .*$", shown, re.MULTILINE)
+    assert len(re.split(r" {2,}", row.strip())) == len(re.split(r" {2,}", heads.strip()))
+
+
+def test_a_terminal_that_is_made_narrower(bank: Operator) -> None:
+    """Is drawn anew from its first line on, in the form that fits."""
+    terminal = OnTerminal(bank.line(*WATCH), rows=30, columns=120)
+    seen(terminal, r"^tokyo +STREAMING .* equal\b")
+    terminal.resize(30, 80)
+    assert wait_until(lambda: b"\x1b[2J" in terminal.drawn, timeout_s=60)
+    seen(terminal, r"\A(seen at .*|NO ANSWER .*)\n[\s\S]*^tokyo  STREAMING  at \d+")
+    shown = ended(terminal)
+    assert len(re.findall(r"^tokyo ", shown, re.MULTILINE)) == 1 and not re.search(r"^site ", shown, re.MULTILINE)
+
+
+def test_a_group_that_is_made_meanwhile_appears(bank: Operator) -> None:
+    """And what happens to a site is seen as it happens."""
+    terminal = OnTerminal(bank.line(*WATCH), rows=60, columns=80)
+    assert "group orders" not in seen(terminal, r"^group bank ")
+    bank.ok("group", "create", "orders")
+    seen(terminal, r"^group orders ")
+    bank.ok("site", "rebuild", "tokyo", "-g", "bank", "--yes")
+    seen(terminal, r"^tokyo  STREAMING  at [1-9]\d*, 0 behind")
+    ended(terminal)
+
+
+def test_kafka_goes_away_and_comes_back(bank: Operator, kafka: KafkaServer) -> None:
+    """The screen says so, and of which time what it shows is; then it goes on."""
+    terminal = OnTerminal(bank.line(*WATCH), rows=40, columns=100)
+    seen(terminal, r"^tokyo  STREAMING")
+    kafka.pause()
+    try:
+        shown = seen(terminal, AWAY)
+        seen(terminal, r"this was\s+seen at \S+Z[\s\S]*^tokyo ")
+        first = re.search(rf"{AWAY}(\d+)", shown)
+        assert first is not None
+        seen(terminal, rf"{AWAY}(?!{first[1]}\b)\d")  # it counts on
+    finally:
+        kafka.resume()
+    assert wait_until(lambda: AWAY not in terminal.screen(), timeout_s=60), terminal.screen()
+    seen(terminal, r"^seen at \S+Z, each 0.2 s")
+    ended(terminal)
+
+
+def test_a_stream_of_documents_goes_on_too(bank: Operator, kafka: KafkaServer) -> None:
+    """Nothing but documents on stdout; on stderr a line when Kafka goes away, and one when it is back."""
+    command = Command(bank.line(*WATCH, "--json"))
+    try:
+        command.reaches(lambda: command.out.count(b"\n") >= 2, "a second document")
+        kafka.pause()
+        try:
+            command.reaches(lambda: AWAY.encode() in command.err, "the word that Kafka is away")
+        finally:
+            kafka.resume()
+        before = command.out.count(b"\n")
+        command.reaches(lambda: command.out.count(b"\n") > before + 1, "documents again")
+        said = command.interrupt()
+    finally:
+        command.kill()
+    documents = [json.loads(line) for line in command.out.decode().splitlines()]
+    for document in documents:
+        assert document["version"] == 1
+        (site,) = next(group for group in document["groups"] if group["group"] == "bank")["sites"]
+        assert {"rates_window_seconds", "events_per_second", "bytes_per_second", "eta_seconds"} <= site.keys()
+    assert said.count("seen at") == 2 * said.count(AWAY) > 0
