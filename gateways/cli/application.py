@@ -25,6 +25,7 @@ class Commands(LazyGroup):
         "sidefile": "sidefiles",
         "status": "status",
         "config": "config_commands",
+        "serve": "serve",
     }
 
 

@@ -33,6 +33,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from tidelog.config_http import HttpConfig
 from tidelog.config_sources import EnvironmentSource, FileSource, NestedSource, as_config_error
 from tidelog.config_tables import (
     GroupConfig,
@@ -49,6 +50,7 @@ from tidelog.config_tables import (
 __all__ = [
     "Config",
     "GroupConfig",
+    "HttpConfig",
     "KafkaConfig",
     "KeepConfig",
     "RedisConfig",
@@ -88,6 +90,7 @@ class Config(BaseSettings):
     groups: dict[Name, GroupConfig] = Field(default_factory=dict)
     writer: WriterConfig = Field(default_factory=WriterConfig)
     worker: WorkerConfig = Field(default_factory=WorkerConfig)
+    http: HttpConfig = Field(default_factory=HttpConfig)
 
     _read: tuple[NestedSource, ...] = PrivateAttr(default=())
 
