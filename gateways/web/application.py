@@ -17,7 +17,7 @@ from tidelog.gateways.web.access import Access
 from tidelog.gateways.web.assets import assets
 from tidelog.gateways.web.board import Board
 from tidelog.gateways.web.documents import copies_json
-from tidelog.gateways.web.events import CLIENTS_MAX, Events
+from tidelog.gateways.web.events import Events
 from tidelog.gateways.web.guard import Guard
 from tidelog.gateways.web.login import Login
 from tidelog.gateways.web.metrics_route import MetricsRoute
@@ -26,7 +26,7 @@ from tidelog.gateways.web.watching import Watcher
 
 
 def application(
-    deployment: Deployment, access: Access, board: Board, *, only: str | None = None, clients_max: int = CLIENTS_MAX
+    deployment: Deployment, access: Access, board: Board, events: Events, only: str | None = None
 ) -> ASGIApp:
     """The ASGI application, which looks at Kafka while it runs."""
 
@@ -43,10 +43,10 @@ def application(
             await asyncio.to_thread(watcher.stop)
 
     protections = Protections(deployment, deployment.config.primary)
-    return Guard(Starlette(routes=_routes(board, protections, access, clients_max), lifespan=running), access)
+    return Guard(Starlette(routes=_routes(board, protections, access, events), lifespan=running), access)
 
 
-def _routes(board: Board, protections: Protections, access: Access, clients_max: int) -> list[Route]:
+def _routes(board: Board, protections: Protections, access: Access, events: Events) -> list[Route]:
     files = assets()
     api, login = Api(board, protections), Login(access, files["login.html"].content.decode())
     return [
@@ -55,7 +55,7 @@ def _routes(board: Board, protections: Protections, access: Access, clients_max:
         Route("/api/v1/status", api.status),
         Route("/api/v1/history", api.history),
         Route("/api/v1/copies", api.copies),
-        Route("/api/v1/events", Events(board, clients_max).send),
+        Route("/api/v1/events", events.send),
         Route("/metrics", MetricsRoute(board).send),
         Route("/healthz", healthz),
         Route("/readyz", api.readyz),

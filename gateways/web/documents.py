@@ -5,12 +5,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tidelog.consumers.catalogue import CatalogueCopy, SiteStanding
+from tidelog.gateways.cli.application import Commands
 from tidelog.gateways.cli.hints import for_operators
 from tidelog.gateways.standing.documents import copy_json
 from tidelog.gateways.standing.observer import Observed
 
-# A command inside a sentence: words, options and names, up to the end of its clause.
-_COMMAND = re.compile(r"tidelog [a-z][a-z-]*(?: (?!and\b|or\b|if\b|until\b|to\b|for\b)[\w#@/:.=-]*[\w/])*")
+# A command inside a sentence: words, options and names, up to the end of its clause, or the verb that goes on with it.
+_VERBS = "and|or|if|until|to|for|shows|lists|makes|needs|takes"
+_COMMAND = re.compile(rf"tidelog ([a-z][a-z-]*)(?: (?!(?:{_VERBS})\b)[\w#@/:.=-]*[\w/])*")
 _ENDS_A_SENTENCE = re.compile(r"\.(?= |$)")
 
 Identity = tuple[int, bytes, str]
@@ -20,12 +22,12 @@ Protection = Mapping[Identity, Mapping[str, Any]]
 def commands_in(hint: str) -> list[str]:
     """The commands that a hint names, each once."""
     clauses = re.split(r"[;,()`]", _ENDS_A_SENTENCE.sub(";", hint))
-    found = (match[0] for clause in clauses for match in _COMMAND.finditer(clause))
-    return list(dict.fromkeys(found))
+    found = (match for clause in clauses for match in _COMMAND.finditer(clause))
+    return list(dict.fromkeys(match[0] for match in found if match[1] in Commands.modules))
 
 
 def help_json(observed: Iterable[Observed]) -> list[dict[str, Any]]:
-    """Every site that waits for an operator, or reports what is in its way: why, and what helps."""
+    """Every site that waits for an operator, or reports what is in its way: why, and what helps or tells more."""
     return [_help(site) for group in observed for site in group.standing.sites if site.stuck or site.reason]
 
 
@@ -38,7 +40,7 @@ def _help(site: SiteStanding) -> dict[str, Any]:
         "stuck": site.stuck,
         "reason": site.reason,
         "hint": hint,
-        "commands": commands_in(hint),
+        "commands": commands_in(hint) or [f"tidelog site status {site.site} --group {site.group}"],
     }
 
 

@@ -5,6 +5,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidelog.gateways.web.access import Access
+from tidelog.gateways.web.connection import HEAD_BYTES_MAX
 
 # Of machines that see whether the process lives, and of who has yet to log in.
 OPEN = frozenset({"/healthz", "/readyz", "/login", "/style.css", "/icon.svg"})
@@ -34,7 +35,7 @@ ON_EVERY_ANSWER = {
 
 
 class Guard:
-    """Around the application. Refuses with 405, 421, 401 or 403, and leads a browser without a session to `/login`."""
+    """Around the application. Refuses with 431, 405, 421, 401 or 403; leads a browser without a session to `/login`."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app, self._access = app, access
@@ -58,6 +59,13 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> Response | None:
         path, method, headers = scope["path"], scope["method"], Headers(scope=scope)
+        size = (
+            len(scope["raw_path"])
+            + len(scope["query_string"])
+            + sum(len(key) + len(value) for key, value in headers.raw)
+        )
+        if size > HEAD_BYTES_MAX:  # the parser's own limit is for what comes in parts
+            return PlainTextResponse("that is too long for a request\n", 431, {"connection": "close"})
         posts = self._access.guarded and path in POSTS
         allowed = ("GET", "HEAD", "POST") if posts else ("GET", "HEAD")
         if method not in allowed:

@@ -12,7 +12,7 @@ from tidelog.consumers.deployment import Deployment, open_store
 from tidelog.errors import TidelogError
 from tidelog.gateways.web.documents import Protection
 
-FRESH_SECONDS = 5.0
+FRESH_SECONDS = 2.0
 PATIENCE_SECONDS = 3.0
 
 Found = tuple[Protection | None, str]

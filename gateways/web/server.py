@@ -13,7 +13,7 @@ from tidelog.errors import TidelogError
 from tidelog.gateways.web.application import application
 from tidelog.gateways.web.board import Board
 from tidelog.gateways.web.connection import CONNECTIONS_MAX, HEAD_BYTES_MAX, IDLE_SECONDS, PatientConnection
-from tidelog.gateways.web.events import CLIENTS_MAX
+from tidelog.gateways.web.events import CLIENTS_MAX, Events
 from tidelog.gateways.web.serving import Serving, bind, check_tls
 
 START_SECONDS = 30.0
@@ -30,7 +30,8 @@ class HttpServer:
         self._serving = serving
         access = serving.access()
         self.board = Board(serving.http.interval, guarded=access.guarded)
-        app = application(deployment, access, self.board, only=only, clients_max=clients_max)
+        self.events = Events(self.board, clients_max)
+        app = application(deployment, access, self.board, self.events, only)
         password = serving.http.tls_password
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(

@@ -14,6 +14,9 @@ from tidelog.config_sources import as_config_error
 from tidelog.errors import ConfigError, UsageError
 from tidelog.gateways.web.access import LOCAL_NAMES, Access
 
+# What the kernel may keep for a client that does not read; by itself it goes to megabytes.
+UNREAD_BYTES = 128 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Serving:
@@ -76,6 +79,7 @@ def bind(found: Serving) -> socket.socket:
     made = socket.socket(found.family, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)  # its connections take it over
         made.bind(found.bound)
     except OSError as error:
         made.close()

@@ -27,7 +27,8 @@ function ageScale(top) {
   const high = AGES.find((tick) => tick >= top && tick >= 1) ?? top;
   const far = bend(high);
   const ticks = AGES.map((value, index) => ({ value, word: AGE_WORDS[index] })).filter(({ value }) => value <= high);
-  const shown = ticks.length > 6 ? ticks.filter(({ value }, index) => value !== 0.1 && (index % 2 === 0 || index === ticks.length - 1)) : ticks;
+  const few = ticks.filter(({ value }) => value !== 0.1 || high <= 10);
+  const shown = few.length > 6 ? few.filter((_, index) => (few.length - 1 - index) % 2 === 0 || index === 0) : few;
   return { at: (value) => bend(Math.min(value, high)) / far, ticks: shown };
 }
 
@@ -82,7 +83,7 @@ function drawing(width, times, step, scale, series, objectives, cursor, label) {
     ]),
     clockTicks(from, to, inner).map((time) => [
       s("path", { class: "grid faint", d: `M${x(time).toFixed(1)} ${TOP}V${HEIGHT - BOTTOM}` }),
-      x(time) > LEFT + 14 && x(time) < width - 18 &&
+      x(time) > LEFT + 14 && x(time) < width - 26 &&
         s("text", { class: "tick", x: x(time).toFixed(1), y: HEIGHT - 5, "text-anchor": "middle" }, clock(time * 1000, false)),
     ]),
     objectives.map(({ value, line }) => s("path", { class: `objective line-${line}`, d: `M${LEFT} ${y(value).toFixed(1)}H${width - RIGHT}` })),
@@ -167,7 +168,7 @@ export function charts(group, history, cursor, room, now) {
     h(
       "p",
       { class: "moment" },
-      h("label", { for: "moment" }, "Numbers of"),
+      h("label", { for: "moment" }, "Moment"),
       h("input", { type: "range", id: "moment", min: from, max: newest, step, "data-keep": "", "aria-describedby": "moment-text" }),
       h("output", { id: "moment-text", for: "moment", class: "num" }, cursor === null ? "now" : clock(cursor * 1000)),
     ),

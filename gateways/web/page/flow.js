@@ -2,7 +2,7 @@
 // they are text to everybody; the lines are drawn between them when the grid has found its size.
 
 import { become, h, s } from "/dom.js";
-import { WRITERS, age, badge, count, elapsed, perSecond, plural, span, stateOf } from "/words.js";
+import { WRITERS, age, badge, count, elapsed, perSecond, span, stateOf } from "/words.js";
 
 const FLOWS = new Set(["STREAMING", "REPLAYING", "STARTING"]);
 
@@ -52,17 +52,33 @@ function logPlace(group, now) {
 
 function sitePlace(site, primary) {
   const state = stateOf(site);
+  const objective = site.rpo_objective_seconds;
+  const over = objective !== null && objective !== undefined && !(site.rpo_seconds <= objective);
   const behind = site.lag_events;
-  return place(
-    "site",
-    state.tone,
-    site.site,
-    primary ? "primary" : site.configured ? null : "not configured",
-    badge(state, site.reason || undefined),
-    line("RPO", span(site.rpo_seconds), "the age of the oldest change that is not in this site's image"),
-    behind === null
-      ? site.reported && line("at", count(site.sequence))
-      : line("behind", behind ? plural(behind, "event", "events") : "nothing"),
+  return h(
+    "div",
+    { class: `place site edge-${state.tone}` },
+    h(
+      "div",
+      { class: "site-head" },
+      h("strong", { title: site.site }, site.site),
+      (primary || !site.configured) && h("span", { class: "tag" }, primary ? "primary" : "not configured"),
+      badge(state, site.reason || undefined),
+    ),
+    h(
+      "div",
+      { class: "site-facts" },
+      h(
+        "span",
+        { title: "the age of the oldest change that is not in this site's image", class: over ? "tone-bad" : null },
+        h("span", { class: over ? null : "muted" }, "RPO "),
+        h("span", { class: "num strong" }, span(site.rpo_seconds)),
+        objective ? h("span", { class: over ? null : "muted" }, over ? ` over ${span(objective)}` : ` of ${span(objective)}`) : null,
+      ),
+      behind === null
+        ? site.reported && h("span", { class: "muted num" }, `at ${count(site.sequence)}`)
+        : h("span", { class: "muted num" }, behind ? `${count(behind)} behind` : "up to date"),
+    ),
   );
 }
 

@@ -1,0 +1,167 @@
+"""The status page's API over real sockets: the documents, the events, and what it says while Kafka is away."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from tests.web.scenes import PATIENCE_S, SITES, Client, Scene, config_of, eventually, scene, served
+from tidelog.gateways.cli import main
+from tidelog.gateways.web.history import BUCKETS
+from tidelog.gateways.web.server import HttpServer
+
+
+@pytest.fixture
+def bank() -> Iterator[Scene]:
+    with scene(config_of(groups={"bank": {"rpo": "1h"}})) as made:
+        made.bank()
+        yield made
+
+
+@pytest.fixture
+def server(bank: Scene) -> Iterator[HttpServer]:
+    with served(bank) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: HttpServer) -> Client:
+    return Client(server)
+
+
+def test_the_status_is_that_of_the_command_line(
+    client: Client, bank: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same keys at every depth, and what does not move is equal."""
+    found = client.json("/api/v1/status")
+    assert main(["status", "--json"], lambda _: bank.deployment) == 0
+    printed = json.loads(capsys.readouterr().out)
+
+    def shape(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: shape(part) for key, part in value.items()}
+        return [shape(part) for part in value] if isinstance(value, list) else None
+
+    assert shape(found) == shape(printed)
+    for key in ("group", "group_id", "copies", "newest_copy", "primary"):
+        assert found["groups"][0][key] == printed["groups"][0][key]
+    assert found["version"] == printed["version"] == 1
+
+
+def test_the_copies_have_digests_locks_and_a_revision(client: Client, bank: Scene) -> None:
+    """Newest first, each site's answer; another revision once another copy is there."""
+    before = client.json("/api/v1/copies?group=bank")
+    (copy,) = before["copies"]
+    assert copy["name"] == "monday" and copy["equal"] is True and before["sites"] == list(SITES)
+    assert len({site["digest"] for site in copy["sites"].values()}) == 1
+    assert before["protection_unknown"] is None and copy["kept"] is False and copy["locked_until"] is None
+    with bank.running.group("bank") as group:
+        group.keep_copy("monday")
+        group.lock_copy("monday", timedelta(days=1))
+        group.mark("tuesday").wait(SITES, timeout=PATIENCE_S)
+    after = eventually(
+        lambda: (found := client.json("/api/v1/copies?group=bank"))["revision"] != before["revision"] and found,
+        "another revision",
+    )
+    assert [copy["name"] for copy in after["copies"]] == ["tuesday", "monday"]
+    kept = eventually(
+        lambda: (found := client.json("/api/v1/copies?group=bank")["copies"][-1])["kept"] and found, "a kept copy"
+    )
+    assert kept["locked_until"] > kept["time"]
+    assert client.status("/api/v1/copies?group=nowhere") == 404 and client.status("/api/v1/copies") == 404
+
+
+def test_the_history_has_every_site(client: Client) -> None:
+    """Numbers by the columns that it names, newest bucket last."""
+    found = client.json("/api/v1/history?group=bank")
+    buckets = found["groups"]["bank"]
+    assert 1 <= len(buckets) <= BUCKETS == found["buckets"]
+    assert set(buckets[-1]["sites"]) == set(SITES)
+    assert all(len(numbers) == len(found["columns"]) for numbers in buckets[-1]["sites"].values())
+    assert list(client.json("/api/v1/history")["groups"]) == ["bank"]
+    assert client.status("/api/v1/history?group=nowhere") == 404
+
+
+def test_what_only_shows_has_no_other_method(client: Client) -> None:
+    """GET and HEAD; everything else is 405, of paths that are there and of those that are not."""
+    paths = ("/", "/api/v1/status", "/api/v1/events", "/healthz", "/login", "/logout", "/nowhere")
+    for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
+        for path in paths:
+            answer, _ = client(path, method)
+            assert (answer.status, answer.getheader("allow")) == (405, "GET, HEAD"), (method, path)
+    for path in ("/", "/api/v1/status", "/api/v1/copies?group=bank", "/api/v1/events", "/healthz", "/style.css"):
+        answer, body = client(path, "HEAD")
+        assert (answer.status, body) == (200, b""), path
+    assert client.status("/nowhere") == 404
+
+
+def test_an_event_comes_when_something_changes(client: Client, bank: Scene) -> None:
+    """Without asking again; a site that halts is told with its reason and the commands that help."""
+    stream = client.stream()
+    assert stream.answer.getheader("content-type", "").startswith("text/event-stream")
+    first = stream.until(lambda look: look["look"]["answers"])
+    assert first["status"]["groups"][0]["group"] == "bank" and first["help"] == []
+    assert first["newest"]["bank"]["sites"].keys() == set(SITES)
+    bank.halt()
+    told = stream.until(lambda look: len([one for one in look["help"] if one["stuck"]]) == len(SITES))
+    osaka = next(one for one in told["help"] if one["site"] == "osaka")
+    assert osaka["state"] == "HALTED" and "CorruptEvent" in osaka["reason"] and osaka["commands"]
+    stream.close()
+
+
+def test_while_kafka_is_away(client: Client, server: HttpServer, bank: Scene) -> None:
+    """No old document for a program, the reason instead; pages keep the last picture, and all comes back by itself."""
+    server.board.patience = 1.0
+    assert client("/readyz")[1] == b"ready\n"
+    stream = client.stream()
+    bank.control.cut_off()
+    told = stream.until(lambda look: not look["look"]["answers"])
+    assert "does not answer" in told["look"]["reason"] and told["status"]["groups"] and told["look"]["since"]
+    eventually(lambda: client.status("/readyz") == 503, "not ready")
+    answer, body = client("/api/v1/status")
+    assert answer.status == 503 and "does not answer" in json.loads(body)["error"]
+    assert "the last answer was at" in json.loads(body)["error"]
+    assert client.status("/healthz") == 200
+    assert client.json("/api/v1/copies?group=bank")["copies"], "the last known"
+    bank.control.restore()
+    stream.until(lambda look: look["look"]["answers"])
+    assert client.status("/readyz") == client.status("/api/v1/status") == 200
+    stream.close()
+
+
+def test_a_look_that_hangs_is_said_to_be_late(client: Client, server: HttpServer, bank: Scene) -> None:
+    """Kafka's own timeout may be long: pages are told before that."""
+    server.board.patience = 2.0
+    stream = client.stream()
+    stream.until(lambda look: look["look"]["answers"])
+    real = bank.deployment.cluster.list_groups
+    hangs = [True]
+
+    def hang() -> object:
+        eventually(lambda: not hangs[0], "the end of the hanging")
+        return real()
+
+    bank.deployment.cluster.list_groups = hang  # type: ignore[method-assign,assignment]
+    told = stream.until(lambda look: not look["look"]["answers"])
+    assert "has not answered for" in told["look"]["reason"]
+    hangs[0] = False
+    stream.until(lambda look: look["look"]["answers"])
+    stream.close()
+
+
+def test_metrics_are_there_or_a_word(client: Client) -> None:
+    """By the module that makes them, where that is installed."""
+    answer, body = client("/metrics")
+    assert (answer.status == 200 and b"tidelog_" in body) or (answer.status == 404 and b"tidelog[metrics]" in body)
+
+
+def test_a_file_is_loaded_once(client: Client) -> None:
+    """It has a tag, and who shows that is told that nothing has changed; nothing comes from elsewhere."""
+    for path, kind in (("/style.css", "text/css"), ("/app.js", "text/javascript"), ("/icon.svg", "image/svg+xml")):
+        answer, body = client(path)
+        assert answer.getheader("content-type", "").startswith(kind)
+        assert b"https://" not in body
+        again, nothing = client(path, if_none_match=str(answer.getheader("etag")))
+        assert (again.status, nothing) == (304, b"")
+    assert client.status("/index.html") == client.status("/login.html") == client.status("/../config.py") == 404
