@@ -5,7 +5,7 @@ import { copies } from "/copies.js";
 import { h, morph } from "/dom.js";
 import { flow, wires } from "/flow.js";
 import { connect } from "/link.js";
-import { alarms, facts, groups, headline, help, subline } from "/overview.js";
+import { alarms, announcement, facts, groups, headline, help, subline } from "/overview.js";
 import { age, clock, elapsed, mark } from "/words.js";
 
 const LOCKS_MS = 30000;
@@ -23,7 +23,8 @@ const known = {
   all: false,
 };
 
-const now = () => Date.now() - known.skew;
+// What is old is shown as of its time: nothing in it ages.
+const now = () => (old() && known.look?.look.time ? Date.parse(known.look.look.time) : Date.now() - known.skew);
 const old = () => !known.link.up || (known.look !== null && known.look.look.time !== null && !known.look.look.answers);
 
 function chosen() {
@@ -85,7 +86,7 @@ function banners() {
     found.push({ strong: "No connection to the status server", text: ` since ${clock(known.link.since)}${why}. It is tried again by itself.` });
   } else if (known.look && !known.look.look.answers && (known.look.look.reason || known.look.look.time)) {
     const { since, reason, hint } = known.look.look;
-    found.push({ strong: `Kafka has not answered since ${clock(since)}`, text: `: ${reason}.${hint ? ` ${hint}` : ""}` });
+    found.push({ strong: `Kafka has not answered since ${clock(since)}`, text: `: ${reason}.${hint ? ` Hint: ${hint}.` : ""}` });
   }
   if (found.length && known.look?.look.time) {
     found[0].text += ` What is shown below is of ${clock(known.look.look.time)}.`;
@@ -112,9 +113,11 @@ function draw() {
     morph(byId("headline"), look && !look.look.answers && look.look.reason ? "Kafka does not answer" : "Looking at Kafka…");
     return;
   }
-  const said = headline(status, look.help);
-  morph(byId("headline"), mark({ ok: "disc", busy: "arrows", warn: "triangle", bad: "octagon", calm: "ring" }[said.tone]), h("span", {}, said.text), h("small", { class: "muted" }, subline(status)));
+  const said = old() ? outOfSight() : headline(status, look.help);
+  const shape = { ok: "disc", busy: "arrows", warn: "triangle", bad: "octagon", calm: "ring" }[said.tone];
+  morph(byId("headline"), mark(shape), h("span", {}, said.text), h("small", { class: "muted" }, old() ? `before: ${headline(status, look.help).text}` : subline(status)));
   byId("headline").className = `tone-${said.tone}`;
+  morph(byId("announce"), announcement(said.text, status));
   document.title = said.tone === "ok" ? "tidelog" : `${said.text} – tidelog`;
   morph(byId("alarms"), alarms(status));
   morph(byId("help"), help(look.help));
@@ -123,6 +126,8 @@ function draw() {
   morph(byId("groups"), status.groups.length ? groups(status, known.newest, group?.group, now()) : empty());
   if (group !== null) drawGroup(group);
 }
+
+const outOfSight = () => ({ text: known.link.up ? "Kafka does not answer" : "The server is out of reach", tone: "warn" });
 
 const empty = () =>
   h("div", { class: "card empty" }, h("p", {}, "A consistency group is made by:"), h("p", {}, h("code", {}, "tidelog group create NAME")), h("p", { class: "muted" }, "It appears here by itself."));
@@ -137,13 +142,14 @@ function drawGroup(group) {
 }
 
 function drawCharts(group) {
-  const room = byId("charts").clientWidth;
+  const { paddingLeft, paddingRight } = getComputedStyle(byId("charts"));
+  const room = byId("charts").clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
   morph(byId("charts"), charts(group, known.history[group.group], known.cursor, room, now()));
   const range = byId("moment");
   const buckets = known.history[group.group]?.buckets;
   if (!range || !buckets?.length) return;
   const newest = buckets.at(-1).time;
-  Object.assign(range, { max: newest, min: Math.min(newest - 1, buckets[0].time), step: known.history[group.group].step });
+  Object.assign(range, { max: newest, min: newest - 3600, step: known.history[group.group].step });
   range.value = known.cursor ?? newest;
 }
 

@@ -155,7 +155,8 @@ export function charts(group, history, cursor, room, now) {
   const times = { to: Math.max(newest + step, Math.floor(now / 1000 / step) * step) };
   const shown = cursor ?? newest;
   const columns = room >= 760 ? 2 : 1;
-  const width = Math.floor((room - (columns - 1) * 20) / columns) - 34;
+  const frame = matchMedia("(max-width: 560px)").matches ? 0 : 34; // of a figure, by style.css
+  const width = Math.max(160, Math.floor((room - (columns - 1) * 20) / columns) - frame);
   const from = times.to - HOUR;
   return [
     title,

@@ -4,6 +4,7 @@ import { h } from "/dom.js";
 import { STATES, WRITERS, badge, count, elapsed, age, mark, perSecond, plural, span, stateOf } from "/words.js";
 
 const BUSY = new Set(["REPLAYING", "STARTING", "REBUILDING"]);
+const STUCK = { NEEDS_REBUILD: "needs a rebuild", DIVERGED: "has another history" };
 const AWAY = new Set(["SILENT", "UNKNOWN", "STOPPED"]);
 
 // Of a site, in the order of what matters most.
@@ -17,7 +18,7 @@ export function headline(status, help) {
   const sites = groups.flatMap((group) => group.sites);
   const stuck = help.filter((found) => found.stuck);
   if (stuck.length === 1) {
-    return { text: `${stuck[0].site} has halted for ${stuck[0].group}`, tone: "bad" };
+    return { text: `${stuck[0].site} ${STUCK[stuck[0].state] ?? "has halted"}, for ${stuck[0].group}`, tone: "bad" };
   }
   if (stuck.length) return { text: `${stuck.length} sites wait for an operator`, tone: "bad" };
   if (status.alarms.length) return { text: plural(status.alarms.length, "alarm", "alarms"), tone: "bad" };
@@ -41,19 +42,19 @@ export function subline(status) {
 }
 
 export function alarms(status) {
-  const found = [
-    ...status.alarms.map((text) => ({ text, kind: "Alarm" })),
-    ...status.objectives_missed.map((text) => ({ text, kind: "Objective missed" })),
-  ];
-  if (!found.length) return [];
-  return [
-    h("h2", { class: "hidden" }, "Alarms"),
-    h(
-      "ul",
-      { class: "alarms" },
-      found.map(({ text, kind }) => h("li", {}, mark("octagon"), h("div", {}, h("strong", {}, kind), h("p", {}, steady(text), commandIn(text))))),
-    ),
-  ];
+  const missed = status.objectives_missed;
+  const found = status.alarms.map((text) => h("li", { "data-key": steady(text) }, mark("octagon"), h("div", {}, h("strong", {}, "Alarm"), h("p", {}, steady(text), commandIn(text)))));
+  if (missed.length) {
+    const title = missed.length === 1 ? "An objective is missed" : `${missed.length} objectives are missed`;
+    found.push(h("li", { "data-key": "missed" }, mark("octagon"), h("div", {}, h("strong", {}, title), missed.map((text) => h("p", { class: "num" }, text)))));
+  }
+  return found.length ? [h("h2", { class: "hidden" }, "Alarms"), h("ul", { class: "alarms" }, found)] : [];
+}
+
+// For who hears the page: what is wrong, without the numbers that change all the time.
+export function announcement(said, status) {
+  const quiet = (text) => text.replace(/\d[\d.,]* (s|ms|min|h|d)\b/g, "").replace(/\b[0-9a-f]{12,}\b/g, "").replace(/\s+/g, " ");
+  return [said, ...status.alarms, ...status.objectives_missed].map(quiet).join(". ");
 }
 
 // An alarm ends in a command where one helps; the digests in it are shown short.
@@ -71,20 +72,33 @@ export const copyable = (command) =>
     h("button", { type: "button", class: "copy", "data-action": "copy", "data-text": command, "aria-label": `Copy: ${command}`, "data-keep": "" }, "Copy"),
   );
 
+// Sites that say the same stand together.
+function together(found) {
+  const heaps = new Map();
+  for (const one of found) {
+    const key = [one.group, one.state, one.reason].join("\n");
+    heaps.set(key, [...(heaps.get(key) ?? []), one]);
+  }
+  return [...heaps];
+}
+
 export function help(found) {
   if (!found.length) return [];
   return [
     h("h2", { class: "hidden" }, "What needs a hand"),
-    found.map((one) =>
-      h(
+    together(found).map(([key, heap]) => {
+      const [one] = heap;
+      const hints = [...new Set(heap.map(({ hint }) => hint).filter(Boolean))];
+      const commands = [...new Set(heap.flatMap((each) => each.commands))];
+      return h(
         "div",
-        { class: `hand edge-${(STATES[one.state] ?? STATES.UNKNOWN).tone}`, "data-key": `${one.group} ${one.site}` },
-        h("h3", {}, h("span", {}, one.site), h("span", { class: "muted" }, ` group ${one.group}`), badge(stateOf(one))),
+        { class: `hand edge-${stateOf(one).tone}`, "data-key": key },
+        h("h3", {}, h("span", {}, heap.map(({ site }) => site).join(", ")), h("span", { class: "muted" }, `group ${one.group}`), badge(stateOf(one))),
         h("p", {}, one.reason || "No reason is known."),
-        one.hint && h("p", { class: "muted" }, one.hint),
-        one.commands.map((command) => h("p", { "data-key": command }, copyable(command))),
-      ),
-    ),
+        hints.map((hint) => h("p", { class: "muted" }, hint)),
+        h("p", { class: "commands" }, commands.map((command) => copyable(command))),
+      );
+    }),
   ];
 }
 
@@ -96,7 +110,8 @@ export function groups(status, newest, chosen, now) {
     const rpo = rpos.includes(null) ? null : Math.max(0, ...rpos);
     const alarmed = group.alarms.length + group.objectives_missed.length;
     const state = site ? stateOf(site) : STATES.UNKNOWN;
-    const where = site && site.state !== "STREAMING" ? ` ${site.site}` : "";
+    const alike = group.sites.filter((one) => one.state === site?.state);
+    const where = site && site.state !== "STREAMING" ? ` at ${alike.length === 1 ? site.site : `${alike.length} sites`}` : "";
     return h(
       "tr",
       { "data-key": group.group, class: group.group === chosen ? "chosen" : null },
