@@ -130,9 +130,9 @@ def test_nothing_sticks_out(page: Page, crowded: tuple[Scene, HttpServer], shoot
     page.says("#group-name", GROUPS[-1])
     page.says("#copies", f"{COPIES} equal")
     page.run(READING)
+    fits = "return [document.documentElement.scrollWidth <= arguments[0], window.sticksOut()]"
     for width in (400, 800, 1280):
         page.looks(width, "dark")
-        fits = "return [document.documentElement.scrollWidth <= arguments[0], window.sticksOut()]"
         eventually(lambda width=width: page.run(fits, width) == [True, []], f"all fits into {width}")
         assert hard_to_read(page) == []
         shoot(f"crowd-{width}")

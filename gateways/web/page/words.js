@@ -71,7 +71,7 @@ export function span(seconds) {
   if (seconds === null || seconds === undefined) return "unknown";
   if (seconds < 0.0005) return "0 s";
   if (seconds < 1) return `${count(seconds * 1000)} ms`;
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 10) return `${Number.isInteger(seconds) ? seconds : seconds.toFixed(1)} s`;
   if (seconds < 100) return `${count(seconds)} s`;
   if (seconds < 100 * 60) return `${count(seconds / 60)} min`;
   if (seconds < 48 * 3600) return `${count(seconds / 3600)} h`;
