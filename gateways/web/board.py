@@ -28,12 +28,13 @@ class Board:
         self.history = History()
         self.observed: list[Observed] = []
         self.status: dict[str, Any] | None = None  # of the last look that Kafka has answered
+        self.looked_us = 0  # when that was
         self.interval, self.patience = interval, max(PATIENCE_SECONDS, 5 * interval)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._guarded = guarded
         self._run = f"{wall_us():x}"
         self._began_us = wall_us()
-        self._looked_us, self._looked = 0, time.monotonic()
+        self._looked = time.monotonic()
         self._problem: TidelogError | None = None
         self._copies: dict[str, tuple[int, tuple[CatalogueCopy, ...]]] = {}
         self._message = ""
@@ -47,7 +48,8 @@ class Board:
 
     def looked(self, observed: list[Observed]) -> None:
         """Kafka has answered."""
-        self._from_any_thread(lambda: self._take(observed, status_document(observed)))
+        status = status_document(observed)
+        self._from_any_thread(lambda: self._take(observed, status))
 
     def failed(self, error: TidelogError) -> None:
         """It has not."""
@@ -73,7 +75,7 @@ class Board:
         if time.monotonic() - self._looked < self.patience and self.status is not None:
             return ""
         why = str(self._problem) if self._problem is not None else "Kafka has not been looked at yet"
-        return f"{why}; the last answer was at {iso(self._looked_us)}" if self._looked_us else why
+        return f"{why}; the last answer was at {iso(self.looked_us)}" if self.looked_us else why
 
     def of(self, group: str) -> Observed | None:
         """A group as it was last seen."""
@@ -112,7 +114,7 @@ class Board:
 
     def _take(self, observed: list[Observed], status: dict[str, Any]) -> None:
         self.observed, self.status = observed, status
-        self._looked_us, self._looked, self._problem = wall_us(), time.monotonic(), None
+        self.looked_us, self._looked, self._problem = wall_us(), time.monotonic(), None
         before, self._copies = self._copies, {}
         for group in observed:
             number, copies = before.get(group.standing.record.group, (0, ()))
@@ -133,8 +135,8 @@ class Board:
             "guarded": self._guarded,  # whether one logs in
             "look": {
                 "answers": problem is None and self.status is not None,
-                "time": time_or_none(self._looked_us),
-                "since": iso(self._looked_us or self._began_us),
+                "time": time_or_none(self.looked_us),
+                "since": iso(self.looked_us or self._began_us),
                 "reason": "" if problem is None else str(problem),
                 "hint": "" if problem is None else for_operators(problem.hint, problem.group),
                 "interval_seconds": self.interval,

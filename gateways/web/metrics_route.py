@@ -10,8 +10,9 @@ from tidelog.gateways.standing.observer import Observed
 from tidelog.gateways.web.board import Board
 
 MODULE = "tidelog.gateways.metrics"
-# What is looked for there: the groups as they were last seen, in; the text and its content type, out.
-Exposition = Callable[[Sequence[Observed]], tuple[bytes, str]]
+# What is looked for there: the groups as they were last seen, None if Kafka does not answer, and when that was, in
+# microseconds; the text and its media type.
+Exposition = Callable[[Sequence[Observed] | None, int], tuple[bytes, str]]
 
 
 class MetricsRoute:
@@ -21,12 +22,13 @@ class MetricsRoute:
         self._board = board
 
     async def send(self, request: Request) -> Response:  # noqa: ARG002 (every endpoint is given one)
-        """Of the last look; 503 while there is none."""
+        """Of the last look; of no group while that is old."""
         try:
             exposition: Exposition = import_module(MODULE).exposition
-        except (ImportError, AttributeError):
+        except ModuleNotFoundError as error:
+            if error.name not in (MODULE, "prometheus_client"):
+                raise
             return PlainTextResponse("no metrics here: pip install 'tidelog[metrics]'\n", 404)
-        if self._board.status is None:
-            return PlainTextResponse(f"{self._board.unready}\n", 503)
-        text, content_type = exposition(self._board.observed)
-        return Response(text, media_type=content_type)
+        observed = None if self._board.unready else self._board.observed
+        text, media_type = exposition(observed, self._board.looked_us)
+        return Response(text, media_type=media_type)

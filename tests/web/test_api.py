@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from importlib.util import find_spec
 
 import pytest
 
@@ -150,10 +151,18 @@ def test_a_look_that_hangs_is_said_to_be_late(client: Client, server: HttpServer
     stream.close()
 
 
-def test_metrics_are_there_or_a_word(client: Client) -> None:
-    """By the module that makes them, where that is installed."""
+def test_metrics_are_there_or_a_word(client: Client, server: HttpServer, bank: Scene) -> None:
+    """By the module that makes them, where that is installed; of no group while Kafka does not answer."""
     answer, body = client("/metrics")
-    assert (answer.status == 200 and b"tidelog_" in body) or (answer.status == 404 and b"tidelog[metrics]" in body)
+    if find_spec("tidelog.gateways.metrics") is None:
+        assert (answer.status, body) == (404, b"no metrics here: pip install 'tidelog[metrics]'\n")
+        return
+    assert answer.status == 200 and b"tidelog_observer_up 1" in body and b'group="bank"' in body
+    assert answer.getheader("content-type", "").startswith("text/plain; version=")
+    server.board.patience = 0.5
+    bank.control.cut_off()
+    eventually(lambda: b"tidelog_observer_up 0" in client("/metrics")[1], "Kafka is said to be away")
+    assert b'group="bank"' not in client("/metrics")[1]
 
 
 def test_a_file_is_loaded_once(client: Client) -> None:
