@@ -1,6 +1,7 @@
 """The routes: the page, its files, the API."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -42,8 +43,8 @@ def application(
             clock.cancel()
             await asyncio.to_thread(watcher.stop)
 
-    protections = Protections(deployment, deployment.config.primary)
-    return Guard(Starlette(routes=_routes(board, protections, access, events), lifespan=running), access)
+    routes = _routes(board, Protections(deployment), access, events)
+    return Guard(Starlette(routes=routes, lifespan=running, exception_handlers={Exception: _unexpected}), access)
 
 
 def _routes(board: Board, protections: Protections, access: Access, events: Events) -> list[Route]:
@@ -97,12 +98,19 @@ class Api:
         if group is None:
             return _error(404, f"no group {name}" if name else "say which: ?group=NAME")
         revision = self._board.revision(name)
-        found, unknown_because = await self._protections.of(name)
+        site = group.chosen.site if group.chosen is not None else group.configured
+        found, unknown_because = await self._protections.of(name, site)
         return _document({"revision": revision} | copies_json(group, found, unknown_because))
 
     async def readyz(self, request: Request) -> Response:  # noqa: ARG002
         """Whether Kafka was looked at lately. The reason is in `/api/v1/status`, for those who may read that."""
         return PlainTextResponse("not ready\n", 503) if self._board.unready else PlainTextResponse("ready\n")
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    """A bug: its kind for who asked, all of it for who runs the server."""
+    print(f"unexpected {type(error).__name__} at {request.url.path}: {error}", file=sys.stderr, flush=True)
+    return _error(500, f"unexpected {type(error).__name__}; this is a bug in tidelog")
 
 
 def _document(found: dict[str, Any]) -> Response:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tidelog.clock import iso, time_or_none, wall_us
 from tidelog.consumers.catalogue import CatalogueCopy
-from tidelog.errors import TidelogError
+from tidelog.errors import LogUnavailable, TidelogError
 from tidelog.gateways.cli.hints import for_operators
 from tidelog.gateways.standing.documents import JSON_VERSION, status_document
 from tidelog.gateways.standing.observer import Observed
@@ -61,7 +61,7 @@ class Board:
             await asyncio.sleep(min(1.0, self.interval))
             late = time.monotonic() - self._looked
             if self._problem is None and late > self.patience / 2:
-                self._take_problem(TidelogError(f"Kafka has not answered for {late:.0f} s"))
+                self._take_problem(LogUnavailable(f"Kafka has not answered for {late:.0f} s"))
 
     def stop(self) -> None:
         """Ends what `follow` gives."""
@@ -137,6 +137,7 @@ class Board:
                 "answers": problem is None and self.status is not None,
                 "time": time_or_none(self.looked_us),
                 "since": iso(self.looked_us or self._began_us),
+                "kafka_away": isinstance(problem, LogUnavailable),
                 "reason": "" if problem is None else str(problem),
                 "hint": "" if problem is None else for_operators(problem.hint, problem.group),
                 "interval_seconds": self.interval,

@@ -19,35 +19,35 @@ Found = tuple[Protection | None, str]
 
 
 class Protections:
-    """By group; each answer is kept for `FRESH_SECONDS`, and one thread at most asks for a group. Belongs to the event
-    loop."""
+    """By group and site; each answer is kept for `FRESH_SECONDS`, and one thread at most asks for one. Belongs to the
+    event loop."""
 
-    def __init__(self, deployment: Deployment, primary: str | None) -> None:
-        self._deployment, self._primary = deployment, primary
-        self._found: dict[str, tuple[float, Found]] = {}
-        self._asking: dict[str, asyncio.Future[Found]] = {}
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._found: dict[tuple[str, str], tuple[float, Found]] = {}
+        self._asking: dict[tuple[str, str], asyncio.Future[Found]] = {}
 
-    async def of(self, group: str) -> Found:
-        """What is known, or None and why nothing is."""
-        site = self._primary
+    async def of(self, group: str, site: str | None) -> Found:
+        """What is known at the site, or None and why nothing is."""
         if site is None:
-            return None, "no site is configured"
-        at, found = self._found.get(group, (0.0, (None, "")))
+            return None, "the group has no primary here"
+        key = group, site
+        at, found = self._found.get(key, (0.0, (None, "")))
         if at and time.monotonic() - at < FRESH_SECONDS:
             return found
-        if group not in self._asking:
+        if key not in self._asking:
             asked = in_a_thread(lambda: read(self._deployment, site, group))
-            self._asking[group] = asked
-            asked.add_done_callback(lambda future: self._answered(group, future))
+            self._asking[key] = asked
+            asked.add_done_callback(lambda future: self._answered(key, future))
         try:
-            return await asyncio.wait_for(asyncio.shield(self._asking[group]), PATIENCE_SECONDS)
+            return await asyncio.wait_for(asyncio.shield(self._asking[key]), PATIENCE_SECONDS)
         except TimeoutError:
             return None, f"the store of site {site} has not answered for {PATIENCE_SECONDS:g} s"
 
-    def _answered(self, group: str, future: "asyncio.Future[Found]") -> None:
-        del self._asking[group]
+    def _answered(self, key: tuple[str, str], future: "asyncio.Future[Found]") -> None:
+        del self._asking[key]
         if not future.cancelled():
-            self._found[group] = (time.monotonic(), future.result())
+            self._found[key] = (time.monotonic(), future.result())
 
 
 def read(deployment: Deployment, site: str, group: str) -> Found:

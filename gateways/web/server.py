@@ -17,7 +17,7 @@ from tidelog.gateways.web.events import CLIENTS_MAX, Events
 from tidelog.gateways.web.serving import Serving, bind, check_tls
 
 START_SECONDS = 30.0
-STOP_SECONDS = 10.0
+STOP_SECONDS = 30.0
 LAST_ANSWERS_SECONDS = 2
 
 

@@ -47,13 +47,12 @@ class Watcher:
     def _look(self, observer: Observer) -> None:
         try:
             observed = observer.observe()
+            if not self._stop.is_set():
+                self._looked(observed)
         except TidelogError as error:
             self._tell(error)
         except Exception as error:  # the page says it and goes on: an end that nobody sees would be worse
             self._tell(TidelogError(f"unexpected {type(error).__name__}: {error}", hint="this is a bug in tidelog"))
-        else:
-            if not self._stop.is_set():
-                self._looked(observed)
 
     def _tell(self, error: TidelogError) -> None:
         if not self._stop.is_set():

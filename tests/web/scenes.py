@@ -26,7 +26,7 @@ def config_of(**more: Any) -> Config:
     return Config(
         sites={site: {"redis": {"url": f"redis://memory-{site}"}} for site in SITES},
         writer={"heartbeat": "100ms"},
-        worker={"status_interval": "200ms", "poll_timeout": "20ms"},
+        worker={"status_interval": "400ms", "poll_timeout": "20ms"},
         http={"address": "127.0.0.1:0", "interval": "200ms"} | more.pop("http", {}),
         **more,
     )

@@ -136,7 +136,7 @@ def test_the_end_ends_every_stream(server: HttpServer, client: Client) -> None:
     streams = [client.stream(**SHOWN) for _ in range(CLIENTS_MAX)]
     began = time.monotonic()
     server.stop()
-    assert time.monotonic() - began < 10 and not server.running
+    assert time.monotonic() - began < 30 and not server.running
     for stream in streams:
         while stream.event() != ("", ""):
             pass

@@ -86,7 +86,8 @@ function banners() {
     found.push({ strong: "No connection to the status server", text: ` since ${clock(known.link.since)}${why}. It is tried again by itself.` });
   } else if (known.look && !known.look.look.answers && (known.look.look.reason || known.look.look.time)) {
     const { since, reason, hint } = known.look.look;
-    found.push({ strong: `Kafka has not answered since ${clock(since)}`, text: `: ${reason}.${hint ? ` Hint: ${hint}.` : ""}` });
+    const what = known.look.look.kafka_away ? "Kafka has not answered" : "No look has succeeded";
+    found.push({ strong: `${what} since ${clock(since)}`, text: `: ${reason}.${hint ? ` Hint: ${hint}.` : ""}` });
   }
   if (found.length && known.look?.look.time) {
     found[0].text += ` What is shown below is of ${clock(known.look.look.time)}.`;
@@ -110,7 +111,7 @@ function draw() {
   document.documentElement.toggleAttribute("data-old", old());
   const status = look?.status;
   if (!status) {
-    morph(byId("headline"), look && !look.look.answers && look.look.reason ? "Kafka does not answer" : "Looking at Kafka…");
+    morph(byId("headline"), look?.look.reason ? unseen() : "Looking at Kafka…");
     return;
   }
   const said = old() ? outOfSight() : headline(status, look.help);
@@ -127,7 +128,8 @@ function draw() {
   if (group !== null) drawGroup(group);
 }
 
-const outOfSight = () => ({ text: known.link.up ? "Kafka does not answer" : "The server is out of reach", tone: "warn" });
+const unseen = () => (known.look.look.kafka_away ? "Kafka does not answer" : "Nothing can be seen");
+const outOfSight = () => ({ text: known.link.up ? unseen() : "The server is out of reach", tone: "warn" });
 
 const empty = () =>
   h("div", { class: "card empty" }, h("p", {}, "A consistency group is made by:"), h("p", {}, h("code", {}, "tidelog group create NAME")), h("p", { class: "muted" }, "It appears here by itself."));

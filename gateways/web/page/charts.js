@@ -1,7 +1,7 @@
 // The last hour as lines: events per second, and for each site the three parts of its RPO beside their objectives.
 
 import { h, s } from "/dom.js";
-import { clock, perSecond, span } from "/words.js";
+import { clock, count, perSecond, span } from "/words.js";
 
 const HOUR = 3600;
 const HEIGHT = 148;
@@ -32,13 +32,15 @@ function ageScale(top) {
   return { at: (value) => bend(Math.min(value, high)) / far, ticks: shown };
 }
 
+const rateWord = (value) => (value < 10000 ? (Number.isInteger(value) ? count(value) : value.toFixed(1)) : `${count(value / 1000)} k`);
+
 function rateScale(top) {
   const rough = Math.max(top, 1) / 3;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((found) => found >= rough);
   const high = Math.ceil(Math.max(top, 1) / step) * step;
   const ticks = [];
-  for (let value = 0; value <= high + step / 2; value += step) ticks.push({ value, word: perSecond(value).replace("/s", "") });
+  for (let value = 0; value <= high + step / 2; value += step) ticks.push({ value, word: rateWord(value) });
   return { at: (value) => Math.min(value, high) / high, ticks };
 }
 
@@ -114,8 +116,8 @@ function figure(key, title, note, svg, entries) {
 function rates(buckets, sites, step, width, times, cursor, shown) {
   const series = [
     { line: "log", name: "log", points: buckets.map((bucket) => [bucket.time, bucket.events_per_second]) },
-    ...sites.slice(0, LINES.length).map((site, index) => ({
-      line: LINES[index],
+    ...sites.map((site, index) => ({
+      line: LINES[index % LINES.length],
       name: site.site,
       points: buckets.map((bucket) => [bucket.time, bucket.sites[site.site]?.[RATE] ?? null]),
     })),
