@@ -74,9 +74,11 @@ class Guard:
         if path != "/healthz" and not self._access.knows_name(headers.get("host", "")):
             said_host = "this server is not known by that name; see `names` under [http] in tidelog's configuration\n"
             return PlainTextResponse(said_host, 421)
+        foreign = headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
+        if foreign and (method == "POST" or headers.get("sec-fetch-mode") != "navigate"):
+            # It could not read the answer; but send the form, or take the places of pages that follow.
+            return PlainTextResponse("another site's page has asked for that\n", 403)
         if method == "POST":
-            if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-                return PlainTextResponse("only this server's own form may send that\n", 403)
             return None
         if path in OPEN or self._access.allows(headers):
             return None

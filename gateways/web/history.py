@@ -10,6 +10,7 @@ from tidelog.gateways.standing.observer import Observed
 BUCKET_SECONDS = 10
 BUCKETS = 360
 RATE_SECONDS = 10.0
+OLD_SECONDS = 2 * RATE_SECONDS
 COLUMNS = (
     "events_per_second",
     "lag_events",
@@ -28,8 +29,9 @@ class Rate:
         self._seen: deque[tuple[int, int]] = deque()
 
     def see(self, time_us: int, sequence: int) -> None:
-        """A sequence number at a time; one that went back (another history, a rebuilt site) begins anew."""
-        if self._seen and sequence < self._seen[-1][1]:
+        """A sequence number at a time. One that went back (another history, a rebuilt site) begins anew, and one after
+        a time in which nobody could look: what came in between came at no rate that is known."""
+        if self._seen and (sequence < self._seen[-1][1] or time_us - self._seen[-1][0] > OLD_SECONDS * 1_000_000):
             self._seen.clear()
         if not self._seen or time_us > self._seen[-1][0]:
             self._seen.append((time_us, sequence))
@@ -38,7 +40,7 @@ class Rate:
 
     def value(self, now_us: int) -> float | None:
         """None while less than two are known, or the newest is old."""
-        if len(self._seen) < 2 or now_us - self._seen[-1][0] > 2 * RATE_SECONDS * 1_000_000:
+        if len(self._seen) < 2 or now_us - self._seen[-1][0] > OLD_SECONDS * 1_000_000:
             return None
         (first_us, first), (last_us, last) = self._seen[0], self._seen[-1]
         return (last - first) / ((last_us - first_us) / 1_000_000)

@@ -152,6 +152,15 @@ def test_every_answer_says_what_browsers_may_do(local: Client) -> None:
     assert local.status("/login") == 303, "nobody logs in where no token is"
 
 
+def test_another_sites_page_gets_nothing(local: Client) -> None:
+    """Neither an answer nor one of the places of those who follow; a link to the page is one."""
+    for site in ("cross-site", "same-site"):
+        for path in ("/api/v1/events", "/api/v1/status", "/app.js"):
+            assert local.status(path, sec_fetch_site=site, sec_fetch_mode="no-cors") == 403
+        assert local.status("/", sec_fetch_site=site, sec_fetch_mode="navigate") == 200
+    assert local.status("/api/v1/status", sec_fetch_site="none") == 200
+
+
 def test_without_the_token_there_is_nothing(guarded: tuple[Scene, Client]) -> None:
     """401 for programs, the form for browsers; machines see that the process lives, and nothing more."""
     _, client = guarded
@@ -206,7 +215,7 @@ def test_a_browser_logs_in_and_out(guarded: tuple[Scene, Client]) -> None:
 def test_the_form_is_not_for_other_sites_nor_for_books(guarded: tuple[Scene, Client]) -> None:
     """What another site sends is refused, and a body longer than any token."""
     _, client = guarded
-    assert log_in(client, TOKEN, sec_fetch_site="cross-site")[0].status == 403
+    assert log_in(client, TOKEN, sec_fetch_site="cross-site", sec_fetch_mode="navigate")[0].status == 403
     assert log_in(client, TOKEN, sec_fetch_site="same-origin")[0].status == 303
     assert log_in(client, "x" * 5000)[0].status == 413
     assert (
