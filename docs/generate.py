@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 from tidelog.config import Config
 from tidelog.gateways.cli.application import app
 from tidelog.gateways.cli.exit_codes import EXIT_CODES
+from tidelog.gateways.metrics.page import page as metrics
 from tidelog.schemas.events import EVENT_TYPES
 from tidelog.schemas.registry import Schema, schemas
 from tidelog.units import Size
@@ -194,6 +195,7 @@ def exit_codes() -> str:
 
 
 PAGES: dict[str, Callable[[], str]] = {
+    "metrics.md": metrics,
     "configuration.md": configuration,
     "commands.md": commands,
     "events.md": events,

@@ -28,11 +28,12 @@ from tests.planted_rollback import ROLLBACK_MUTANTS
 from tests.planted_sidefile import SIDEFILE_MUTANTS
 from tests.planted_sqlite import SQLITE_MUTANTS
 from tests.planted_standing import STANDING_MUTANTS
+from tests.planted_web import WEB_MUTANTS
 
 ROOT = Path(__file__).parent.parent
 MUTANTS = planted.MUTANTS + COPY_MUTANTS + MOMENT_MUTANTS + RESYNC_MUTANTS + EXPOSURE_MUTANTS
 MUTANTS += PROMOTE_MUTANTS + REBUILD_MUTANTS + REGION_MUTANTS + ROLLBACK_MUTANTS + SIDEFILE_MUTANTS
-MUTANTS += STANDING_MUTANTS + DEPLOY_MUTANTS + SQLITE_MUTANTS + METRIC_MUTANTS
+MUTANTS += STANDING_MUTANTS + DEPLOY_MUTANTS + SQLITE_MUTANTS + METRIC_MUTANTS + WEB_MUTANTS
 COPIED = ("schemas", "stores", "producers", "consumers", "recovery", "gateways", "testing", "src", "tests", "examples")
 TIMEOUT = 420
 

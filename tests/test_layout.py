@@ -14,7 +14,7 @@ import pytest
 from tests.source_tree import FOLDERS, PACKAGE, ROOT, package_files, tracked
 from tidelog.testing.container_images import docker_answers
 
-INSTALLED_SUFFIXES = (".py", ".avsc", ".xml", ".typed", ".sh", ".yaml")
+INSTALLED_SUFFIXES = (".py", ".avsc", ".xml", ".typed", ".sh", ".yaml", ".html", ".css", ".js", ".svg")
 BUILD_MINUTES = 5
 
 
@@ -88,6 +88,7 @@ def test_the_wheel_has_every_module(wheel: Path) -> None:
         and name.endswith(INSTALLED_SUFFIXES)
     }
     assert wanted >= {"tidelog/py.typed", "tidelog/testing/pom.xml", "tidelog/schemas/tidelog.v1.WriteBatch.avsc"}
+    assert "tidelog/gateways/web/page/index.html" in wanted
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert sorted(wanted - names) == []

@@ -6,7 +6,9 @@ import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+import typer
 
 from tidelog.clock import iso, wall_us
 from tidelog.consumers.access import open_group
@@ -15,7 +17,8 @@ from tidelog.consumers.primary import primary_site
 from tidelog.consumers.process_settings import set_for_worker
 from tidelog.errors import ConfigError, UsageError
 from tidelog.gateways.cli.exit_codes import INTERRUPTED, OK
-from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.cli.invocation import Invocation, of
+from tidelog.gateways.cli.options import Group, TakeOver
 from tidelog.gateways.cli.sidefile_files import refuse_undrained
 from tidelog.gateways.cli.writers import refuse_live_writer
 from tidelog.gateways.nbd.address import Address, UnixAddress, bound, default_socket, parse_address
@@ -23,7 +26,7 @@ from tidelog.gateways.nbd.catalogue import Catalogue
 from tidelog.gateways.nbd.security import certified, keyed
 from tidelog.gateways.nbd.server import NbdServer
 from tidelog.gateways.nbd.writer import Writer
-from tidelog.producers.group import Group
+from tidelog.producers.group import Group as OpenGroup
 from tidelog.producers.mirrors import refuse_mirror
 from tidelog.producers.opening import Opening
 from tidelog.schemas.chain import Head
@@ -31,6 +34,9 @@ from tidelog.schemas.chain import Head
 # The commands that are being carried out when the end comes have so long beyond the log's own timeout (seconds).
 _GRACE = 5.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+app = typer.Typer()
 
 
 class Wanted(NamedTuple):
@@ -44,6 +50,39 @@ class Wanted(NamedTuple):
     tls_psk: Path | None
     read_only: bool
     take_over: bool
+
+
+@app.command()
+def nbd(
+    context: typer.Context,
+    group: Group,
+    site: Annotated[
+        str | None, typer.Option("--site", "-s", help="Where to read. Default: the group's primary.")
+    ] = None,
+    socket: Annotated[
+        Path | None, typer.Option("--socket", help="A unix socket. Default: GROUP-SITE.nbd in the user's own folder.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option("--address", help="HOST:PORT instead; beyond this machine only with TLS.")
+    ] = None,
+    tls_certificates: Annotated[
+        Path | None,
+        typer.Option(help="TLS: a folder of ca-cert.pem, server-cert.pem and server-key.pem."),
+    ] = None,
+    tls_psk: Annotated[
+        Path | None, typer.Option(help="TLS with keys that clients know: a file of NAME:HEX. Python 3.13 or newer.")
+    ] = None,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Copies and clones alone, not to be written to.")
+    ] = False,
+    take_over: TakeOver = False,
+) -> int:
+    """Serves a group's volumes, copies and clones as network block devices until SIGTERM (exit code 0) or Ctrl-C (130).
+
+    At the primary live volumes can be written to: that is a writer session, as an application's is.
+    """
+    wanted = Wanted(group, site, socket, address, tls_certificates, tls_psk, read_only, take_over)
+    return serve_nbd(of(context), wanted)
 
 
 def serve_nbd(invocation: Invocation, wanted: Wanted) -> int:
@@ -139,7 +178,7 @@ def _writer(invocation: Invocation, group: str) -> Writer:
     """A session as an application's: it makes the copies of the group's schedule. Without a sidefile: what a flush has
     confirmed is in the log."""
 
-    def opened(plan: Callable[[Head], Opening] | None = None) -> Group:
+    def opened(plan: Callable[[Head], Opening] | None = None) -> OpenGroup:
         return open_group(group, deployment=invocation.deployment, sidefile=False, plan=plan)
 
     return Writer(opened(), opened)

@@ -1,12 +1,13 @@
-"""docs/metrics.md, from the list: ``python -m tidelog.gateways.metrics.page > docs/metrics.md``."""
+"""docs/reference/metrics.md, from the list (``make docs``)."""
 
 from tidelog.gateways.metrics.listed import LABEL_VALUES, METRICS, SITE_STATES, WRITER_STATES, Listed, Place
 
 _HEAD = """\
-# Metrics
+# Reference: every metric
 
-Made from the list in the code: `python -m tidelog.gateways.metrics.page > docs/metrics.md`. How to scrape them, and
-what to do then: [monitoring](how-to/monitoring.md).
+<!-- Written by docs/generate.py (make docs): change the code, not this page. -->
+
+How to scrape them, and what to do then: [monitoring](../how-to/monitoring.md).
 
 - A gauge that is not known is `+Inf`, never absent and never 0; so is an objective that is not configured. What is
   idle is 0.
@@ -53,7 +54,3 @@ def _row(metric: Listed) -> str:
 
 def _words(values: tuple[str, ...]) -> str:
     return ", ".join(f"`{value}`" for value in values)
-
-
-if __name__ == "__main__":
-    print(page(), end="")

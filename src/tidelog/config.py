@@ -33,6 +33,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from tidelog.config_http import HttpConfig
 from tidelog.config_metrics import MetricsConfig
 from tidelog.config_registry import SchemaRegistryConfig
 from tidelog.config_sources import EnvironmentSource, FileSource, NestedSource, as_config_error
@@ -51,6 +52,7 @@ from tidelog.config_tables import (
 __all__ = [
     "Config",
     "GroupConfig",
+    "HttpConfig",
     "KafkaConfig",
     "KeepConfig",
     "MetricsConfig",
@@ -94,6 +96,7 @@ class Config(BaseSettings):
     worker: WorkerConfig = Field(default_factory=WorkerConfig)
     schema_registry: SchemaRegistryConfig | None = None
     metrics: MetricsConfig = Field(default_factory=MetricsConfig)
+    http: HttpConfig = Field(default_factory=HttpConfig)
 
     _read: tuple[NestedSource, ...] = PrivateAttr(default=())
 

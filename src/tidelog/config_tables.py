@@ -30,7 +30,8 @@ Positive = Annotated[Duration, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 
 
-def _addresses(value: Any) -> Any:
+def addresses(value: Any) -> Any:
+    """A list, or the same as a text with commas."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
@@ -76,9 +77,7 @@ class KafkaConfig(Table):
 
     secrets = ("sasl_plain_password", "ssl_password")
 
-    bootstrap_servers: Annotated[tuple[str, ...], BeforeValidator(_addresses), Field(min_length=1)] = (
-        "localhost:9092",
-    )
+    bootstrap_servers: Annotated[tuple[str, ...], BeforeValidator(addresses), Field(min_length=1)] = ("localhost:9092",)
     client_id: str = "tidelog"
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI"] | None = None
@@ -202,7 +201,7 @@ class PacingConfig(Table):
     ``sites`` are those that count; empty: all that are configured."""
 
     policy: Literal["warn", "pace", "block"]
-    sites: Annotated[tuple[Name, ...], BeforeValidator(_addresses)] = ()
+    sites: Annotated[tuple[Name, ...], BeforeValidator(addresses)] = ()
     max_lag: Positive | None = None
     max_lag_events: Annotated[int, Field(ge=1)] | None = None
     max_delay: Annotated[Duration, Field(gt=0, le=10)] = 0.02

@@ -1,14 +1,10 @@
 """The list of metrics: named as Prometheus wants it, documented, and nothing whose number grows with the data."""
 
-from pathlib import Path
-
 from tidelog.consumers.counts import HALT_KINDS
 from tidelog.errors import Halted
 from tidelog.gateways.metrics.families import Families
 from tidelog.gateways.metrics.listed import LABEL_VALUES, METRICS, Kind, Place
-from tidelog.gateways.metrics.page import page
 
-PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 LABELS = {"group", "site", *LABEL_VALUES, "version"}
 
 
@@ -29,11 +25,6 @@ def test_labels_are_bounded() -> None:
     """Groups, sites, and words of our own."""
     assert {label for metric in METRICS for label in metric.labels} <= LABELS
     assert set(HALT_KINDS) == {kind.__name__ for kind in Halted.__subclasses__()} | {"other"}
-
-
-def test_the_page_is_up_to_date() -> None:
-    """Make it anew with: python -m tidelog.gateways.metrics.page > docs/metrics.md"""
-    assert PAGE.read_text() == page()
 
 
 def test_every_metric_has_a_place() -> None:

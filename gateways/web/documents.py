@@ -1,0 +1,63 @@
+"""What the page is told beside the status: what helps a site that has halted, and the copies of a group."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tidelog.consumers.catalogue import CatalogueCopy, SiteStanding
+from tidelog.gateways.cli.application import Commands
+from tidelog.gateways.cli.hints import for_operators
+from tidelog.gateways.standing.documents import copy_json
+from tidelog.gateways.standing.observer import Observed
+
+# A command inside a sentence: words, options and names, up to the end of its clause, or the verb that goes on with it.
+_VERBS = "and|or|if|until|to|for|shows|lists|makes|needs|takes"
+_COMMAND = re.compile(rf"tidelog ([a-z][a-z-]*)(?: (?!(?:{_VERBS})\b)[\w#@/:.=-]*[\w/])*")
+_ENDS_A_SENTENCE = re.compile(r"\.(?= |$)")
+
+Identity = tuple[int, bytes, str]
+Protection = Mapping[Identity, Mapping[str, Any]]
+
+
+def commands_in(hint: str) -> list[str]:
+    """The commands that a hint names, each once."""
+    clauses = re.split(r"[;,()`]", _ENDS_A_SENTENCE.sub(";", hint))
+    found = (match for clause in clauses for match in _COMMAND.finditer(clause))
+    return list(dict.fromkeys(match[0] for match in found if match[1] in Commands.modules))
+
+
+def help_json(observed: Iterable[Observed]) -> list[dict[str, Any]]:
+    """Every site that waits for an operator, or reports what is in its way: why, and what helps or tells more."""
+    return [_help(site) for group in observed for site in group.standing.sites if site.stuck or site.reason]
+
+
+def _help(site: SiteStanding) -> dict[str, Any]:
+    hint = for_operators(site.hint, site.group)
+    return {
+        "group": site.group,
+        "site": site.site,
+        "state": site.state,
+        "stuck": site.stuck,
+        "reason": site.reason,
+        "hint": hint,
+        "commands": commands_in(hint) or [f"tidelog site status {site.site} --group {site.group}"],
+    }
+
+
+def copies_json(group: Observed, protection: Protection | None, unknown_because: str) -> dict[str, Any]:
+    """The catalogue of a group, newest copy first. ``protection`` is what the primary site's store says of locks by
+    identity; None if it could not be asked, and why."""
+    return {
+        "group": group.standing.record.group,
+        "sites": [site.site for site in group.standing.sites],
+        "protection_unknown": None if protection is not None else unknown_because,
+        "copies": [_copy(copy, protection or {}) for copy in reversed(group.standing.copies)],
+    }
+
+
+def _copy(copy: CatalogueCopy, protection: Protection) -> dict[str, Any]:
+    found = copy_json(copy)
+    for site, archive in copy.archives.items():
+        found["sites"][site]["archive_digest"] = archive.digest.hex()
+    unknown = {"locked_until": None, "kept": None}
+    return found | unknown | dict(protection.get((copy.sequence, copy.seal, copy.name), {}))

@@ -1,0 +1,151 @@
+// What stands above the group that is looked at: one sentence, the alarms, what needs a hand, and the other groups.
+
+import { h } from "/dom.js";
+import { STATES, WRITERS, badge, count, elapsed, age, mark, perSecond, plural, span, stateOf } from "/words.js";
+
+const BUSY = new Set(["REPLAYING", "STARTING", "REBUILDING"]);
+const STUCK = { NEEDS_REBUILD: "needs a rebuild", DIVERGED: "has another history" };
+const AWAY = new Set(["SILENT", "UNKNOWN", "STOPPED"]);
+
+// Of a site, in the order of what matters most.
+const RANK = ["HALTED", "NEEDS_REBUILD", "DIVERGED", "SILENT", "UNKNOWN", "STOPPED", "REBUILDING", "REPLAYING", "STARTING"];
+const rank = (site) => (RANK.includes(site.state) ? RANK.indexOf(site.state) : RANK.length);
+const worst = (group) => [...group.sites].sort((one, other) => rank(one) - rank(other))[0];
+
+export function headline(status, help) {
+  const groups = status.groups;
+  if (!groups.length) return { text: "There is no group yet", tone: "calm" };
+  const sites = groups.flatMap((group) => group.sites);
+  const stuck = help.filter((found) => found.stuck);
+  if (stuck.length === 1) {
+    return { text: `${stuck[0].site} ${STUCK[stuck[0].state] ?? "has halted"}, for ${stuck[0].group}`, tone: "bad" };
+  }
+  if (stuck.length) return { text: `${stuck.length} sites wait for an operator`, tone: "bad" };
+  if (status.alarms.length) return { text: plural(status.alarms.length, "alarm", "alarms"), tone: "bad" };
+  const silent = sites.filter((site) => site.state === "SILENT");
+  if (silent.length) return { text: silent.length === 1 ? `${silent[0].site} is silent` : `${silent.length} workers are silent`, tone: "bad" };
+  if (status.objectives_missed.length) return { text: "An objective is missed", tone: "bad" };
+  const troubled = help.filter((found) => !found.stuck);
+  if (troubled.length) return { text: `Something is in the way of ${troubled[0].site}`, tone: "warn" };
+  const away = sites.filter((site) => AWAY.has(site.state));
+  if (away.length) return { text: `${plural(away.length, "site has", "sites have")} no worker`, tone: "warn" };
+  const busy = sites.filter((site) => BUSY.has(site.state));
+  if (busy.length) return { text: busy.length === 1 ? `${busy[0].site} is catching up` : `${busy.length} sites are catching up`, tone: "busy" };
+  return { text: "All is well", tone: "ok" };
+}
+
+export function subline(status) {
+  const groups = status.groups;
+  const sites = new Set(groups.flatMap((group) => group.sites.map((site) => site.site)));
+  const copies = groups.reduce((sum, group) => sum + group.copies, 0);
+  return `${plural(groups.length, "group", "groups")} at ${plural(sites.size, "site", "sites")}, ${plural(copies, "copy", "copies")}`;
+}
+
+export function alarms(status) {
+  const missed = status.objectives_missed;
+  const found = status.alarms.map((text) => h("li", { "data-key": steady(text) }, mark("octagon"), h("div", {}, h("strong", {}, "Alarm"), h("p", {}, steady(text), commandIn(text)))));
+  if (missed.length) {
+    const title = missed.length === 1 ? "An objective is missed" : `${missed.length} objectives are missed`;
+    found.push(h("li", { "data-key": "missed" }, mark("octagon"), h("div", {}, h("strong", {}, title), missed.map((text) => h("p", { class: "num" }, text)))));
+  }
+  return found.length ? [h("h2", { class: "hidden" }, "Alarms"), h("ul", { class: "alarms" }, found)] : [];
+}
+
+// For who hears the page: what is wrong, without the numbers that change all the time.
+export function announcement(said, status) {
+  const quiet = (text) => text.replace(/\d[\d.,]* (s|ms|min|h|d)\b/g, "").replace(/\b[0-9a-f]{12,}\b/g, "").replace(/\s+/g, " ");
+  return [said, ...status.alarms, ...status.objectives_missed].map(quiet).join(". ");
+}
+
+// An alarm ends in a command where one helps; the digests in it are shown short.
+const steady = (text) => text.split("; see where with: ")[0].replace(/\b([0-9a-f]{12})[0-9a-f]{20,}\b/g, "$1…");
+function commandIn(text) {
+  const command = text.split("; see where with: ")[1];
+  return command ? [" See where: ", copyable(command)] : null;
+}
+
+export const copyable = (command) =>
+  h(
+    "span",
+    { class: "command", "data-key": command },
+    h("code", {}, command),
+    h("button", { type: "button", class: "copy", "data-action": "copy", "data-text": command, "aria-label": `Copy: ${command}`, "data-keep": "" }, "Copy"),
+  );
+
+// Sites that say the same stand together.
+function together(found) {
+  const heaps = new Map();
+  for (const one of found) {
+    const key = [one.group, one.state, one.reason].join("\n");
+    heaps.set(key, [...(heaps.get(key) ?? []), one]);
+  }
+  return [...heaps];
+}
+
+export function help(found) {
+  if (!found.length) return [];
+  return [
+    h("h2", { class: "hidden" }, "What needs a hand"),
+    together(found).map(([key, heap]) => {
+      const [one] = heap;
+      const hints = [...new Set(heap.map(({ hint }) => hint).filter(Boolean))];
+      const commands = [...new Set(heap.flatMap((each) => each.commands))];
+      return h(
+        "div",
+        { class: `hand edge-${stateOf(one).tone}`, "data-key": key },
+        h("h3", {}, h("span", {}, heap.map(({ site }) => site).join(", ")), h("span", { class: "muted" }, `group ${one.group}`), badge(stateOf(one))),
+        h("p", {}, one.reason || "No reason is known."),
+        hints.map((hint) => h("p", { class: "muted" }, hint)),
+        h("p", { class: "commands" }, commands.map((command) => copyable(command))),
+      );
+    }),
+  ];
+}
+
+export function groups(status, newest, chosen, now) {
+  if (status.groups.length < 2) return [];
+  const rows = status.groups.map((group) => {
+    const site = worst(group);
+    const rpos = group.sites.map((one) => one.rpo_seconds);
+    const rpo = rpos.includes(null) ? null : Math.max(0, ...rpos);
+    const alarmed = group.alarms.length + group.objectives_missed.length;
+    const state = site ? stateOf(site) : STATES.UNKNOWN;
+    const alike = group.sites.filter((one) => one.state === site?.state);
+    const where = site && site.state !== "STREAMING" ? ` at ${alike.length === 1 ? site.site : `${alike.length} sites`}` : "";
+    return h(
+      "tr",
+      { "data-key": group.group, class: group.group === chosen ? "chosen" : null },
+      h("th", { scope: "row" }, h("a", { href: `#${group.group}`, "aria-current": group.group === chosen ? "true" : null }, group.group)),
+      h("td", {}, badge({ ...state, word: `${state.word}${where}` }), alarmed > 0 && h("span", { class: "small tone-bad" }, ` ${plural(alarmed, "alarm", "alarms")}`)),
+      h("td", { class: "num wide" }, perSecond(newest[group.group]?.events_per_second)),
+      h("td", { class: "num" }, span(rpo)),
+      h("td", { class: "num wide" }, group.newest_copy ? `${count(group.copies)}, ${elapsed(age(group.newest_copy.time, now))} ago` : "none"),
+    );
+  });
+  return [
+    h("h2", {}, "Groups"),
+    h(
+      "div",
+      { class: "card flush" },
+      h(
+        "table",
+        { class: "groups" },
+        h("caption", { class: "hidden" }, "All groups, the state of each one's worst site"),
+        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "group"), h("th", { scope: "col" }, "state"), h("th", { scope: "col", class: "num wide" }, "events"), h("th", { scope: "col", class: "num" }, "worst RPO"), h("th", { scope: "col", class: "num wide" }, "copies, newest"))),
+        h("tbody", {}, rows),
+      ),
+    ),
+  ];
+}
+
+export function facts(group, now) {
+  const primary = group.primary;
+  const writer = WRITERS[group.writer.state] ?? { word: group.writer.state };
+  const said = [
+    group.mirror_of !== null ? `mirror of ${group.mirror_of}` : primary?.site ? `primary ${primary.site}` : "no primary",
+    primary?.chosen ? `promoted ${elapsed(age(primary.since, now))} ago${primary.forced ? ", by force" : ""}` : null,
+    group.mirror_of === null ? `writer ${writer.word}` : null,
+    group.newest_copy ? `newest copy ${group.newest_copy.name}, ${elapsed(age(group.newest_copy.time, now))} ago` : "no copy yet",
+  ];
+  return [h("h2", { id: "group-name" }, group.group), h("p", { class: "muted" }, said.filter(Boolean).join(" · "))];
+}
