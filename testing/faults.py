@@ -8,6 +8,7 @@ link of its own, so that one site can be cut off while the others and the applic
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,20 +16,23 @@ from urllib.parse import urlsplit
 from tidelog.config import Config
 from tidelog.consumers.deployment import RealDeployment
 from tidelog.consumers.site_view import Site
+from tidelog.errors import LogUnavailable
 from tidelog.gateways.library import open_site
 from tidelog.producers.group import Group
 from tidelog.schemas.control import SiteStatus, status_key
 from tidelog.testing.choice import own_kafka
 from tidelog.testing.fixtures import SITES
 from tidelog.testing.network import Link, Network
+from tidelog.testing.readiness import kafka_answers, redis_answers, wait_until
 from tidelog.testing.running import RunningDeployment
-from tidelog.testing.servers import KafkaServing, RedisServing, Server
+from tidelog.testing.servers import KafkaServing, RedisServing, Server, ServerError
 from tidelog.testing.site_process import SiteProcess
 
 if TYPE_CHECKING:
     from redis import Redis
 
 APPLICATION = "application"
+ANSWER_TIMEOUT_S = 60.0
 # So that a cut is noticed within seconds; an application has its own reasons to wait longer.
 _SETTINGS = """
 [kafka]
@@ -77,11 +81,13 @@ class FaultServers:
         return head + _SETTINGS.format(kafka=self.to_kafka[name].address) + sites
 
     def heal(self) -> None:
-        """All links whole, all servers running, none full."""
+        """All links whole, all servers running and answering, none full."""
         self.network.heal()
         for server in (self.kafka, *self._redis.values()):
             up(server)
+        _await(lambda: kafka_answers(self.kafka.bootstrap_servers), self.kafka.description)
         for redis in self._redis.values():
+            _await(partial(redis_answers, redis.url), redis.description)
             with _client(redis) as client:
                 client.config_set("maxmemory", 0)
 
@@ -167,9 +173,18 @@ class FaultyNetwork:
         found = self._running.deployment.cluster.control.snapshot().get(status_key(group, site))
         return found if isinstance(found, SiteStatus) else None
 
+    def reason(self, site: str, group: str) -> str:
+        """Why the site does not apply the group's log, as its worker last said: the error's name and words. Empty while
+        all is well, and before it has said anything."""
+        status = self.status(site, group)
+        return "" if status is None else status.reason
+
     def heal(self) -> None:
-        """Every fault of this object is over: links whole, servers and workers running, with room, clocks right."""
+        """Every fault of this object is over: links whole, servers and workers running, with room, clocks right. Kafka
+        and each Redis answer when it returns; sites take their time to catch up, and what a session had not flushed
+        stays in doubt."""
         self._servers.heal()
+        _await(self._log_answers, "the control topic")
         for site in self._sites.values():
             site.set_clock(0.0)
             up(site.worker)
@@ -185,6 +200,13 @@ class FaultyNetwork:
             for site in self._sites.values():
                 site.worker.close()
 
+    def _log_answers(self) -> bool:
+        try:
+            self._running.deployment.cluster.control.snapshot()
+        except LogUnavailable:
+            return False
+        return True
+
     def _written(self, name: str) -> Path:
         path = self._folder / f"{name}.toml"
         path.write_text(self._servers.settings(name, self._prefix))
@@ -197,6 +219,11 @@ def up(server: Server) -> None:
         server.resume()
     else:
         server.start()
+
+
+def _await(condition: Callable[[], bool], what: str) -> None:
+    if not wait_until(condition, ANSWER_TIMEOUT_S):
+        raise ServerError(f"{what} gave no answer within {ANSWER_TIMEOUT_S:.0f} s of being healed")
 
 
 def _client(server: RedisServing) -> "Redis":
