@@ -27,7 +27,8 @@ class Counts:
         self.runs = [0] * (len(RUN_SECONDS) + 1)  # by how long they took
         self.run_seconds = 0.0
         self.receipts = 0  # sent
-        self.copies = 0  # that the store held when it was asked last, without those of a lost history
+        # That the store held when it was asked last, without those of a lost history; None: it has not been asked.
+        self.copies: int | None = None
         self.halts = dict.fromkeys(HALT_KINDS, 0)  # by kind of error
 
     @property

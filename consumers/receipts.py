@@ -93,9 +93,10 @@ class Receipts:
             self.error = TidelogError(f"receipts failed: {error!r}", hint="this is a bug in tidelog")
 
     def _round(self, ended: Callable[[], bool]) -> None:
-        held, view = self._store.copies(lost=True), self._control.snapshot()  # one for all: it asks the broker
+        held = self._store.copies(lost=True)
         copies = [copy for copy in held if copy.origin is not CopyOrigin.LOST]
         self._counts.copies = len(copies)
+        view = self._control.snapshot()  # one for all: it asks the broker
         self._tell_late(copies, view)
         self._retract_lost(held, view)  # first: another copy may have a lost one's sequence and name
         for copy in copies:

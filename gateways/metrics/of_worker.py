@@ -43,7 +43,9 @@ def _add_counts(families: Families, counts: Counts, *where: str) -> None:
 
 def _add_progress(families: Families, replica: Replica, end: int, *where: str) -> None:
     progress, uncopied = replica.progress(end), replica.uncopied
-    newest = uncopied.newest if uncopied is not None else None
+    newest_us = since_us = None  # until the store is open
+    if uncopied is not None:
+        newest_us, since_us = uncopied.newest.timestamp_us if uncopied.newest else 0, uncopied.since_us
     families.add_one_of("tidelog_worker_state", SITE_STATES, progress.state.value, *where)
     for name, value in (
         ("redelivered_total", progress.skipped.redelivered),
@@ -51,7 +53,7 @@ def _add_progress(families: Families, replica: Replica, end: int, *where: str) -
         ("sequence", progress.head.sequence),
         ("applied_timestamp_seconds", progress.head.timestamp_us / 1_000_000),
         ("lag_records", max(0, end - progress.head.next_offset) if progress.state != "STREAMING" else 0),
-        ("last_copy_timestamp_seconds", newest.timestamp_us / 1_000_000 if newest is not None else 0),
-        ("uncopied_timestamp_seconds", uncopied.since_us / 1_000_000 if uncopied is not None else None),
+        ("last_copy_timestamp_seconds", None if newest_us is None else newest_us / 1_000_000),
+        ("uncopied_timestamp_seconds", None if since_us is None else since_us / 1_000_000),
     ):
         families.add(f"tidelog_worker_{name}", value, *where)

@@ -14,7 +14,7 @@ from tidelog.consumers.access import open_group
 from tidelog.consumers.counts import RUN_SECONDS
 from tidelog.consumers.membership import SoleWorker
 from tidelog.consumers.worker import SiteWorker
-from tidelog.errors import ConfigError
+from tidelog.errors import ConfigError, StoreUnavailable
 from tidelog.gateways.metrics import exposition
 from tidelog.gateways.metrics.listed import METRICS, Kind, Place
 from tidelog.gateways.metrics.serving import WorkerMetrics
@@ -220,3 +220,31 @@ def test_without_the_package_it_is_said_what_to_install(cli, monkeypatch):
     monkeypatch.setenv("TIDELOG_METRICS__LISTEN", "127.0.0.1:0")
     refused = cli("site", "run", "tokyo", "--sole")
     assert refused.code == 10 and "pip install 'tidelog[metrics]'" in refused.err
+
+
+def test_a_worker_that_has_not_seen_its_store_does_not_say_that_it_is_empty(cli, deployment, monkeypatch):
+    """Its Redis is away since it began: how many copies are there is not known; a counter is 0."""
+
+    def down(*_):
+        raise StoreUnavailable("Redis does not answer")
+
+    cli("group", "create", "bank")
+    monkeypatch.setattr(deployment, "keyspace", down)
+    made = SiteWorker(deployment, "tokyo", SoleWorker)
+    thread = threading.Thread(target=made.run, daemon=True)
+    endpoint = WorkerMetrics(made, "127.0.0.1", 0)
+    thread.start()
+    try:
+        where = ("bank", "tokyo")
+        assert wait_until(
+            lambda: where in samples(scrape(endpoint.url).decode())["tidelog_worker_copies"], timeout_s=60
+        )
+        found = samples(scrape(endpoint.url).decode())
+        for name in ("copies", "last_copy_timestamp_seconds", "uncopied_timestamp_seconds"):
+            assert found[f"tidelog_worker_{name}"][where] == INFINITY
+        assert found["tidelog_worker_records_applied_total"][where] == 0
+        assert states(found, "tidelog_worker_state", *where) == ["STARTING"]
+    finally:
+        endpoint.close()
+        made.stop()
+        thread.join(60)
