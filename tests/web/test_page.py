@@ -180,7 +180,7 @@ def test_before_there_is_a_group_and_when_one_comes(page: Page, shoot: Shoot) ->
         page.says("#groups", "tidelog group create NAME")
         shoot("no-group")
         made.deployment.cluster.create_group("bank")
-        page.says("#group", "bank", "nothing written yet", "never seen")
+        page.says("#group", "bank", "nothing written yet", "never seen", "primary tokyo")
         page.says("#copies", "No copy yet", "tidelog pitc create NAME --group bank --in 5s")
 
 

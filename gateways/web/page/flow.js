@@ -53,7 +53,9 @@ function logPlace(group, now) {
 function sitePlace(site, primary) {
   const state = stateOf(site);
   const objective = site.rpo_objective_seconds;
-  const over = objective !== null && objective !== undefined && !(site.rpo_seconds <= objective);
+  const unknown = site.rpo_seconds === null;
+  const over = objective !== null && (unknown || site.rpo_seconds > objective);
+  const beside = unknown ? ", objective" : over ? " over" : " of";
   const behind = site.lag_events;
   return h(
     "div",
@@ -73,7 +75,7 @@ function sitePlace(site, primary) {
         { title: "the age of the oldest change that is not in this site's image", class: over ? "tone-bad" : null },
         h("span", { class: over ? null : "muted" }, "RPO "),
         h("span", { class: "num strong" }, span(site.rpo_seconds)),
-        objective ? h("span", { class: over ? null : "muted" }, over ? ` over ${span(objective)}` : ` of ${span(objective)}`) : null,
+        objective !== null && h("span", { class: over ? null : "muted" }, `${beside} ${span(objective)}`),
       ),
       behind === null
         ? site.reported && h("span", { class: "muted num" }, `at ${count(site.sequence)}`)

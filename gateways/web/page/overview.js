@@ -1,7 +1,7 @@
 // What stands above the group that is looked at: one sentence, the alarms, what needs a hand, and the other groups.
 
 import { h } from "/dom.js";
-import { STATES, WRITERS, badge, count, elapsed, age, mark, perSecond, plural, span, stateOf } from "/words.js";
+import { STATES, badge, count, elapsed, age, mark, perSecond, plural, span, stateOf } from "/words.js";
 
 const BUSY = new Set(["REPLAYING", "STARTING", "REBUILDING"]);
 const STUCK = { NEEDS_REBUILD: "needs a rebuild", DIVERGED: "has another history" };
@@ -36,6 +36,7 @@ export function headline(status, help) {
 
 export function subline(status) {
   const groups = status.groups;
+  if (!groups.length) return "";
   const sites = new Set(groups.flatMap((group) => group.sites.map((site) => site.site)));
   const copies = groups.reduce((sum, group) => sum + group.copies, 0);
   return `${plural(groups.length, "group", "groups")} at ${plural(sites.size, "site", "sites")}, ${plural(copies, "copy", "copies")}`;
@@ -116,7 +117,7 @@ export function groups(status, newest, chosen, now) {
       "tr",
       { "data-key": group.group, class: group.group === chosen ? "chosen" : null },
       h("th", { scope: "row" }, h("a", { href: `#${group.group}`, "aria-current": group.group === chosen ? "true" : null }, group.group)),
-      h("td", {}, badge({ ...state, word: `${state.word}${where}` }), alarmed > 0 && h("span", { class: "small tone-bad" }, ` ${plural(alarmed, "alarm", "alarms")}`)),
+      h("td", {}, badge({ ...state, word: `${state.word}${where}` }), alarmed > 0 && h("span", { class: "small tone-bad alarmed" }, plural(alarmed, "alarm", "alarms"))),
       h("td", { class: "num wide" }, perSecond(newest[group.group]?.events_per_second)),
       h("td", { class: "num" }, span(rpo)),
       h("td", { class: "num wide" }, group.newest_copy ? `${count(group.copies)}, ${elapsed(age(group.newest_copy.time, now))} ago` : "none"),
@@ -138,13 +139,20 @@ export function groups(status, newest, chosen, now) {
   ];
 }
 
+const WRITTEN = {
+  alive: "being written to",
+  closed: "its writer has closed it",
+  ended: "its writer has ended by an error",
+  silent: "its writer is silent",
+  none: "nothing written yet",
+};
+
 export function facts(group, now) {
   const primary = group.primary;
-  const writer = WRITERS[group.writer.state] ?? { word: group.writer.state };
   const said = [
     group.mirror_of !== null ? `mirror of ${group.mirror_of}` : primary?.site ? `primary ${primary.site}` : "no primary",
     primary?.chosen ? `promoted ${elapsed(age(primary.since, now))} ago${primary.forced ? ", by force" : ""}` : null,
-    group.mirror_of === null ? `writer ${writer.word}` : null,
+    group.mirror_of === null ? WRITTEN[group.writer.state] : null,
     group.newest_copy ? `newest copy ${group.newest_copy.name}, ${elapsed(age(group.newest_copy.time, now))} ago` : "no copy yet",
   ];
   return [h("h2", { id: "group-name" }, group.group), h("p", { class: "muted" }, said.filter(Boolean).join(" · "))];
