@@ -1,4 +1,4 @@
-"""The one list of metrics: what is exposed, what docs/reference/metrics.md says, and what dashboards and rules may ask for.
+"""The one list of metrics: what is exposed, what the reference says, and what dashboards and rules may ask for.
 
 A gauge that is not known is ``+Inf``, never absent and never 0; so is an objective that is not configured. What is idle
 is 0. Label values are bounded: names of groups and sites, and words of tidelog's own.
