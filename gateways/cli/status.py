@@ -52,21 +52,16 @@ def show(
 
 
 def _watch(invocation: Invocation, observer: Observer, pause: float, *, json: bool) -> NoReturn:
-    """The first look must succeed; from then on a Kafka that goes away is waited out, and said."""
-    watched = Watched(observer, pause)
+    """On a terminal a Kafka that has answered once is waited out, and that is said; on a pipe its error ends it."""
     if invocation.out.is_terminal and not json:
-        _redraw(invocation, watched, pause)
+        _redraw(invocation, Watched(observer, pause), pause)
     while True:
-        if watched.problem is None:
-            if json:
-                emit_json_line(invocation, status_document(watched.observed))
-            else:
-                invocation.out.print(StatusScreen(watched.observed))
+        observed = observer.observe()
+        if json:
+            emit_json_line(invocation, status_document(observed))
+        else:
+            invocation.out.print(StatusScreen(observed))
         time.sleep(pause)
-        before = watched.problem
-        watched.look()
-        if (watched.problem is None) != (before is None):
-            invocation.say(watched.heading().plain)
 
 
 def _redraw(invocation: Invocation, watched: "Watched", pause: float) -> NoReturn:
