@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -16,8 +17,6 @@ from tidelog.gateways.cli.exit_codes import EXIT_CODES
 UNITS = Path(__file__).parents[2] / "infra" / "systemd"
 SERVICES = sorted(UNITS.glob("*.service"))
 PROGRAM = "/opt/tidelog/bin/tidelog"
-# What other parts of this version bring; the rest of the units' commands are there.
-COMING = {"serve", "check"}
 EXPOSURE_MAX = 20  # tenths; an unhardened service has 96
 
 
@@ -65,11 +64,12 @@ def test_the_commands_are_tidelogs(path: Path) -> None:
     program, *words = service["ExecStart"].split()
     assert program == PROGRAM and service["User"] == "tidelog"
     assert service["Environment"] == "TIDELOG_CONFIG=/etc/tidelog/tidelog.toml"
-    command = typer.main.get_command(app)
-    if words[0] not in COMING:
-        for word in words[:2]:
-            command = command.commands[word]  # type: ignore[attr-defined]
-        assert words[2:] == ["%i"]
+    command: Any = typer.main.get_command(app)
+    while words and words[0] in getattr(command, "commands", ()):
+        command = command.commands[words.pop(0)]
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("-")} <= known
+    assert {word for word in words if not word.startswith(("-", "$"))} <= {"%i"}
     prevented = {int(code) for code in service.get("RestartPreventExitStatus", "").split()}
     assert prevented <= set(EXIT_CODES) and (service["Type"] == "oneshot" or {2, 10} <= prevented)
 
