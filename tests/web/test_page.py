@@ -12,9 +12,11 @@ from tests.web.conftest import Page
 from tests.web.scenes import SITES, Client, Scene, config_of, eventually, scene, served
 from tests.web.test_access import TOKEN
 from tests.web.test_access import certificate as certificate
+from tidelog.clock import wall_us
 from tidelog.gateways.cli import main
 from tidelog.gateways.web.server import HttpServer
 from tidelog.gateways.web.serving import serving
+from tidelog.schemas.mirrors import LogMirrored
 
 Shoot = Callable[[str], None]
 
@@ -182,6 +184,21 @@ def test_before_there_is_a_group_and_when_one_comes(page: Page, shoot: Shoot) ->
         made.deployment.cluster.create_group("bank")
         page.says("#group", "bank", "nothing written yet", "never seen", "primary tokyo")
         page.says("#copies", "No copy yet", "tidelog pitc create NAME --group bank --in 5s")
+
+
+def test_the_region_of_a_mirror(page: Page, server: HttpServer, bank: Scene, shoot: Shoot) -> None:
+    """No writer and no primary here: where the log comes from."""
+    page.open(server.url)
+    page.says("#facts", "primary tokyo")
+    record = bank.deployment.cluster.find_group("bank")
+    log = bank.deployment.cluster.log(record)
+    told = {"group_id": record.group_id, "topic": record.topic, "source_cluster": "kafka-of-the-east"}
+    told |= {"source_servers": "east:9092", "target_cluster": log.id, "target_servers": "west:9092"}
+    bank.control.publish(LogMirrored(group="bank", mirrored_us=wall_us(), **told))
+    page.says("#facts", "mirror of kafka-of-the-east")
+    assert "Another region" in page.text(".writer") and "writing" not in page.text(".writer")
+    assert "primary" not in page.text(".branches") and page.complaints() == []
+    shoot("mirror")
 
 
 def test_logging_in(page: Page, certificate: tuple[Path, Path], shoot: Shoot) -> None:

@@ -140,7 +140,18 @@ function drawGroup(group) {
   morph(byId("flow"), flow(group, newest, now()));
   wires(byId("flow"), group, newest);
   drawCharts(group);
-  morph(byId("copies"), copies(group, known.copies[group.group], known.all, now()));
+  drawCopies(group);
+}
+
+// Hundreds of rows are drawn anew when they change, or their ages have become wrong.
+let drawn = "";
+function drawCopies(group) {
+  const catalogue = known.copies[group.group];
+  const ages = known.all ? Math.floor(now() / 10000) : now();
+  const wanted = [group.group, catalogue?.asked, known.all, ages].join();
+  if (wanted === drawn) return;
+  drawn = wanted;
+  morph(byId("copies"), copies(group, catalogue, known.all, now()));
 }
 
 function drawCharts(group) {
