@@ -18,6 +18,7 @@ from tests.planted import Mutant
 from tests.planted_copies import COPY_MUTANTS
 from tests.planted_exposure import EXPOSURE_MUTANTS
 from tests.planted_moments import MOMENT_MUTANTS
+from tests.planted_nbd import NBD_MUTANTS
 from tests.planted_promote import PROMOTE_MUTANTS
 from tests.planted_rebuild import REBUILD_MUTANTS
 from tests.planted_regions import REGION_MUTANTS
@@ -29,7 +30,7 @@ from tests.planted_standing import STANDING_MUTANTS
 ROOT = Path(__file__).parent.parent
 MUTANTS = planted.MUTANTS + COPY_MUTANTS + MOMENT_MUTANTS + RESYNC_MUTANTS + EXPOSURE_MUTANTS
 MUTANTS += PROMOTE_MUTANTS + REBUILD_MUTANTS + REGION_MUTANTS + ROLLBACK_MUTANTS + SIDEFILE_MUTANTS
-MUTANTS += STANDING_MUTANTS
+MUTANTS += STANDING_MUTANTS + NBD_MUTANTS
 COPIED = ("schemas", "stores", "producers", "consumers", "recovery", "gateways", "testing", "src", "tests", "examples")
 TIMEOUT = 420
 
