@@ -20,6 +20,7 @@ from tests.planted_deploy import DEPLOY_MUTANTS
 from tests.planted_exposure import EXPOSURE_MUTANTS
 from tests.planted_metrics import METRIC_MUTANTS
 from tests.planted_moments import MOMENT_MUTANTS
+from tests.planted_nbd import NBD_MUTANTS
 from tests.planted_promote import PROMOTE_MUTANTS
 from tests.planted_rebuild import REBUILD_MUTANTS
 from tests.planted_regions import REGION_MUTANTS
@@ -33,7 +34,7 @@ from tests.planted_web import WEB_MUTANTS
 ROOT = Path(__file__).parent.parent
 MUTANTS = planted.MUTANTS + COPY_MUTANTS + MOMENT_MUTANTS + RESYNC_MUTANTS + EXPOSURE_MUTANTS
 MUTANTS += PROMOTE_MUTANTS + REBUILD_MUTANTS + REGION_MUTANTS + ROLLBACK_MUTANTS + SIDEFILE_MUTANTS
-MUTANTS += STANDING_MUTANTS + DEPLOY_MUTANTS + SQLITE_MUTANTS + METRIC_MUTANTS + WEB_MUTANTS
+MUTANTS += STANDING_MUTANTS + DEPLOY_MUTANTS + SQLITE_MUTANTS + METRIC_MUTANTS + WEB_MUTANTS + NBD_MUTANTS
 COPIED = ("schemas", "stores", "producers", "consumers", "recovery", "gateways", "testing", "src", "tests", "examples")
 TIMEOUT = 420
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.operating import Operator, operating
-from tests.nbd.client import EIO, ESHUTDOWN, FLUSH, READ, WRITE, Client
+from tests.nbd.client import EIO, ESHUTDOWN, FLUSH, FUA, READ, WRITE, ZEROES, Client
 from tests.nbd.conftest import Bank, Served
 from tidelog.consumers.access import open_group
 from tidelog.errors import Fenced
@@ -64,6 +64,38 @@ def test_errors_in_time_and_back_again(bank: Bank, server: RunningNbd, log: Memo
         again.write(0, b"anew", flags=1)
         assert again.read(0, 4) == b"anew"
     assert server.running
+
+
+def test_a_write_with_fua_waits_for_the_log(server: RunningNbd, log: MemoryLog) -> None:
+    """Also a discard; without FUA neither does."""
+    for command, data in ((WRITE, b"data"), (ZEROES, b"")):
+        with Client(server.uri("ledger")).go() as client:
+            log.hold()
+            assert client.call(command, 0, 4, data).error == 0
+            durable = client.request(command, 0, 4, data, FUA)
+            plain = client.request(command, 4096, 4, data)
+            assert client.answer().cookie == plain
+            log.release()
+            assert client.answer()[:2] == (durable, 0)
+
+
+def test_a_full_buffer_holds_up_nobody_else(bank: Bank, log: MemoryLog) -> None:
+    """Writes beyond what the session buffers wait for the log, and a client of a copy does not."""
+    deployment = bank.running.deployment
+    small = deployment.config.writer.model_copy(update={"buffer_bytes": 1 << 20, "write_timeout": 120.0})
+    deployment.config = deployment.config.model_copy(update={"writer": small})
+    writer, count = Writer(open_group("bank", deployment=deployment)), 60
+    with RunningNbd(deployment, "bank", "tokyo", writer) as server:
+        with Client(server.uri("ledger")).go() as client, Client(server.uri("ledger@nightly")).go() as copy:
+            log.hold()
+            for _ in range(count):
+                client.request(WRITE, 0, 65536, b"x" * 65536)
+            assert wait_until(lambda: not writer.group.session.ready, 60)
+            assert copy.read(8192, 1) == b"\0"
+            assert log.pending and not writer.error
+            log.release()
+            assert not any(answer.error for answer in client.answers(count))
+    writer.close()
 
 
 def test_never_over_another_session(bank: Bank, server: RunningNbd, log: MemoryLog) -> None:
