@@ -85,16 +85,19 @@ def test_a_full_buffer_holds_up_nobody_else(bank: Bank, log: MemoryLog) -> None:
     small = deployment.config.writer.model_copy(update={"buffer_bytes": 1 << 20, "write_timeout": 120.0})
     deployment.config = deployment.config.model_copy(update={"writer": small})
     writer, count = Writer(open_group("bank", deployment=deployment)), 60
-    with RunningNbd(deployment, "bank", "tokyo", writer) as server:
-        with Client(server.uri("ledger")).go() as client, Client(server.uri("ledger@nightly")).go() as copy:
-            log.hold()
-            for _ in range(count):
-                client.request(WRITE, 0, 65536, b"x" * 65536)
-            assert wait_until(lambda: not writer.group.session.ready, 60)
-            assert copy.read(8192, 1) == b"\0"
-            assert log.pending and not writer.error
-            log.release()
-            assert not any(answer.error for answer in client.answers(count))
+    with (
+        RunningNbd(deployment, "bank", "tokyo", writer) as server,
+        Client(server.uri("ledger")).go() as client,
+        Client(server.uri("ledger@nightly")).go() as copy,
+    ):
+        log.hold()
+        for _ in range(count):
+            client.request(WRITE, 0, 65536, b"x" * 65536)
+        assert wait_until(lambda: not writer.group.session.ready, 60)
+        assert copy.read(8192, 1) == b"\0"
+        assert log.pending and not writer.error
+        log.release()
+        assert not any(answer.error for answer in client.answers(count))
     writer.close()
 
 
@@ -147,7 +150,7 @@ def kafka() -> Iterator[KafkaServer]:
 def operator_of_its_own(kafka: KafkaServer, tmp_path: Path) -> Iterator[Operator]:
     with RedisServer() as redis:
         for made in operating(tmp_path, kafka.bootstrap_servers, {"tokyo": redis.url}):
-            timeouts = '[writer]\nwrite_timeout = "3s"\n[kafka]\nconnect_timeout = "2s"\nrequest_timeout = "3s"\n'
+            timeouts = '[writer]\nwrite_timeout = "5s"\n[kafka]\nconnect_timeout = "2s"\nrequest_timeout = "3s"\n'
             made.config.write_text(made.config.read_text().replace("[kafka]\n", timeouts))
             made.ok("group", "create", "bank")
             made.work("tokyo")
