@@ -11,7 +11,7 @@ from typing import Self
 
 from tidelog.consumers.deployment import Deployment
 from tidelog.errors import TidelogError
-from tidelog.gateways.nbd.address import Address, UnixAddress, bound
+from tidelog.gateways.nbd.address import Address, Listening, UnixAddress
 from tidelog.gateways.nbd.catalogue import Catalogue
 from tidelog.gateways.nbd.server import CONNECTIONS_MAX, TOTAL_BYTES_MAX, NbdServer
 from tidelog.gateways.nbd.writer import Writer
@@ -50,6 +50,7 @@ class RunningNbd:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: NbdServer | None = None
         self._thread: threading.Thread | None = None
+        self._listening: Listening | None = None
 
     def uri(self, export: str) -> str:
         """How a client names an export: ``ledger``, ``ledger@nightly``, ``ledger@clone:drill``."""
@@ -68,7 +69,7 @@ class RunningNbd:
     def start(self) -> None:
         """Returns when clients can connect. Raises `UsageError` for an address that cannot be."""
         listening = self.address.listen()
-        self.address = bound(self.address, listening)
+        self.address, self._listening = listening.address, listening
         ready = threading.Event()
 
         async def serve() -> None:
@@ -101,7 +102,8 @@ class RunningNbd:
                 self._loop.call_soon_threadsafe(self._server.stop)
             self._thread.join(_ENDS_WITHIN_S)
         self._catalogue.close()
-        self.address.leave()
+        if self._listening is not None:
+            self._listening.close()
         self._folder.cleanup()
 
     def __enter__(self) -> Self:

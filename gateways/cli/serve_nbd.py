@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Group, TakeOver
 from tidelog.gateways.cli.sidefile_files import refuse_undrained
 from tidelog.gateways.cli.writers import refuse_live_writer
-from tidelog.gateways.nbd.address import Address, UnixAddress, bound, default_socket, parse_address
+from tidelog.gateways.nbd.address import Address, Listening, UnixAddress, default_socket, parse_address
 from tidelog.gateways.nbd.catalogue import Catalogue
 from tidelog.gateways.nbd.security import certified, keyed
 from tidelog.gateways.nbd.server import NbdServer
@@ -101,7 +100,7 @@ def serve_nbd(invocation: Invocation, wanted: Wanted) -> int:
     try:
         writer = _writer(invocation, wanted.group) if writes else None
         try:
-            code = _served(invocation, wanted, site, writer, bound(address, listening), listening, tls)
+            code = _served(invocation, wanted, site, writer, listening, tls)
         except BaseException:
             if writer is not None:
                 writer.abandon()  # a flush could wait for long, and nobody is told that it succeeded
@@ -110,7 +109,6 @@ def serve_nbd(invocation: Invocation, wanted: Wanted) -> int:
             writer.close()
     finally:
         listening.close()
-        address.leave()
     return code
 
 
@@ -119,8 +117,7 @@ def _served(
     wanted: Wanted,
     site: str,
     writer: Writer | None,
-    address: Address,
-    listening: socket.socket,
+    listening: Listening,
     tls: ssl.SSLContext | None,
 ) -> int:
     def say(text: str) -> None:
@@ -129,18 +126,19 @@ def _served(
     deployment = invocation.deployment
     catalogue = Catalogue(deployment, wanted.group, site, writer, read_only=wanted.read_only)
     what = "volumes, copies and clones" if writer is not None else "copies and clones"
-    say(f"{what} of group {wanted.group} at {site}: {address.uri('NAME', tls=tls is not None)}")
+    ready = f"{what} of group {wanted.group} at {site}: {listening.address.uri('NAME', tls=tls is not None)}"
     patience = invocation.config.writer.write_timeout + _GRACE
     try:
-        number = asyncio.run(_until_told(NbdServer(catalogue, listening, tls=tls, say=say, patience=patience), say))
+        server = NbdServer(catalogue, listening, tls=tls, say=say, patience=patience)
+        number = asyncio.run(_until_told(server, say, ready))
     finally:
         catalogue.close()
     say("stopped")
     return INTERRUPTED if number == signal.SIGINT else OK
 
 
-async def _until_told(server: NbdServer, say: Callable[[str], None]) -> int | None:
-    """Serves until a signal; which one it was."""
+async def _until_told(server: NbdServer, say: Callable[[str], None], ready: str) -> int | None:
+    """Serves until a signal; which one it was. ``ready`` is said once one ends it in order."""
     came: list[int] = []
 
     def stop(number: signal.Signals) -> None:
@@ -153,6 +151,7 @@ async def _until_told(server: NbdServer, say: Callable[[str], None]) -> int | No
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop, number)
+    say(ready)
     await server.run()
     return came[0] if came else None
 

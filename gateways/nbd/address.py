@@ -18,6 +18,26 @@ _PATH_BYTES_MAX = 107
 _BACKLOG = 128
 
 
+class Listening:
+    """A socket that listens, and where. `leave` before the socket is closed: once it is, another server may have the
+    name."""
+
+    def __init__(self, address: "Address", listening: socket.socket) -> None:
+        self.address, self.socket = address, listening
+        self._left = False
+
+    def leave(self) -> None:
+        """Takes the name away; not again."""
+        if not self._left and isinstance(self.address, UnixAddress):
+            self.address.path.unlink(missing_ok=True)
+        self._left = True
+
+    def close(self) -> None:
+        """Both."""
+        self.leave()
+        self.socket.close()
+
+
 @dataclass(frozen=True, slots=True)
 class UnixAddress:
     """A unix socket, for this machine's user alone."""
@@ -29,7 +49,7 @@ class UnixAddress:
         """How a client names an export here."""
         return f"nbd{'s' if tls else ''}+unix:///{_quoted(export)}?socket={quote(str(self.path))}"
 
-    def listen(self) -> socket.socket:
+    def listen(self) -> Listening:
         """Raises `UsageError` if a server listens there, or something else is there. What a server that was killed has
         left is taken away."""
         if len(os.fsencode(self.path)) > _PATH_BYTES_MAX:
@@ -45,11 +65,7 @@ class UnixAddress:
         except OSError as error:
             listening.close()
             raise UsageError(f"{self.path}: {error.strerror}") from None
-        return listening
-
-    def leave(self) -> None:
-        """Takes the name away."""
-        self.path.unlink(missing_ok=True)
+        return Listening(self, listening)
 
     def _take_away(self) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -63,7 +79,7 @@ class UnixAddress:
 
 @dataclass(frozen=True, slots=True)
 class TcpAddress:
-    """A host, as a name or a number, and a port; port 0 is any that is free, and `listen` tells which."""
+    """A host, as a name or a number, and a port; port 0 is any that is free."""
 
     host: str
     port: int = PORT
@@ -81,25 +97,17 @@ class TcpAddress:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"nbd{'s' if tls else ''}://{host}:{self.port}/{_quoted(export)}"
 
-    def listen(self) -> socket.socket:
-        """Raises `UsageError` if that cannot be."""
+    def listen(self) -> Listening:
+        """With the port that it is. Raises `UsageError` if that cannot be."""
         try:
             family, _, _, _, place = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
             listening = socket.create_server(place[:2], family=family, backlog=_BACKLOG)
         except OSError as error:
             raise UsageError(f"{self.host}:{self.port}: {error.strerror or error}") from None
-        return listening
-
-    def leave(self) -> None:
-        """Nothing stays behind."""
+        return Listening(TcpAddress(self.host, listening.getsockname()[1]), listening)
 
 
 Address = UnixAddress | TcpAddress
-
-
-def bound(address: Address, listening: socket.socket) -> Address:
-    """The address with the port that was found."""
-    return TcpAddress(address.host, listening.getsockname()[1]) if isinstance(address, TcpAddress) else address
 
 
 def parse_address(text: str) -> TcpAddress:

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable
 
 from tidelog.errors import LogUnavailable, TidelogError
+from tidelog.gateways.nbd.address import Listening
 from tidelog.gateways.nbd.budget import Budget
 from tidelog.gateways.nbd.catalogue import Catalogue
 from tidelog.gateways.nbd.channel import READ_AHEAD, Channel
@@ -29,7 +30,7 @@ class NbdServer:
     def __init__(
         self,
         catalogue: Catalogue,
-        listening: socket.socket,
+        listening: Listening,
         *,
         tls: ssl.SSLContext | None = None,
         say: Callable[[str], None] = lambda _: None,
@@ -54,13 +55,14 @@ class NbdServer:
     async def run(self) -> None:
         """Serves until `stop`, or until the writer session has ended for good: then raises what has ended it. Either
         way every command that has come is answered, and all that was written is flushed."""
-        unix = self._listening.family == socket.AF_UNIX
-        start = asyncio.start_unix_server if unix else asyncio.start_server
-        server = await start(self._accept, sock=self._listening, limit=READ_AHEAD)
+        listening = self._listening.socket
+        start = asyncio.start_unix_server if listening.family == socket.AF_UNIX else asyncio.start_server
+        server = await start(self._accept, sock=listening, limit=READ_AHEAD)
         watching = asyncio.ensure_future(self._watch())
         try:
             await self._stopping.wait()
         finally:
+            self._listening.leave()
             server.close()
             watching.cancel()
             await self._end()

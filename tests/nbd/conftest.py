@@ -78,8 +78,7 @@ def operator(
     """With real servers, at tokyo and osaka, a worker of each running: commands in processes of their own."""
     urls = {site: tidelog_site_redis(site).url for site in ("tokyo", "osaka")}
     for made in operating(tmp_path_factory.mktemp("nbd"), tidelog_kafka.bootstrap_servers, urls):
-        quick = '[writer]\nheartbeat = "300ms"\nwrite_timeout = "5s"\n[worker]\nstatus_interval = "200ms"\n'
-        made.config.write_text(made.config.read_text() + quick)
+        made.config.write_text(made.config.read_text() + '[worker]\nstatus_interval = "200ms"\n')
         for site in urls:
             made.work(site)
         yield made

@@ -150,7 +150,7 @@ def kafka() -> Iterator[KafkaServer]:
 def operator_of_its_own(kafka: KafkaServer, tmp_path: Path) -> Iterator[Operator]:
     with RedisServer() as redis:
         for made in operating(tmp_path, kafka.bootstrap_servers, {"tokyo": redis.url}):
-            timeouts = '[writer]\nwrite_timeout = "3s"\n[kafka]\nconnect_timeout = "2s"\nrequest_timeout = "3s"\n'
+            timeouts = '[writer]\nwrite_timeout = "5s"\n[kafka]\nconnect_timeout = "2s"\nrequest_timeout = "3s"\n'
             made.config.write_text(made.config.read_text().replace("[kafka]\n", timeouts))
             made.ok("group", "create", "bank")
             made.work("tokyo")

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import stat
 from itertools import pairwise
 from pathlib import Path
@@ -82,13 +81,17 @@ def test_uris() -> None:
 def test_a_socket_is_the_users_own(tmp_path: Path) -> None:
     """One that a killed server has left is taken over; one that answers, and what is no socket, is not."""
     address = UnixAddress(tmp_path / "nbd.sock")
-    address.listen().close()  # its name stays behind
-    with address.listen() as listening:
-        assert stat.S_IMODE(address.path.stat().st_mode) == 0o600
-        with pytest.raises(UsageError, match="a server listens"):
-            address.listen()
-        assert listening.family == socket.AF_UNIX
-    address.leave()
+    address.listen().socket.close()  # as a killed one: its name stays behind
+    listening = address.listen()
+    assert stat.S_IMODE(address.path.stat().st_mode) == 0o600
+    with pytest.raises(UsageError, match="a server listens"):
+        address.listen()
+    listening.close()
+    assert not address.path.exists()
+    next_one = address.listen()
+    listening.close()  # what it had is another one's now
+    assert address.path.is_socket()
+    next_one.close()
     address.path.write_text("precious")
     with pytest.raises(UsageError, match="no socket"):
         address.listen()
