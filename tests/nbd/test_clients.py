@@ -121,6 +121,7 @@ def test_fio_verifies_what_it_wrote(
         "fsync": "16",
         "verify": "crc32c",
         "verify_fatal": "1",
+        "verify_state_save": "0",
         "randseed": "7",
         "output-format": "json",
     }
