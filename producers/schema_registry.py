@@ -10,9 +10,10 @@ from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from tidelog.config import SchemaRegistryConfig
+from tidelog.config_sources import mask_urls
 from tidelog.errors import ConfigError, RegistryUnavailable
 from tidelog.schemas.registry import Schema
 
@@ -20,6 +21,13 @@ CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 LARGEST_ANSWER = 1024 * 1024
 LARGEST_ID = 2**31 - 1
 _WITHOUT = 'a writer needs none with wire_format = "single-object"; sites read either'
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """The password is for the configured address alone."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """None: the answer is an error, then."""
 
 
 class SchemaRegistry:
@@ -50,7 +58,8 @@ class SchemaRegistry:
             headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         request = Request(config.url + path, json.dumps(document).encode(), headers, method="POST")
         try:
-            with urlopen(request, timeout=config.timeout, context=self._context()) as answer:
+            opener = build_opener(_NoRedirects, HTTPSHandler(context=self._context()))
+            with opener.open(request, timeout=config.timeout) as answer:
                 return json.loads(answer.read(LARGEST_ANSWER))
         except HTTPError as error:
             with error:
@@ -78,6 +87,10 @@ class SchemaRegistry:
             said = str(json.loads(error.read(LARGEST_ANSWER))["message"])
         except (ValueError, KeyError, TypeError, OSError, HTTPException):
             said = str(error.reason)
+        if 300 <= error.code < 400:
+            where = mask_urls(str(error.headers.get("Location")))
+            hint = "say that address in schema_registry.url: the password goes nowhere else"
+            return RegistryUnavailable(f"the schema registry at {url} points to {where}", hint=hint)
         if error.code in (401, 403):
             hint = "check schema_registry.username and password, and what that user may do"
             return ConfigError(f"the schema registry at {url} refuses us: {said} ({error.code})", hint=hint)

@@ -155,6 +155,8 @@ class Codec:
             digest = self._hash(header)
             digest.update(view[ID_HEADER_SIZE:-SEAL_SIZE])
             if digest.digest(SEAL_SIZE) == view[-SEAL_SIZE:]:
+                if len(self._by_id) >= _IDS_MAX:  # a registry gives each type one; others are somebody's play
+                    self._by_id.clear()
                 self._by_id[identity] = header
                 return b"".join((header, view[ID_HEADER_SIZE:]))
         number = int.from_bytes(identity[1:], "big")
@@ -164,6 +166,7 @@ class Codec:
         )
 
 
+_IDS_MAX = 64
 _HEADERS = tuple(schemas()[name].header for name in EVENT_TYPES)
 _FIELDS = {
     name: [field["name"] for field in schemas()[name].parsed["fields"] if field["name"] != "seal"]

@@ -23,6 +23,7 @@ class Registry:
         self.client: Any = SchemaRegistryClient.new_client({"url": "mock://tests"})
         self.user: tuple[str, str] | None = None
         self.answer: tuple[int, bytes] | None = None
+        self.location = ""  # where a 3xx answer points
         self.requests: list[tuple[str, str | None]] = []
 
     def respond(self, path: str, authorization: str | None, body: bytes) -> tuple[int, bytes]:
@@ -61,8 +62,14 @@ def serving(registry: Registry, certificate: Path | None = None) -> Iterator[str
             status, answer = registry.respond(self.path, self.headers["Authorization"], body)
             self.send_response(status)
             self.send_header("Content-Length", str(len(answer)))
+            if registry.location:
+                self.send_header("Location", registry.location)
             self.end_headers()
             self.wfile.write(answer)
+
+        def do_GET(self) -> None:
+            registry.requests.append((self.path, self.headers["Authorization"]))
+            self.send_error(404)
 
         def log_message(self, format: str, *args: object) -> None:
             pass

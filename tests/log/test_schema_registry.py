@@ -54,6 +54,17 @@ def test_without_leave_to_register_it_must_be_there(registry: Registry, url: str
     assert registry.client.get_subjects() == [SUBJECT]
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_the_password_goes_nowhere_else(registry: Registry, url: str, status: int) -> None:
+    """A redirection is told, and not followed."""
+    other = Registry()
+    with serving(other) as elsewhere:
+        registry.answer, registry.location = (status, b""), f"{elsewhere}/x"
+        with pytest.raises(RegistryUnavailable, match=f"points to {elsewhere}/x"):
+            asked(url, username="tidelog", password="pw")
+    assert not other.requests
+
+
 def test_a_user(registry: Registry, url: str) -> None:
     """From the URL or from the settings; a wrong one is told."""
     registry.user = ("tidelog", "p:w")

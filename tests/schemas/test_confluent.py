@@ -83,3 +83,12 @@ def test_a_sealed_body_that_is_no_event() -> None:
         body = schemas()[kind].header + b"\x02" * 8
         with pytest.raises(CorruptEvent):
             codec.decode(confluent_header(1) + (body + codec.seal(body))[HEADER_SIZE:])
+
+
+def test_many_ids_take_no_memory(samples: dict[str, Event]) -> None:
+    """Whoever may write to the topic may frame a record anew; each is read, and not all are remembered."""
+    codec = Codec()
+    body = codec.encode(samples["Marker"])[0][HEADER_SIZE:]
+    for number in range(1000):
+        assert codec.decode(confluent_header(number) + body) == samples["Marker"]
+    assert len(codec._by_id) < 100

@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from tests.tools import tool
+from tidelog.config import Config
 from tidelog.gateways.cli.application import app
 from tidelog.gateways.cli.exit_codes import EXIT_CODES
 
@@ -67,6 +68,8 @@ def test_the_commands_are_tidelogs(path: Path) -> None:
     command: Any = typer.main.get_command(app)
     while words and words[0] in getattr(command, "commands", ()):
         command = command.commands[words.pop(0)]
+    for word in re.findall(r"\$(\w+)", service["ExecStart"]):  # given by an EnvironmentFile, so tidelog sees it, too
+        Config.load(None, {word: "--read-only"})
     known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("-")} <= known
     assert {word for word in words if not word.startswith(("-", "$"))} <= {"%i"}
