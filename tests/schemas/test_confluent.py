@@ -7,7 +7,7 @@ import pytest
 from tidelog.errors import CorruptEvent
 from tidelog.schemas.codec import MAX_MESSAGE_SIZE, SEAL_SIZE, Codec
 from tidelog.schemas.confluent import ID_HEADER_SIZE, confluent_header, framed
-from tidelog.schemas.events import EVENT_TYPES, Event
+from tidelog.schemas.events import EVENT_TYPES, Event, Marker
 from tidelog.schemas.registry import HEADER_SIZE, schemas
 
 HEADERS = {schemas()[kind].header: confluent_header(1000 + number) for number, kind in enumerate(EVENT_TYPES)}
@@ -90,5 +90,5 @@ def test_many_ids_take_no_memory(samples: dict[str, Event]) -> None:
     codec = Codec()
     body = codec.encode(samples["Marker"])[0][HEADER_SIZE:]
     for number in range(1000):
-        assert codec.decode(confluent_header(number) + body) == samples["Marker"]
+        assert isinstance(codec.decode(confluent_header(number) + body), Marker)
     assert len(codec._by_id) < 100
