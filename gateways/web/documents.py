@@ -1,4 +1,4 @@
-"""What the page is told beside the status: what helps a site that has halted, and the copies of a group."""
+"""What the page is told beside the status: what helps where something is not well, and the copies of a group."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,6 +9,7 @@ from tidelog.gateways.cli.application import Commands
 from tidelog.gateways.cli.hints import for_operators
 from tidelog.gateways.standing.documents import copy_json
 from tidelog.gateways.standing.observer import Observed
+from tidelog.recovery.rpo import WriterState
 
 # A command inside a sentence: words, options and names, up to the end of its clause, or the verb that goes on with it.
 _VERBS = "and|or|if|until|to|for|shows|lists|makes|needs|takes"
@@ -27,20 +28,52 @@ def commands_in(hint: str) -> list[str]:
 
 
 def help_json(observed: Iterable[Observed]) -> list[dict[str, Any]]:
-    """Every site that waits for an operator, or reports what is in its way: why, and what helps or tells more."""
-    return [_help(site) for group in observed for site in group.standing.sites if site.stuck or site.reason]
+    """Every site that is not well, and every writer that has ended without a word: why, and what helps or tells more.
+    Nothing here changes by the second."""
+    found = []
+    for group in observed:
+        found += [_help(site) for site in group.standing.sites if not site.well]
+        if group.mirror is None and group.writer.state in _WRITERS:
+            found.append(_help_with_writer(group))
+    return found
+
+
+_AWAY = {
+    "SILENT": "There is no word from its worker.",
+    "STOPPED": "Its worker has ended.",
+    "UNKNOWN": "No worker of it has ever reported.",
+}
+_WRITERS = (WriterState.SILENT, WriterState.ENDED)
 
 
 def _help(site: SiteStanding) -> dict[str, Any]:
     hint = for_operators(site.hint, site.group)
+    if not site.reason and site.state in _AWAY:
+        hint = f"start one: tidelog site run {site.site}"
     return {
         "group": site.group,
         "site": site.site,
         "state": site.state,
         "stuck": site.stuck,
-        "reason": site.reason,
+        "reason": site.reason or _AWAY.get(site.state, ""),
         "hint": hint,
         "commands": commands_in(hint) or [f"tidelog site status {site.site} --group {site.group}"],
+    }
+
+
+def _help_with_writer(group: Observed) -> dict[str, Any]:
+    """As of a site whose name is null."""
+    name, report = group.standing.record.group, group.writer.report
+    ended = group.writer.state is WriterState.ENDED and report is not None
+    return {
+        "group": name,
+        "site": None,
+        "state": "STOPPED" if ended else "SILENT",
+        "stuck": False,
+        "reason": report.reason if ended and report else "There is no word from it: killed, or cut off from Kafka.",
+        "hint": "its application opens the group again; what it had accepted and not flushed is unknown"
+        " (docs/runbooks/rpo-alarm.md)",
+        "commands": [f"tidelog status --group {name}"],
     }
 
 

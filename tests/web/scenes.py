@@ -14,6 +14,7 @@ from tidelog.gateways.web.server import HttpServer
 from tidelog.gateways.web.serving import serving
 from tidelog.producers.memory_control import MemoryControl
 from tidelog.schemas.control import CopyFormed, SiteStatus, status_key
+from tidelog.schemas.reports import WriterStatus
 from tidelog.testing.readiness import wait_until
 from tidelog.testing.running import RunningDeployment
 
@@ -25,7 +26,7 @@ def config_of(**more: Any) -> Config:
     """Three sites in memory that report often, and a server at any free port of loopback."""
     return Config(
         sites={site: {"redis": {"url": f"redis://memory-{site}"}} for site in SITES},
-        writer={"heartbeat": "100ms"},
+        writer={"heartbeat": "1s"},
         worker={"status_interval": "400ms", "poll_timeout": "20ms"},
         http={"address": "127.0.0.1:0", "interval": "200ms"} | more.pop("http", {}),
         **more,
@@ -67,6 +68,13 @@ class Scene:
         """What is no event comes into the log: every site halts there."""
         log = self.deployment.cluster.log(self.deployment.cluster.find_group(group))
         log.appender().send(b"this is no event", lambda *_: None)
+
+    def lose_writer(self) -> None:
+        """The session's last word is that it is open, as of one that was killed."""
+        for group in self.running._groups:
+            group.abandon()
+        last = next(one for one in self.control.snapshot().values() if isinstance(one, WriterStatus))
+        self.control.publish(last.model_copy(update={"state": "OPEN"}))
 
     def lose_store(self, site: str, group: str = "bank") -> None:
         """The site's Redis comes back empty."""

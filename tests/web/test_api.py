@@ -112,6 +112,20 @@ def test_an_event_comes_when_something_changes(client: Client, bank: Scene) -> N
     stream.close()
 
 
+def test_what_is_gone_needs_a_hand(client: Client, bank: Scene) -> None:
+    """A worker that has ended and a writer that was killed each have a card, with what helps."""
+    stream = client.stream()
+    stream.until(lambda look: look["look"]["answers"])
+    bank.lose_writer()
+    bank.running.stop_site("london")
+    told = stream.until(lambda look: {one["site"] for one in look["help"]} == {None, "london"})
+    london = next(one for one in told["help"] if one["site"] == "london")
+    assert london["commands"] == ["tidelog site run london"] and not london["stuck"] and london["reason"]
+    (writer,) = (one for one in told["help"] if one["site"] is None)
+    assert writer["state"] == "SILENT" and writer["commands"] == ["tidelog status --group bank"]
+    stream.close()
+
+
 def test_while_kafka_is_away(client: Client, server: HttpServer, bank: Scene) -> None:
     """No old document for a program, the reason instead; pages keep the last picture, and all comes back by itself."""
     server.board.patience = 1.0

@@ -168,6 +168,7 @@ def test_by_keyboard(page: Page, troubled: HttpServer) -> None:
         "theme",
         "Copy: tidelog pitc verify monday -g bank --site tokyo --against london",
         "Copy: tidelog site rebuild osaka --group bank",
+        "Copy: tidelog site run london",
         "moment",
         "status",
         "history",

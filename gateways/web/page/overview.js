@@ -12,6 +12,9 @@ const RANK = ["HALTED", "NEEDS_REBUILD", "DIVERGED", "SILENT", "UNKNOWN", "STOPP
 const rank = (site) => (RANK.includes(site.state) ? RANK.indexOf(site.state) : RANK.length);
 const worst = (group) => [...group.sites].sort((one, other) => rank(one) - rank(other))[0];
 
+// A site serves several groups, and is one site.
+const named = (sites) => [...new Set(sites.map((site) => site.site))];
+
 export function headline(status, help) {
   const groups = status.groups;
   if (!groups.length) return { text: "There is no group yet", tone: "calm" };
@@ -20,17 +23,19 @@ export function headline(status, help) {
   if (stuck.length === 1) {
     return { text: `${stuck[0].site} ${STUCK[stuck[0].state] ?? "has halted"}, for ${stuck[0].group}`, tone: "bad" };
   }
-  if (stuck.length) return { text: `${stuck.length} sites wait for an operator`, tone: "bad" };
+  if (stuck.length) return { text: `${plural(named(stuck).length, "site waits", "sites wait")} for an operator`, tone: "bad" };
   if (status.alarms.length) return { text: plural(status.alarms.length, "alarm", "alarms"), tone: "bad" };
-  const silent = sites.filter((site) => site.state === "SILENT");
-  if (silent.length) return { text: silent.length === 1 ? `${silent[0].site} is silent` : `${silent.length} workers are silent`, tone: "bad" };
+  const silent = named(sites.filter((site) => site.state === "SILENT"));
+  if (silent.length) return { text: silent.length === 1 ? `${silent[0]} is silent` : `${silent.length} sites are silent`, tone: "bad" };
   if (status.objectives_missed.length) return { text: "An objective is missed", tone: "bad" };
-  const troubled = help.filter((found) => !found.stuck);
-  if (troubled.length) return { text: `Something is in the way of ${troubled[0].site}`, tone: "warn" };
-  const away = sites.filter((site) => AWAY.has(site.state));
+  const away = named(sites.filter((site) => AWAY.has(site.state)));
   if (away.length) return { text: `${plural(away.length, "site has", "sites have")} no worker`, tone: "warn" };
-  const busy = sites.filter((site) => BUSY.has(site.state));
-  if (busy.length) return { text: busy.length === 1 ? `${busy[0].site} is catching up` : `${busy.length} sites are catching up`, tone: "busy" };
+  const troubled = help.filter((found) => found.site !== null);
+  if (troubled.length) return { text: `Something is in the way of ${troubled[0].site}`, tone: "warn" };
+  const writers = help.filter((found) => found.site === null);
+  if (writers.length) return { text: writers.length === 1 ? `The writer of ${writers[0].group} is gone` : `${writers.length} writers are gone`, tone: "warn" };
+  const busy = named(sites.filter((site) => BUSY.has(site.state)));
+  if (busy.length) return { text: busy.length === 1 ? `${busy[0]} is catching up` : `${busy.length} sites are catching up`, tone: "busy" };
   return { text: "All is well", tone: "ok" };
 }
 
@@ -94,7 +99,7 @@ export function help(found) {
       return h(
         "div",
         { class: `hand edge-${stateOf(one).tone}`, "data-key": key },
-        h("h3", {}, h("span", {}, heap.map(({ site }) => site).join(", ")), h("span", { class: "muted" }, `group ${one.group}`), badge(stateOf(one))),
+        h("h3", {}, h("span", {}, heap.map(({ site }) => site ?? "the writer").join(", ")), h("span", { class: "muted" }, `group ${one.group}`), badge(stateOf(one))),
         h("p", {}, one.reason || "No reason is known."),
         hints.map((hint) => h("p", { class: "muted" }, hint)),
         h("p", { class: "commands" }, commands.map((command) => copyable(command))),
