@@ -132,7 +132,7 @@ def missed(group: str, exposures: Iterable[Exposure], writer: WriterStanding) ->
     """What is wrong, one sentence each; nothing where no objective is configured."""
     found = []
     for site in exposures:
-        unlogged = "the writer has been silent so long" if writer.state is WriterState.SILENT else "not yet in the log"
+        unlogged = "without a word from the writer" if writer.state is WriterState.SILENT else "not yet in the log"
         parts = [(site.not_logged, unlogged), (site.not_applied, "in the log and not applied")]
         copied = (site.not_copied, "applied and in no copy")
         for objective, rpo, name, causes in (
