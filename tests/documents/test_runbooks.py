@@ -47,7 +47,7 @@ def test_rpo_alarm(config_file: Path) -> None:
     for arguments in looking:
         done = tidelog(config_file, *arguments)
         assert done.returncode == 5, (arguments, done.stdout, done.stderr)
-        assert "--json" in arguments or "the writer has been silent" in done.stdout
+        assert "--json" in arguments or "without a word from the writer" in done.stdout
     for arguments in (alarm, by_hand, listing):
         done = tidelog(config_file, *arguments)
         assert done.returncode == 0, (arguments, done.stdout, done.stderr)
