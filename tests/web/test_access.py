@@ -4,6 +4,7 @@ import hmac
 import re
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from http.client import HTTPResponse
 from pathlib import Path
@@ -234,6 +235,22 @@ def test_a_session_ends() -> None:
     assert not access.Access(TOKEN, None, tls=True, now=lambda: clock[0]).allows(headers)
     clock[0] += access.SESSION_SECONDS + 1
     assert not one.allows(headers)
+
+
+def test_a_cookie_that_is_none_costs_nothing() -> None:
+    """15 KiB of escapes in quotes, which `http.cookies` copies once for each of them; and ours is found among others."""
+    one = access.Access(TOKEN, None, tls=False)
+    session = one.session()
+    for quoted in ("\\a" * 7_500, "\\012" * 3_700):
+        given = access.Headers({"cookie": f'tidelog="{quoted}"'})
+        began = time.thread_time()
+        for _ in range(100):
+            assert not one.allows(given)
+        assert time.thread_time() - began < 1, "that is 10 ms each, and it takes some microseconds"
+    for header in (f"tidelog={session}", f"a=b;tidelog={session}; c", f'x="y";  tidelog={session} ;'):
+        assert one.allows(access.Headers({"cookie": header})), header
+    for header in (f'tidelog="{session}"', f"tidelog={session}{'0' * 200}", f"xtidelog={session}", "tidelog", ";=;"):
+        assert not one.allows(access.Headers({"cookie": header})), header
 
 
 def test_a_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
