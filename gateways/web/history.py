@@ -100,11 +100,13 @@ class History:
         self.groups = {name: self.groups.get(name) or GroupHistory() for name in found}
         return {name: self.groups[name].add(group) for name, group in found.items()}
 
-    def json(self, only: str | None = None) -> dict[str, Any]:
-        """For programs, of one group or of all. Raises KeyError for a group that is not there."""
-        names = self.groups if only is None else {only: self.groups[only]}
-        groups = {name: [bucket.json() for bucket in self.groups[name].buckets] for name in names}
-        return {"bucket_seconds": BUCKET_SECONDS, "buckets": BUCKETS, "columns": list(COLUMNS), "groups": groups}
+    def json(self, group: str) -> dict[str, Any] | None:
+        """For programs, of one group; None if it is not there."""
+        if group not in self.groups:
+            return None
+        buckets = [bucket.json() for bucket in self.groups[group].buckets]
+        columns = list(COLUMNS)
+        return {"bucket_seconds": BUCKET_SECONDS, "buckets": BUCKETS, "columns": columns, "groups": {group: buckets}}
 
 
 def _worst(one: float | None, other: float | None) -> float | None:
