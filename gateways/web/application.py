@@ -36,7 +36,7 @@ def application(
     @asynccontextmanager
     async def running(_: Starlette) -> AsyncIterator[None]:
         board.begin()
-        watcher = Watcher(deployment, only, board.interval, board.looked, board.failed)
+        watcher = Watcher(deployment, only, board.interval, board.looked, board.failed, board.answered)
         watcher.start()
         clock = asyncio.create_task(board.watch_the_clock())
         try:

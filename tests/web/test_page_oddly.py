@@ -1,4 +1,4 @@
-"""The page with names that are words of its language, addresses that somebody has typed, and little room."""
+"""The page with names that are words of its language, addresses that somebody has typed, little room, long looks."""
 
 from collections.abc import Callable
 
@@ -48,8 +48,24 @@ def test_the_bar_in_a_small_window(page: Page, shoot: Callable[[str], None]) -> 
         with served(made) as server:
             page.open(server.url, width=400)
             page.says("#group-name", "bank")
-            page.run("document.querySelector('#logout').hidden = false")
         page.says("#looked", "old", "picture of")
+        page.run("document.querySelector('#logout').hidden = false")
         shoot("bar-400-old")
         assert [page.run(LINES, one) for one in (".brand", ".badge-old", "#theme", "#logout button")] == [1, 1, 1, 1]
         assert page.run("return document.documentElement.scrollWidth") <= 400
+
+
+def test_a_look_that_takes_long(page: Page) -> None:
+    """Said, and what is shown is not called old, nor Kafka away."""
+    with scene(config_of()) as made:
+        made.deployment.cluster.create_group("bank")
+        with served(made) as server:
+            page.open(server.url)
+            page.says("#group-name", "bank")
+            server.board.patience = 2.0
+            _, ended = made.look_long(server)
+            page.says("#banners", "A look takes long", "Kafka answers", "What is shown below is of")
+            assert "old" not in page.text("#looked") and "Kafka" not in page.text("#headline")
+            ended.set()
+            page.falls_silent("#banners")
+            assert page.complaints() == []

@@ -100,6 +100,8 @@ function banners() {
     const { since, reason, hint } = known.look.look;
     const what = known.look.look.kafka_away ? "Kafka has not answered" : "No look has succeeded";
     found.push({ strong: `${what} since ${clock(since)}`, text: `: ${reason}.${hint ? ` Hint: ${hint}.` : ""}` });
+  } else if (known.look?.look.late) {
+    found.push({ strong: "A look takes long", text: ": Kafka answers, and there is much to ask of it." });
   }
   if (found.length && known.look?.look.time) {
     found[0].text += ` What is shown below is of ${clock(known.look.look.time)}.`;
@@ -264,8 +266,9 @@ connect({
     draw();
   },
   onLook(look) {
+    const anew = look.look.time !== known.look?.look.time;
     known.look = look;
-    if (look.look.answers) known.skew = Date.now() - Date.parse(look.look.time);
+    if (look.look.answers && anew) known.skew = Date.now() - Date.parse(look.look.time);
     byId("logout").hidden = !look.guarded;
     for (const [group, bucket] of Object.entries(look.newest)) known.newest.set(group, bucket);
     refresh();
