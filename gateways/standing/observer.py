@@ -1,6 +1,6 @@
 """Groups and their sites as they are now: the catalogue, the log's newest event, and what would be lost."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -51,12 +51,15 @@ class Observed:
 
 
 class Observer:
-    """Looks at groups, again and again if need be, on connections that it keeps."""
+    """Looks at groups, again and again if need be, on connections that it keeps. ``answered`` is called, in a look,
+    whenever Kafka has answered."""
 
-    def __init__(self, deployment: Deployment, only: str | None = None) -> None:
+    def __init__(
+        self, deployment: Deployment, only: str | None = None, answered: Callable[[], None] = lambda: None
+    ) -> None:
         self._config = deployment.config
         self._cluster = deployment.cluster
-        self._only = only
+        self._only, self._answered = only, answered
         self._logs: dict[str, Log] = {}
         self._topics: dict[str, str] = {}  # of those logs: a region that is taken up again has another
 
@@ -70,7 +73,9 @@ class Observer:
     def observe(self) -> list[Observed]:
         """Every group, or the one asked for. Raises `NotFound`, `LogUnavailable`."""
         records = self._cluster.list_groups() if self._only is None else [self._cluster.find_group(self._only)]
+        self._answered()
         view = self._cluster.control.snapshot()
+        self._answered()
         parted = {record.group: self._parted(record, view) for record in records}
         events = {record.group: self._newest(record, view, parted[record.group]) for record in records}
         now_us, config = wall_us(), self._config
@@ -104,6 +109,7 @@ class Observer:
         if site.status is None or newest is None or site.parted or site.status.sequence >= newest.last_sequence:
             return 0
         event = event_after(self._logs[record.group], self._cluster.codec(record), site.status)
+        self._answered()
         return None if event is None else event.first_timestamp_us
 
     def _parted(self, record: GroupCreated, view: ControlView) -> dict[str, str]:
@@ -111,12 +117,16 @@ class Observer:
             if record.group in self._logs:
                 self._logs.pop(record.group).close()
             self._logs[record.group], self._topics[record.group] = self._cluster.log(record), record.topic
-        return parted_sites(self._logs[record.group], _reports(view, record.group))
+        found = parted_sites(self._logs[record.group], _reports(view, record.group))
+        self._answered()
+        return found
 
     def _newest(self, record: GroupCreated, view: ControlView, parted: Mapping[str, str]) -> Event | None:
         shared = (status for status in _reports(view, record.group) if status.site not in parted)
         epoch = max((status.epoch for status in shared), default=0)
-        return newest_event(self._logs[record.group], self._cluster.codec(record), epoch)
+        found = newest_event(self._logs[record.group], self._cluster.codec(record), epoch)
+        self._answered()
+        return found
 
 
 def _reports(view: ControlView, group: str) -> list[SiteStatus]:

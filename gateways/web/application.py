@@ -25,6 +25,8 @@ from tidelog.gateways.web.metrics_route import MetricsRoute
 from tidelog.gateways.web.protection import Protections
 from tidelog.gateways.web.watching import Watcher
 
+SAY_WHICH = "say which: ?group=NAME"
+
 
 def application(
     deployment: Deployment, access: Access, board: Board, events: Events, only: str | None = None
@@ -34,7 +36,7 @@ def application(
     @asynccontextmanager
     async def running(_: Starlette) -> AsyncIterator[None]:
         board.begin()
-        watcher = Watcher(deployment, only, board.interval, board.looked, board.failed)
+        watcher = Watcher(deployment, only, board.interval, board.looked, board.failed, board.answered)
         watcher.start()
         clock = asyncio.create_task(board.watch_the_clock())
         try:
@@ -85,18 +87,21 @@ class Api:
         return _document(status)
 
     async def history(self, request: Request) -> Response:
-        """The last hour, of one group or all."""
-        try:
-            return _document(self._board.history.json(request.query_params.get("group")))
-        except KeyError as error:
-            return _error(404, f"no group {error.args[0]}")
+        """The last hour of one group; of all it may be tens of megabytes, and others would wait while that is made."""
+        name = request.query_params.get("group", "")
+        if not name:
+            return _error(400, SAY_WHICH)
+        found = self._board.history.json(name)
+        return _document(found) if found is not None else _error(404, f"no group {name}")
 
     async def copies(self, request: Request) -> Response:
         """The catalogue of one group."""
         name = request.query_params.get("group", "")
+        if not name:
+            return _error(400, SAY_WHICH)
         group = self._board.of(name)
         if group is None:
-            return _error(404, f"no group {name}" if name else "say which: ?group=NAME")
+            return _error(404, f"no group {name}")
         revision = self._board.revision(name)
         site = group.chosen.site if group.chosen is not None else group.configured
         found, unknown_because = await self._protections.of(name, site)

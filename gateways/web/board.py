@@ -21,8 +21,8 @@ PATIENCE_SECONDS = 10.0
 
 
 class Board:
-    """The last picture, what has been wrong since, and the last hour. `looked`, `failed` and `stop` may be called from
-    any thread, everything else from the event loop."""
+    """The last picture, what has been wrong since, and the last hour. `looked`, `answered`, `failed` and `stop` may be
+    called from any thread, everything else from the event loop."""
 
     def __init__(self, interval: float, *, guarded: bool = False) -> None:
         self.history = History()
@@ -34,7 +34,9 @@ class Board:
         self._guarded = guarded
         self._run = f"{wall_us():x}"
         self._began_us = wall_us()
-        self._looked = time.monotonic()
+        self._looked = self._heard = time.monotonic()
+        self._silence: TidelogError | None = None  # what the clock has made a problem of
+        self._late = False
         self._problem: TidelogError | None = None
         self._copies: dict[str, tuple[int, tuple[CatalogueCopy, ...]]] = {}
         self._message = ""
@@ -51,6 +53,10 @@ class Board:
         status = status_document(observed)
         self._from_any_thread(lambda: self._take(observed, status))
 
+    def answered(self) -> None:
+        """Kafka has, and the look goes on. From any thread, too: often, and so without a word to the event loop."""
+        self._heard = time.monotonic()
+
     def failed(self, error: TidelogError) -> None:
         """It has not."""
         self._from_any_thread(lambda: self._take_problem(error))
@@ -59,9 +65,23 @@ class Board:
         """Says it, for ever, when a look is late: one that waits for Kafka fails only when Kafka's timeout is over."""
         while True:
             await asyncio.sleep(min(1.0, self.interval))
-            late = time.monotonic() - self._looked
-            if self._problem is None and late > self.patience / 2:
-                self._take_problem(LogUnavailable(f"Kafka has not answered for {late:.0f} s"))
+            self._look_at_the_clock()
+
+    def _look_at_the_clock(self) -> None:
+        """A look at many groups takes long, too; that is no fault of Kafka's while it answers."""
+        now = time.monotonic()
+        silent = now - max(self._looked, self._heard)
+        if silent > self.patience / 2:
+            if self._problem is None:
+                self._silence = LogUnavailable(f"Kafka has not answered for {silent:.0f} s")
+                self._take_problem(self._silence)
+            return
+        before = self._problem, self._late
+        if self._problem is self._silence:
+            self._problem = self._silence = None
+        self._late = self._problem is None and now - self._looked > self.patience / 2
+        if (self._problem, self._late) != before:
+            self._publish({})
 
     def stop(self) -> None:
         """Ends what `follow` gives."""
@@ -72,7 +92,9 @@ class Board:
         """Why the picture is not of now; empty if it is."""
         if self._problem is None and self.status is not None:
             return ""
-        if time.monotonic() - self._looked < self.patience and self.status is not None:
+        silence = self._problem is not None and self._problem is self._silence
+        heard = max(self._looked, self._heard) if silence else self._looked
+        if time.monotonic() - heard < self.patience and self.status is not None:
             return ""
         why = str(self._problem) if self._problem is not None else "Kafka has not been looked at yet"
         return f"{why}; the last answer was at {iso(self.looked_us)}" if self.looked_us else why
@@ -114,7 +136,7 @@ class Board:
 
     def _take(self, observed: list[Observed], status: dict[str, Any]) -> None:
         self.observed, self.status = observed, status
-        self.looked_us, self._looked, self._problem = wall_us(), time.monotonic(), None
+        self.looked_us, self._looked, self._problem, self._late = wall_us(), time.monotonic(), None, False
         before, self._copies = self._copies, {}
         for group in observed:
             number, copies = before.get(group.standing.record.group, (0, ()))
@@ -140,6 +162,7 @@ class Board:
                 "kafka_away": isinstance(problem, LogUnavailable),
                 "reason": "" if problem is None else str(problem),
                 "hint": "" if problem is None else for_operators(problem.hint, problem.group),
+                "late": self._late,  # Kafka answers, and there is much to ask
                 "interval_seconds": self.interval,
             },
             "status": self.status,

@@ -9,6 +9,8 @@ from tidelog.gateways.web.connection import HEAD_BYTES_MAX
 
 # Of machines that see whether the process lives, and of who has yet to log in.
 OPEN = frozenset({"/healthz", "/readyz", "/login", "/style.css", "/icon.svg"})
+# At once; of the connections that there may be some are left for `/healthz`.
+REQUESTS_MAX = 192
 POSTS = frozenset({"/login", "/logout"})
 CONTENT_POLICY = "; ".join(
     (
@@ -35,10 +37,12 @@ ON_EVERY_ANSWER = {
 
 
 class Guard:
-    """Around the application. Refuses with 431, 405, 421, 401 or 403; leads a browser without a session to `/login`."""
+    """Around the application. Refuses with 503, 431, 405, 421, 401 or 403; leads a browser without a session to
+    `/login`."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app, self._access = app, access
+        self._answering = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application."""
@@ -54,11 +58,17 @@ class Guard:
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        refused = self._refusal(scope)
-        await (refused or self._app)(scope, receive, send_with_headers)
+        answer = self._refusal(scope) or self._app
+        self._answering += 1
+        try:
+            await answer(scope, receive, send_with_headers)
+        finally:
+            self._answering -= 1
 
     def _refusal(self, scope: Scope) -> Response | None:
         path, method, headers = scope["path"], scope["method"], Headers(scope=scope)
+        if self._answering >= REQUESTS_MAX and path != "/healthz":
+            return PlainTextResponse("too much is asked at once\n", 503, {"retry-after": "5", "connection": "close"})
         size = (
             len(scope["raw_path"])
             + len(scope["query_string"])

@@ -1,7 +1,8 @@
 """The last hour of each group, in memory: what a page draws that was opened later. Bounded, gone with the process."""
 
+import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,23 +27,29 @@ class Rate:
     """Events per second over the last `RATE_SECONDS`, by what was seen of a sequence number."""
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[int, int]] = deque()
+        self._told: deque[tuple[int, int]] = deque()
+        self._seen_us = 0
 
-    def see(self, time_us: int, sequence: int) -> None:
-        """A sequence number at a time. One that went back (another history, a rebuilt site) begins anew, and one after
-        a time in which nobody could look: what came in between came at no rate that is known."""
-        if self._seen and (sequence < self._seen[-1][1] or time_us - self._seen[-1][0] > OLD_SECONDS * 1_000_000):
-            self._seen.clear()
-        if not self._seen or time_us > self._seen[-1][0]:
-            self._seen.append((time_us, sequence))
-        while len(self._seen) > 2 and time_us - self._seen[1][0] >= RATE_SECONDS * 1_000_000:
-            self._seen.popleft()
+    def see(self, told_us: int, sequence: int, seen_us: int | None = None) -> None:
+        """A sequence number at a time of whoever tells of it, seen at ``seen_us`` of this process's monotonic clock
+        (None: that is the clock). One that went back (another history, a rebuilt site) begins anew, and so do a
+        teller's clock that was put back, and a time in which nobody could look: what came in between came at no rate
+        that is known."""
+        if self._told:
+            before_us, before = self._told[-1]
+            if sequence < before or not 0 <= told_us - before_us <= OLD_SECONDS * 1_000_000:
+                self._told.clear()
+        if not self._told or told_us > self._told[-1][0]:
+            self._told.append((told_us, sequence))
+            self._seen_us = told_us if seen_us is None else seen_us
+        while len(self._told) > 2 and told_us - self._told[1][0] >= RATE_SECONDS * 1_000_000:
+            self._told.popleft()
 
     def value(self, now_us: int) -> float | None:
-        """None while less than two are known, or the newest is old."""
-        if len(self._seen) < 2 or now_us - self._seen[-1][0] > OLD_SECONDS * 1_000_000:
+        """At a time of the monotonic clock. None while less than two are known, or the newest was seen long ago."""
+        if len(self._told) < 2 or now_us - self._seen_us > OLD_SECONDS * 1_000_000:
             return None
-        (first_us, first), (last_us, last) = self._seen[0], self._seen[-1]
+        (first_us, first), (last_us, last) = self._told[0], self._told[-1]
         return (last - first) / ((last_us - first_us) / 1_000_000)
 
 
@@ -61,31 +68,38 @@ class Bucket:
 
 
 class GroupHistory:
-    """The buckets of one group, oldest first."""
+    """The buckets of one group, oldest first. They are of the wall clock, since people read them; rates are not, so
+    that they stay right when it is put forward or back."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.buckets: deque[Bucket] = deque(maxlen=BUCKETS)
         self._log, self._sites = Rate(), dict[str, Rate]()
+        self._monotonic = monotonic
 
     def add(self, group: Observed) -> Bucket:
         """Takes in a look; the bucket that it has fallen into."""
-        begins_s = group.observed_us // 1_000_000 // BUCKET_SECONDS * BUCKET_SECONDS
-        if not self.buckets or begins_s > self.buckets[-1].begins_s:
-            self.buckets.append(Bucket(begins_s))
-        bucket = self.buckets[-1]  # after a step of the clock backwards, the one before
+        now_us, bucket = int(self._monotonic() * 1_000_000), self._bucket(group.observed_us)
         if group.newest is not None:
-            self._log.see(group.observed_us, group.newest.last_sequence)
-        bucket.events_per_second = self._log.value(group.observed_us)
+            self._log.see(now_us, group.newest.last_sequence)
+        bucket.events_per_second = self._log.value(now_us)
         for standing in group.standing.sites:
             exposed = group.exposures[standing.site]
             rate = self._sites.setdefault(standing.site, Rate())
             if standing.status is not None:
-                rate.see(standing.status.reported_us, standing.status.sequence)
+                rate.see(standing.status.reported_us, standing.status.sequence, now_us)
             found = (standing.lag_events, exposed.not_logged, exposed.not_applied, exposed.not_copied)
             before = bucket.sites.get(standing.site, (None,) * len(COLUMNS))[1:]
             worst = (_worst(one, other) for one, other in zip(before, found, strict=True))
-            bucket.sites[standing.site] = (rate.value(group.observed_us), *worst)
+            bucket.sites[standing.site] = (rate.value(now_us), *worst)
         return bucket
+
+    def _bucket(self, at_us: int) -> Bucket:
+        begins_s = at_us // 1_000_000 // BUCKET_SECONDS * BUCKET_SECONDS
+        while self.buckets and self.buckets[-1].begins_s > begins_s:
+            self.buckets.pop()  # the clock was put back, and that time is yet to come
+        if not self.buckets or self.buckets[-1].begins_s < begins_s:
+            self.buckets.append(Bucket(begins_s))
+        return self.buckets[-1]
 
 
 class History:
@@ -100,11 +114,13 @@ class History:
         self.groups = {name: self.groups.get(name) or GroupHistory() for name in found}
         return {name: self.groups[name].add(group) for name, group in found.items()}
 
-    def json(self, only: str | None = None) -> dict[str, Any]:
-        """For programs, of one group or of all. Raises KeyError for a group that is not there."""
-        names = self.groups if only is None else {only: self.groups[only]}
-        groups = {name: [bucket.json() for bucket in self.groups[name].buckets] for name in names}
-        return {"bucket_seconds": BUCKET_SECONDS, "buckets": BUCKETS, "columns": list(COLUMNS), "groups": groups}
+    def json(self, group: str) -> dict[str, Any] | None:
+        """For programs, of one group; None if it is not there."""
+        if group not in self.groups:
+            return None
+        buckets = [bucket.json() for bucket in self.groups[group].buckets]
+        columns = list(COLUMNS)
+        return {"bucket_seconds": BUCKET_SECONDS, "buckets": BUCKETS, "columns": columns, "groups": {group: buckets}}
 
 
 def _worst(one: float | None, other: float | None) -> float | None:

@@ -12,7 +12,8 @@ from tidelog.consumers.deployment import Deployment
 from tidelog.errors import TidelogError
 from tidelog.gateways.web.application import application
 from tidelog.gateways.web.board import Board
-from tidelog.gateways.web.connection import CONNECTIONS_MAX, HEAD_BYTES_MAX, IDLE_SECONDS, PatientConnection
+from tidelog.gateways.web.connection import HEAD_BYTES_MAX, IDLE_SECONDS, PatientConnection
+from tidelog.gateways.web.door import Server
 from tidelog.gateways.web.events import CLIENTS_MAX, Events
 from tidelog.gateways.web.serving import Serving, bind, check_tls
 
@@ -33,7 +34,7 @@ class HttpServer:
         self.events = Events(self.board, clients_max)
         app = application(deployment, access, self.board, self.events, only)
         password = serving.http.tls_password
-        self._uvicorn = uvicorn.Server(
+        self._uvicorn = Server(
             uvicorn.Config(
                 app,
                 http=PatientConnection,
@@ -45,7 +46,6 @@ class HttpServer:
                 proxy_headers=False,
                 server_header=False,
                 h11_max_incomplete_event_size=HEAD_BYTES_MAX,
-                limit_concurrency=CONNECTIONS_MAX,
                 timeout_keep_alive=IDLE_SECONDS,
                 timeout_graceful_shutdown=LAST_ANSWERS_SECONDS,
                 ssl_certfile=serving.http.tls_certfile,
@@ -67,10 +67,15 @@ class HttpServer:
         """Until it was stopped, or has ended by itself, which is an error that `stop` raises."""
         return self._thread.is_alive()
 
+    @property
+    def connections(self) -> int:
+        """How many there are, those apart that have not finished TLS."""
+        return len(self._uvicorn.server_state.connections)
+
     def start(self) -> None:
         """Returns when it answers."""
         check_tls(self._serving)
-        self._socket = bind(self._serving)
+        self._socket = self._uvicorn.listening = bind(self._serving)
         self.port = self._socket.getsockname()[1]
         self._thread.start()
         deadline = time.monotonic() + START_SECONDS
@@ -90,7 +95,7 @@ class HttpServer:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._uvicorn.serve(sockets=[self._socket]))
+            asyncio.run(self._uvicorn.serve())
         except BaseException as error:  # raised again by `stop`
             self._error = error
         finally:

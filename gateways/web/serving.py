@@ -16,6 +16,7 @@ from tidelog.gateways.web.access import LOCAL_NAMES, Access
 
 # What the kernel may keep for a client that does not read; by itself it goes to megabytes.
 UNREAD_BYTES = 128 * 1024
+BACKLOG = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +76,13 @@ def serving(
 
 
 def bind(found: Serving) -> socket.socket:
-    """A socket that is bound, and does not listen yet. Raises `UsageError`."""
+    """A socket that listens; who comes waits until somebody accepts. Raises `UsageError`."""
     made = socket.socket(found.family, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)  # its connections take it over
         made.bind(found.bound)
+        made.listen(BACKLOG)
     except OSError as error:
         made.close()
         raise UsageError(

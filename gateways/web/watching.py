@@ -13,7 +13,7 @@ LEFT_AFTER = 2.0
 
 class Watcher:
     """Looks every ``interval`` seconds until stopped, and tells what it has seen, or why it could not see, on its own
-    thread: ``looked``, ``failed``."""
+    thread: ``looked``, ``failed``; and, within a look, that Kafka has answered: ``answered``."""
 
     def __init__(
         self,
@@ -22,9 +22,10 @@ class Watcher:
         interval: float,
         looked: Callable[[list[Observed]], None],
         failed: Callable[[TidelogError], None],
+        answered: Callable[[], None],
     ) -> None:
         self._deployment, self._only, self._interval = deployment, only, interval
-        self._looked, self._failed = looked, failed
+        self._looked, self._failed, self._answered = looked, failed, answered
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tidelog-watcher", daemon=True)
 
@@ -38,7 +39,7 @@ class Watcher:
         self._thread.join(LEFT_AFTER)
 
     def _run(self) -> None:
-        with Observer(self._deployment, self._only) as observer:
+        with Observer(self._deployment, self._only, self._answered) as observer:
             while not self._stop.is_set():
                 began = time.monotonic()
                 self._look(observer)

@@ -1,6 +1,7 @@
-"""One headless Chromium for all tests of the page, and what is asked of it again and again."""
+"""One headless Chromium for all tests of the page, what is asked of it again and again, and a certificate."""
 
 import base64
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -117,3 +118,20 @@ def page(chromium: Chrome) -> Page:
 def shoot(page: Page, tmp_path: Path) -> Callable[[str], None]:
     """Takes a picture of that name into the test's folder."""
     return lambda name: page.shoot(tmp_path / f"{name}.png")
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Of localhost and 127.0.0.1, signed by itself."""
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *(tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return cert, key

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from threading import Event
 from typing import Any
 
 from tidelog.config import Config
@@ -96,6 +97,20 @@ class Scene:
         self.control.publish(
             last.model_copy(update={"state": "STREAMING", "reported_us": last.reported_us - 90_000_000})
         )
+
+    def look_long(self, server: HttpServer) -> tuple[Event, Event]:
+        """The server's next look lasts until the second is set, and Kafka answers in it while the first is."""
+        real, answers, ended = self.deployment.cluster.list_groups, Event(), Event()
+        answers.set()
+
+        def look() -> object:
+            while not ended.wait(0.02):
+                if answers.is_set():
+                    server.board.answered()
+            return real()
+
+        self.deployment.cluster.list_groups = look  # type: ignore[method-assign,assignment]
+        return answers, ended
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import hmac
 import re
 import ssl
-import subprocess
+import time
 from collections.abc import Iterator
 from http.client import HTTPResponse
 from pathlib import Path
@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.tools import tool
 from tests.web.scenes import SITES, Client, Scene, config_of, eventually, scene, served
 from tidelog.config import Config, HttpConfig
 from tidelog.errors import ConfigError, UsageError
@@ -20,23 +19,6 @@ from tidelog.gateways.web.serving import check_tls, serving
 
 TOKEN = "0123456789abcdef-token"
 ALL = "0.0.0.0:8443"
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Of localhost and 127.0.0.1, signed by itself."""
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        [
-            *(tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return cert, key
 
 
 @pytest.fixture
@@ -167,7 +149,7 @@ def test_without_the_token_there_is_nothing(guarded: tuple[Scene, Client]) -> No
     wrong = ("", "Bearer", "Bearer x", f"Basic {TOKEN}", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer \xe9")
     for path in (
         "/api/v1/status",
-        "/api/v1/history",
+        "/api/v1/history?group=bank",
         "/api/v1/copies?group=bank",
         "/api/v1/events",
         "/metrics",
@@ -236,6 +218,22 @@ def test_a_session_ends() -> None:
     assert not one.allows(headers)
 
 
+def test_a_cookie_that_is_none_costs_nothing() -> None:
+    """15 KiB of escapes in quotes, which `http.cookies` copies once for each of them; ours is found among others."""
+    one = access.Access(TOKEN, None, tls=False)
+    session = one.session()
+    for quoted in ("\\a" * 7_500, "\\012" * 3_700):
+        given = access.Headers({"cookie": f'tidelog="{quoted}"'})
+        began = time.thread_time()
+        for _ in range(100):
+            assert not one.allows(given)
+        assert time.thread_time() - began < 1, "that is 10 ms each, and it takes some microseconds"
+    for header in (f"tidelog={session}", f"a=b;tidelog={session}; c", f'x="y";  tidelog={session} ;'):
+        assert one.allows(access.Headers({"cookie": header})), header
+    for header in (f'tidelog="{session}"', f"tidelog={session}{'0' * 200}", f"xtidelog={session}", "tidelog", ";=;"):
+        assert not one.allows(access.Headers({"cookie": header})), header
+
+
 def test_a_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """By `hmac.compare_digest`, of digests, so that neither content nor length shows in the time."""
     compared: list[tuple[bytes, bytes]] = []
@@ -260,7 +258,7 @@ def test_no_secret_is_in_any_document(guarded: tuple[Scene, Client]) -> None:
     for path in (
         "/",
         "/api/v1/status",
-        "/api/v1/history",
+        "/api/v1/history?group=bank",
         "/api/v1/copies?group=bank",
         "/metrics",
         "/readyz",

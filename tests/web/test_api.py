@@ -8,7 +8,10 @@ from importlib.util import find_spec
 import pytest
 
 from tests.web.scenes import PATIENCE_S, SITES, Client, Scene, config_of, eventually, scene, served
+from tidelog.clock import wall_us
+from tidelog.errors import LogUnavailable
 from tidelog.gateways.cli import main
+from tidelog.gateways.standing.observer import Observer
 from tidelog.gateways.web.history import BUCKETS
 from tidelog.gateways.web.server import HttpServer
 from tidelog.gateways.web.serving import serving
@@ -71,7 +74,7 @@ def test_the_copies_have_digests_locks_and_a_revision(client: Client, bank: Scen
         lambda: (found := client.json("/api/v1/copies?group=bank")["copies"][-1])["kept"] and found, "a kept copy"
     )
     assert kept["locked_until"] > kept["time"]
-    assert client.status("/api/v1/copies?group=nowhere") == 404 and client.status("/api/v1/copies") == 404
+    assert client.status("/api/v1/copies?group=nowhere") == 404 and client.status("/api/v1/copies") == 400
 
 
 def test_the_history_has_every_site(client: Client) -> None:
@@ -81,8 +84,10 @@ def test_the_history_has_every_site(client: Client) -> None:
     assert 1 <= len(buckets) <= BUCKETS == found["buckets"]
     assert set(buckets[-1]["sites"]) == set(SITES)
     assert all(len(numbers) == len(found["columns"]) for numbers in buckets[-1]["sites"].values())
-    assert list(client.json("/api/v1/history")["groups"]) == ["bank"]
     assert client.status("/api/v1/history?group=nowhere") == 404
+    for path in ("/api/v1/history", "/api/v1/history?group="):
+        answer, body = client(path)
+        assert answer.status == 400 and "?group=NAME" in json.loads(body)["error"], "all at once may be megabytes"
 
 
 def test_what_only_shows_has_no_other_method(client: Client) -> None:
@@ -171,12 +176,51 @@ def test_a_look_that_hangs_is_said_to_be_late(client: Client, server: HttpServer
     stream.close()
 
 
+def test_a_look_that_takes_long_is_not_kafkas_silence(client: Client, server: HttpServer, bank: Scene) -> None:
+    """It answers now and then: the server stays ready, and pages are told; until it is silent."""
+    server.board.patience = 2.0
+    stream = client.stream()
+    stream.until(lambda look: look["look"]["answers"] and not look["look"]["late"])
+    answers, goes_on = bank.look_long(server)
+    told = stream.until(lambda look: look["look"]["late"])
+    assert told["look"]["answers"] and not told["look"]["kafka_away"] and told["look"]["reason"] == ""
+    looked_us = server.board.looked_us
+    eventually(lambda: wall_us() - looked_us > 2 * server.board.patience * 1_000_000, "twice the patience")
+    assert client.status("/readyz") == client.status("/api/v1/status") == 200 and server.board.looked_us == looked_us
+    answers.clear()
+    told = stream.until(lambda look: not look["look"]["answers"])
+    assert told["look"]["kafka_away"] and "has not answered for" in told["look"]["reason"]
+    eventually(lambda: client.status("/readyz") == 503, "not ready")
+    answers.set()
+    stream.until(lambda look: look["look"]["answers"] and look["look"]["late"])
+    assert client.status("/readyz") == 200
+    goes_on.set()
+    stream.until(lambda look: not look["look"]["late"] and look["look"]["answers"])
+    stream.close()
+
+
+def test_every_group_of_a_look_is_an_answer(bank: Scene) -> None:
+    """The observer tells of each, and of none where the first question fails."""
+    answers: list[int] = []
+    with Observer(bank.deployment, answered=lambda: answers.append(1)) as observer:
+        observer.observe()
+        of_one = len(answers)
+        bank.deployment.cluster.create_group("other")
+        observer.observe()
+        assert len(answers) >= 2 * of_one + 2
+        answers.clear()
+        bank.control.cut_off()
+        with pytest.raises(LogUnavailable):
+            observer.observe()
+        assert len(answers) <= 1
+
+
 def test_a_bug_is_said_on_both_sides(
     client: Client, server: HttpServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Its kind to who asks, its words to who runs the server; and the next request is answered."""
     monkeypatch.setattr(server.board, "history", None)
-    answer, body = client("/api/v1/history")
+    answer, body = client("/api/v1/history?group=bank")
     assert answer.status == 500 and b"AttributeError" in body and b"'json'" not in body
     assert answer.getheader("x-content-type-options") == "nosniff"
     assert "unexpected AttributeError at /api/v1/history" in capfd.readouterr().err

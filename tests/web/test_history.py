@@ -42,6 +42,17 @@ def look(seen: Observed, second: int, sequence: int, not_applied: float | None =
     return replace(seen, standing=standing, exposures=exposures, observed_us=at_us)
 
 
+class Clock:
+    """A monotonic clock that goes on by so many seconds with each look."""
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        self.now, self.seconds = 1000.0, seconds
+
+    def __call__(self) -> float:
+        self.now += self.seconds
+        return self.now
+
+
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 1000)), min_size=2, max_size=60))
 def test_a_rate_is_what_came_in_its_time(steps: list[tuple[int, int]]) -> None:
     """Between the slowest and the fastest of the steps in its window, whatever they are."""
@@ -73,7 +84,7 @@ def test_a_rate_that_is_not_known() -> None:
 
 def test_a_bucket_has_the_worst(seen: Observed) -> None:
     """Of the looks that fell into it; what is unknown in one of them does not hide what is known in another."""
-    history = GroupHistory()
+    history = GroupHistory(Clock())
     for second, not_applied in enumerate((0.1, 7.0, None, 0.2)):
         bucket = history.add(look(seen, second, 100 * second, not_applied))
     assert len(history.buckets) == 1 and bucket.begins_s == START // SECOND
@@ -84,25 +95,48 @@ def test_a_bucket_has_the_worst(seen: Observed) -> None:
 
 
 def test_an_hour_and_no_more(seen: Observed) -> None:
-    """However long it runs; a gap, in which Kafka was away, stays a gap; a clock that goes back makes no new bucket."""
-    history = GroupHistory()
+    """However long it runs; a gap, in which Kafka was away, stays a gap."""
+    history = GroupHistory(Clock(BUCKET_SECONDS))
     for number in range(BUCKETS + 50):
         history.add(look(seen, number * BUCKET_SECONDS, number))
     assert len(history.buckets) == BUCKETS
     last = history.buckets[-1].begins_s
-    history.add(look(seen, (BUCKETS + 49) * BUCKET_SECONDS - 300, BUCKETS + 50))
-    assert history.buckets[-1].begins_s == last and len(history.buckets) == BUCKETS
     history.add(look(seen, (BUCKETS + 200) * BUCKET_SECONDS, BUCKETS + 60))
-    assert history.buckets[-1].begins_s - last == 151 * BUCKET_SECONDS
+    assert history.buckets[-1].begins_s - last == 151 * BUCKET_SECONDS and len(history.buckets) == BUCKETS
     assert history.buckets[-1].sites["osaka"][0] is None
+
+
+@pytest.mark.parametrize("stepped_s", [-3600, -12, 3600])
+def test_a_clock_that_is_put_right(seen: Observed, stepped_s: int) -> None:
+    """This machine's, back or forward: what lies in the future is dropped, the rest stays, and buckets and rates go on;
+    the log's without a gap, a site's (by the site's clock, put back, too) with its second report."""
+    history, step_s = GroupHistory(Clock()), 2 * BUCKET_SECONDS
+    for second in range(step_s):
+        history.add(look(seen, second, 7 * second))
+    for second in range(step_s, 2 * step_s):
+        bucket = history.add(look(seen, second + stepped_s, 7 * second))
+        assert bucket.events_per_second == 0, "not None: by the monotonic clock no time is missing"
+        assert bucket.sites["osaka"][0] == (7 if second > step_s else None)
+        begins = [one.begins_s for one in history.buckets]
+        assert begins == sorted(set(begins)) and begins[-1] == bucket.begins_s
+        assert bucket.begins_s == (START // SECOND + second + stepped_s) // BUCKET_SECONDS * BUCKET_SECONDS
+
+
+def test_a_site_whose_reports_have_ended(seen: Observed) -> None:
+    """Its rate ends, too, whatever this machine's clock says of the last one."""
+    history = GroupHistory(Clock())
+    for second in range(3):
+        history.add(look(seen, second, 7 * second))
+    last = look(seen, 3, 21)
+    rates = [history.add(replace(last, observed_us=START - 3600 * SECOND)).sites["osaka"][0] for _ in range(30)]
+    assert rates[0] == 7 and rates[-1] is None
 
 
 def test_a_group_that_goes_is_forgotten(seen: Observed) -> None:
     """And one that comes is there with its first look."""
     history = History()
-    assert history.json()["groups"] == {}
+    assert history.groups == {}
     assert list(history.add([look(seen, 0, 1)])) == ["bank"]
-    assert list(history.json("bank")["groups"]) == ["bank"]
-    assert history.add([]) == {} and history.json()["groups"] == {}
-    with pytest.raises(KeyError):
-        history.json("bank")
+    found = history.json("bank")
+    assert found is not None and list(found["groups"]) == ["bank"]
+    assert history.add([]) == {} and history.groups == {} and history.json("bank") is None

@@ -18,7 +18,6 @@ from tests.documents.pages import SITES
 from tests.tools import tool
 from tests.web.conftest import Page
 from tests.web.scenes import PATIENCE_S, eventually
-from tests.web.test_access import certificate as certificate
 from tidelog.config import Config
 from tidelog.testing.ports import available_port
 from tidelog.testing.running import RunningDeployment

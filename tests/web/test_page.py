@@ -11,7 +11,6 @@ from selenium.webdriver.common.keys import Keys
 from tests.web.conftest import Page
 from tests.web.scenes import SITES, Client, Scene, config_of, eventually, scene, served
 from tests.web.test_access import TOKEN
-from tests.web.test_access import certificate as certificate
 from tidelog.clock import wall_us
 from tidelog.gateways.cli import main
 from tidelog.gateways.web.server import HttpServer

@@ -16,9 +16,10 @@ const known = {
   link: { up: true, since: Date.now(), reason: "" },
   look: null, // the newest event
   skew: 0, // of this browser's clock to the server's, in milliseconds
-  newest: {}, // the newest bucket of each group
-  history: {}, // by group: {step, buckets}
-  copies: {}, // by group
+  // By group; a group may have the name of something that every object has.
+  newest: new Map(), // the newest bucket
+  history: new Map(), // {step, buckets}
+  copies: new Map(),
   cursor: null,
   all: false,
 };
@@ -29,9 +30,19 @@ const old = () => !known.link.up || (known.look !== null && known.look.look.time
 
 function chosen() {
   const there = known.look?.status?.groups ?? [];
-  const name = decodeURIComponent(location.hash.slice(1));
+  const name = decoded(location.hash.slice(1));
   return there.find((group) => group.group === name) ?? there[0] ?? null;
 }
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // somebody has typed it
+  }
+}
+
+const historyOf = (group) => `/api/v1/history?group=${encodeURIComponent(group)}`;
 
 async function ask(path) {
   const answer = await fetch(path, { cache: "no-store" });
@@ -57,24 +68,25 @@ async function once(key, path, take) {
 function refresh() {
   const group = chosen()?.group;
   if (!group || old()) return;
-  const history = known.history[group];
-  const newest = known.newest[group];
+  const history = known.history.get(group);
+  const newest = known.newest.get(group);
   const last = history?.buckets.at(-1);
   if (history && newest && history.run === known.look.run && (!last || newest.time - last.time <= 2 * history.step)) {
-    if (last && last.time === newest.time) history.buckets.pop();
+    // Those after it are of a clock that was put back since.
+    while (history.buckets.length && history.buckets.at(-1).time >= newest.time) history.buckets.pop();
     history.buckets.push(newest);
     history.buckets.splice(0, Math.max(0, history.buckets.length - history.most));
   } else if (newest) {
     const run = known.look.run;
-    once(`history ${group}`, `/api/v1/history?group=${encodeURIComponent(group)}`, (found) => {
-      known.history[group] = { run, step: found.bucket_seconds, most: found.buckets, buckets: found.groups[group] };
+    once(`history ${group}`, historyOf(group), (found) => {
+      known.history.set(group, { run, step: found.bucket_seconds, most: found.buckets, buckets: found.groups[group] });
     });
   }
-  const catalogue = known.copies[group];
+  const catalogue = known.copies.get(group);
   const stale = catalogue && Date.now() - catalogue.asked > LOCKS_MS;
   if (!catalogue || catalogue.revision !== known.look.copies[group] || stale) {
     once(`copies ${group}`, `/api/v1/copies?group=${encodeURIComponent(group)}`, (found) => {
-      known.copies[group] = { ...found, asked: Date.now() };
+      known.copies.set(group, { ...found, asked: Date.now() });
     });
   }
 }
@@ -88,6 +100,8 @@ function banners() {
     const { since, reason, hint } = known.look.look;
     const what = known.look.look.kafka_away ? "Kafka has not answered" : "No look has succeeded";
     found.push({ strong: `${what} since ${clock(since)}`, text: `: ${reason}.${hint ? ` Hint: ${hint}.` : ""}` });
+  } else if (known.look?.look.late) {
+    found.push({ strong: "A look takes long", text: ": Kafka answers, and there is much to ask of it." });
   }
   if (found.length && known.look?.look.time) {
     found[0].text += ` What is shown below is of ${clock(known.look.look.time)}.`;
@@ -123,7 +137,7 @@ function draw() {
   morph(byId("alarms"), alarms(status));
   morph(byId("help"), help(look.help));
   const group = chosen();
-  byId("group").hidden = group === null;
+  byId("group").hidden = byId("history-of").hidden = group === null;
   morph(byId("groups"), status.groups.length ? groups(status, known.newest, group?.group, now()) : empty());
   if (group !== null) drawGroup(group);
 }
@@ -135,7 +149,8 @@ const empty = () =>
   h("div", { class: "card empty" }, h("p", {}, "A consistency group is made by:"), h("p", {}, h("code", {}, "tidelog group create NAME")), h("p", { class: "muted" }, "It appears here by itself."));
 
 function drawGroup(group) {
-  const newest = known.newest[group.group];
+  const newest = known.newest.get(group.group);
+  byId("history").href = historyOf(group.group);
   morph(byId("facts"), facts(group, now()));
   morph(byId("flow"), flow(group, newest, now()));
   wires(byId("flow"), group, newest);
@@ -146,7 +161,7 @@ function drawGroup(group) {
 // Hundreds of rows are drawn anew when they change, or their ages have become wrong.
 let drawn = "";
 function drawCopies(group) {
-  const catalogue = known.copies[group.group];
+  const catalogue = known.copies.get(group.group);
   const ages = known.all ? Math.floor(now() / 10000) : now();
   const wanted = [group.group, catalogue?.asked, known.all, ages].join();
   if (wanted === drawn) return;
@@ -157,18 +172,18 @@ function drawCopies(group) {
 function drawCharts(group) {
   const { paddingLeft, paddingRight } = getComputedStyle(byId("charts"));
   const room = byId("charts").clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
-  morph(byId("charts"), charts(group, known.history[group.group], known.cursor, room, now()));
+  morph(byId("charts"), charts(group, known.history.get(group.group), known.cursor, room, now()));
   const range = byId("moment");
-  const buckets = known.history[group.group]?.buckets;
+  const buckets = known.history.get(group.group)?.buckets;
   if (!range || !buckets?.length) return;
   const newest = buckets.at(-1).time;
-  Object.assign(range, { max: newest, min: newest - 3600, step: known.history[group.group].step });
+  Object.assign(range, { max: newest, min: newest - 3600, step: known.history.get(group.group).step });
   range.value = known.cursor ?? newest;
 }
 
 function choose(time) {
   const group = chosen();
-  const buckets = known.history[group?.group]?.buckets ?? [];
+  const buckets = known.history.get(group?.group)?.buckets ?? [];
   if (!buckets.length) return;
   const nearest = buckets.reduce((best, one) => (Math.abs(one.time - time) < Math.abs(best.time - time) ? one : best));
   known.cursor = nearest === buckets.at(-1) ? null : nearest.time;
@@ -251,10 +266,11 @@ connect({
     draw();
   },
   onLook(look) {
+    const anew = look.look.time !== known.look?.look.time;
     known.look = look;
-    if (look.look.answers) known.skew = Date.now() - Date.parse(look.look.time);
+    if (look.look.answers && anew) known.skew = Date.now() - Date.parse(look.look.time);
     byId("logout").hidden = !look.guarded;
-    Object.assign(known.newest, look.newest);
+    for (const [group, bucket] of Object.entries(look.newest)) known.newest.set(group, bucket);
     refresh();
     draw();
   },

@@ -123,7 +123,7 @@ export function groups(status, newest, chosen, now) {
       { "data-key": group.group, class: group.group === chosen ? "chosen" : null },
       h("th", { scope: "row" }, h("a", { href: `#${group.group}`, "aria-current": group.group === chosen ? "true" : null }, group.group)),
       h("td", {}, badge({ ...state, word: `${state.word}${where}` }), alarmed > 0 && h("span", { class: "small tone-bad alarmed" }, plural(alarmed, "alarm", "alarms"))),
-      h("td", { class: "num wide" }, perSecond(newest[group.group]?.events_per_second)),
+      h("td", { class: "num wide" }, perSecond(newest.get(group.group)?.events_per_second)),
       h("td", { class: "num" }, span(rpo)),
       h("td", { class: "num wide" }, group.newest_copy ? `${count(group.copies)}, ${elapsed(age(group.newest_copy.time, now))} ago` : "none"),
     );
