@@ -106,14 +106,15 @@ def problems(observed: Sequence[Observed]) -> Iterator[Problem]:
 
 
 def perfdata(observed: Sequence[Observed]) -> Iterator[str]:
-    """``bank_tokyo_rpo=0.4s;5;5;0`` and the lag in events, of every group at every site; ``U`` where it is unknown."""
+    """``bank/tokyo/rpo=0.4s;5;5;0`` and the lag in events, of every group at every site; ``U`` where it is unknown. No
+    name has a slash, and any may have what else stands in one: so no two labels are the same."""
     for group in observed:
         for site in group.standing.sites:
-            exposed, label = group.exposures[site.site], f"{site.group}_{site.site}"
+            exposed, label = group.exposures[site.site], f"{site.group}/{site.site}"
             limit = "" if exposed.objective is None else f"{exposed.objective:g}"
             rpo = "U" if exposed.rpo is None else f"{exposed.rpo:.1f}s"
-            yield f"{label}_rpo={rpo};{limit};{limit};0"
-            yield f"{label}_lag={'U' if site.lag_events is None else site.lag_events};;;0"
+            yield f"{label}/rpo={rpo};{limit};{limit};0"
+            yield f"{label}/lag={'U' if site.lag_events is None else site.lag_events};;;0"
 
 
 def _plain(text: str) -> str:

@@ -105,6 +105,7 @@ _OF_SITES = (
     ),
 )
 _OF_GROUPS = (
+    _observed("tidelog_group_seen", _GROUP, "", "1 if the group's log could be read, else 0."),
     _observed("tidelog_group_sequence", _GROUP, "events", "The sequence of the log's newest event."),
     _observed("tidelog_group_newest_timestamp_seconds", _GROUP, "seconds", "Time of that event; 0 if there was none."),
     _observed("tidelog_group_copies", _GROUP, "copies", "Copies that any site or archive holds."),
