@@ -127,7 +127,8 @@ def exposure(
     if isinstance(uncopied, UncopiedSince):
         not_copied = _age(uncopied.since_us, now_us) if uncopied.since_us else 0.0
     of_site, of_group = config.sites.get(site), config.groups.get(group)
-    tables = [table for table in (of_site, of_group) if table is not None]
+    # A site that is not configured is retired, or somebody else's: the group's objective is not for it.
+    tables = [table for table in (of_site, of_group) if table is not None] if standing.configured else []
     return Exposure(
         site,
         writer.not_logged_seconds,

@@ -26,14 +26,15 @@ def exposition(observed: Sequence[Observed] | None, looked_us: int | None = None
 
 
 def observed_families(observed: Sequence[Observed] | None, looked_us: int) -> Families:
-    """The same, as families. Without an answer of Kafka nothing is said of groups."""
+    """The same, as families. Without an answer of Kafka nothing is said of groups, and never of a site that is not
+    configured: it would be an alert for ever."""
     families = Families(Place.OBSERVER)
     families.add("tidelog_observer_up", observed is not None)
     families.add("tidelog_observer_look_timestamp_seconds", looked_us / 1_000_000)
     for group in observed or ():
         _add_group(families, group)
         _add_writer(families, group)
-        for site in group.standing.sites:
+        for site in group.configured_sites:
             _add_site(families, group, site)
             _add_copies(families, site, group.standing.copies)
     return families

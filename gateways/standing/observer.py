@@ -53,6 +53,11 @@ class Observed:
         return [*unseen, *self.standing.alarms, *bad]
 
     @property
+    def configured_sites(self) -> list[SiteStanding]:
+        """Those of which something is expected; others that were heard of are shown, and not judged."""
+        return [site for site in self.standing.sites if site.configured]
+
+    @property
     def missed(self) -> list[str]:
         """Objectives that are missed, a sentence each."""
         return missed(self.standing.record.group, self.exposures.values(), self.writer)

@@ -28,7 +28,7 @@ def commands_in(hint: str) -> list[str]:
 
 def help_json(observed: Iterable[Observed]) -> list[dict[str, Any]]:
     """Every site that waits for an operator, or reports what is in its way: why, and what helps or tells more."""
-    return [_help(site) for group in observed for site in group.standing.sites if site.stuck or site.reason]
+    return [_help(site) for group in observed for site in group.configured_sites if site.stuck or site.reason]
 
 
 def _help(site: SiteStanding) -> dict[str, Any]:

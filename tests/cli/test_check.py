@@ -162,6 +162,8 @@ def test_a_group_that_cannot_be_looked_at_is_critical_and_hides_no_other(bank, d
     assert code == 2 and "group gone cannot be looked at: there is no topic" in text
     assert any(re.match(r"bank/osaka/rpo=[\d.]+s", each) for each in data) and "gone/osaka/lag=U;;;0" in data
     assert bank("check").code == bank("status").code == 3
+    told = bank("site", "status", "osaka")
+    assert told.code == 3 and "ALARM: group gone cannot be looked at" in told.text
     shown = bank("status").text
     assert "ALARM: group gone cannot be looked at" in shown and "NOT SEEN" in shown and shown.count("STREAMING") == 3
     found = json.loads(bank("status", "--json").out)
@@ -170,3 +172,28 @@ def test_a_group_that_cannot_be_looked_at_is_critical_and_hides_no_other(bank, d
     assert 'tidelog_group_seen{group="bank"} 1.0' in lines and 'tidelog_group_seen{group="gone"} 0.0' in lines
     assert 'tidelog_group_sequence{group="gone"} +Inf' in lines and 'tidelog_group_alarms{group="gone"} 1.0' in lines
     assert bank("status", "--group", "gone").code == bank("check", "--group", "gone").code == 2
+
+
+def test_a_site_that_was_retired_is_shown_and_judged_no_more(bank, sites, deployment):
+    """Its last word would be SILENT, a missed objective and a copy that is missing, for ever."""
+    sites.stop_site("london")
+    with open_group("bank", deployment=deployment) as group:
+        group.volume("ledger").write(0, b"x" * 5000)
+        group.mark("one").wait(sites=SITES[:2], timeout=60)
+    control = deployment.cluster.control
+    last = control.snapshot()[status_key("bank", "london")]
+    control.publish(last.model_copy(update={"state": "HALTED", "reason": "LogGap: gone", "reported_us": 1_000_000}))
+    assert comes_to(bank, 2)[0].count("london") >= 1
+    there = deployment.config.sites
+    deployment.config = deployment.config.model_copy(update={"sites": {site: there[site] for site in SITES[:2]}})
+    text, data = comes_to(bank, 0)
+    assert "1 group, 2 sites" in text and not any("london" in each for each in data)
+    assert wait_until(lambda: bank("status").code == bank("check").code == 0, timeout_s=60)
+    assert "london (not configured)" in bank("status").text
+    (shown,) = json.loads(bank("status", "--json").out)["groups"]
+    assert shown["newest_copy"]["equal"] is True and shown["objectives_missed"] == []
+    london = next(site for site in shown["sites"] if site["site"] == "london")
+    assert (london["configured"], london["state"], london["rpo_objective_seconds"]) == (False, "HALTED", None)
+    lines = bank("metrics").text.splitlines()
+    assert not any('site="london"' in line for line in lines)
+    assert 'tidelog_group_copies_waiting{group="bank"} 0.0' in lines
