@@ -29,6 +29,7 @@ class CatalogueCopy:
     receipts: dict[str, CopyFormed]
     answers: dict[str, Answer]  # of every site, configured or heard of
     archives: dict[str, CopyArchived] = field(default_factory=dict)  # by the site that has made each
+    retired: frozenset[str] = frozenset()  # sites in ``answers`` that are not configured: nothing is to come from them
 
     @property
     def digests(self) -> set[bytes]:
@@ -44,9 +45,9 @@ class CatalogueCopy:
     @property
     def missing(self) -> tuple[str, ...]:
         """Sites that are to have it and do not show it: those still to come, those that have passed it without, those
-        that have lost it with their store, and unknown ones. Not those that began behind it."""
+        that have lost it with their store, and unknown ones. Not those that began behind it, or are not configured."""
         silent = (Answer.PENDING, Answer.MISSING, Answer.UNKNOWN, Answer.REBUILDING, Answer.EMPTIED)
-        return tuple(site for site, answer in self.answers.items() if answer in silent)
+        return tuple(site for site, answer in self.answers.items() if answer in silent and site not in self.retired)
 
     @property
     def equal(self) -> bool | None:
@@ -96,7 +97,9 @@ def catalogue(
 
 
 def copies_of(view: ControlView, group: str, sites: Iterable[str]) -> list[CatalogueCopy]:
-    """The group's copies for which there is at least one receipt or archive, oldest first."""
+    """The group's copies for which there is at least one receipt or archive, oldest first. ``sites`` are the configured
+    ones."""
+    sites = tuple(sites)
     by_identity: dict[tuple[int, bytes, str], tuple[dict[str, CopyFormed], dict[str, CopyArchived]]] = {}
     for receipt in _receipts(view, group):
         by_identity.setdefault((receipt.sequence, receipt.seal, receipt.name), ({}, {}))[0][receipt.site] = receipt
@@ -112,7 +115,8 @@ def copies_of(view: ControlView, group: str, sites: Iterable[str]) -> list[Catal
         by_time = name in ordered_names
         answers = {site: _answer(view, group, site, sequence, receipts, archives, by_time) for site in known}
         ordered = {site: receipts[site] for site in known if site in receipts}
-        found.append(CatalogueCopy(group, sequence, seal, name, times[0], ordered, answers, archives))
+        retired = frozenset(known).difference(sites)
+        found.append(CatalogueCopy(group, sequence, seal, name, times[0], ordered, answers, archives, retired))
     return found
 
 

@@ -1,4 +1,4 @@
-"""What a worker has done for one group since its process began. Pure counting: nothing here is read back by tidelog.
+"""What a worker has done for one group since it has had it. Pure counting: nothing here is read back by tidelog.
 
 Counted a run of events at a time, by the thread that applies: some microseconds beside the milliseconds of a run.
 """
@@ -17,7 +17,8 @@ HALT_KINDS = (*sorted(kind.__name__ for kind in Halted.__subclasses__()), OTHER)
 
 class Counts:
     """Of one group at one site. ``events`` counts as sequences do: a batch is as many as it has writes; ``records`` are
-    those of the log. Outlives replicas: a group that is rebuilt is counted on."""
+    those of the log. Outlives replicas: a group that is rebuilt is counted on; one that another worker has had is not.
+    """
 
     def __init__(self) -> None:
         self.events = dict.fromkeys(EVENT_TYPES, 0)  # by kind

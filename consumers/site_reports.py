@@ -13,7 +13,7 @@ from tidelog.stores.began import Began
 
 
 class SiteReports:
-    """One worker's. ``counts`` has what it has done for each group since it began, whoever applied it."""
+    """One worker's. ``counts`` has what it has done for each group since it has had it, by whichever replica."""
 
     def __init__(self, control: Control, site: str, timeout: float) -> None:
         self._control, self._site, self._timeout = control, site, timeout
@@ -60,6 +60,13 @@ class SiteReports:
         self._began[name] = began
 
     def forget(self, name: str) -> None:
-        """The group's replica has ended: all is told anew of the next one. What was counted stays."""
+        """The group's replica has ended: all is told anew of the next one. What was counted stays, until `lose`."""
         for told in (self._uncopied, self._began, self._rates, self._windows):
+            told.pop(name, None)
+
+    def lose(self, name: str) -> None:
+        """The group is another worker's now, which counts from 0. If it comes back, so does this one: a count that went
+        on here would look, behind the other's, like events that were applied."""
+        self.forget(name)
+        for told in (self._stuck, self.counts):
             told.pop(name, None)

@@ -73,7 +73,8 @@ class SiteStanding:
 
     @property
     def well(self) -> bool:
-        """Whether a worker is there and at work or up to date, and reports nothing that is in its way."""
+        """Whether a worker is there and at work or up to date, and reports nothing that is in its way. Of a site that
+        is not configured nothing is expected, and nobody judges it by this."""
         if self.status is None or self.silent or self.reason:
             return False
         return self.state in ("STREAMING", "REPLAYING", "STARTING")

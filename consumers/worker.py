@@ -103,7 +103,10 @@ class SiteWorker:
         there = {record.group: record for record in view.values() if isinstance(record, GroupCreated)}
         wanted = {name: record for name, record in there.items() if not self._only or name in self._only}
         owned = membership.owned({name: record.topic for name, record in wanted.items()})
-        self._end_replicas(self._replicas.keys() - owned)
+        lost = self._replicas.keys() - owned
+        self._end_replicas(lost)
+        for name in lost:
+            self.reports.lose(name)
         self._end_replicas({name for name, replica in self.replicas.items() if self._rebuild_begun(name, replica)})
         for name in {name for name, (_, record) in self._replicas.items() if record.topic != wanted[name].topic}:
             self._end_replicas({name})  # it goes on in another incarnation

@@ -33,19 +33,21 @@ class WriterState(StrEnum):
     CLOSED = "closed"  # by its owner, with everything in the log
     ENDED = "ended"  # by an error that it has reported; what it had not flushed may or may not be in the log
     SILENT = "silent"  # killed, or cut off
+    UNKNOWN = "unknown"  # the log cannot be read
 
 
 @dataclass(frozen=True, slots=True)
 class WriterStanding:
     """A group's writer, by its own report, if that is of the session that the log's newest event is of, and by the log.
 
-    ``not_logged_seconds`` is the first part of the RPO; of a silent writer at most so much.
+    ``not_logged_seconds`` is the first part of the RPO; of a silent writer at most so much, and None where the log
+    cannot be read.
     """
 
     state: WriterState
     report: WriterStatus | None
     silent_seconds: float | None  # since its last sign of life
-    not_logged_seconds: float
+    not_logged_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Exposure:
     """A site's parts, in seconds; None where nothing is known. ``objective`` and ``copy_objective`` are configured."""
 
     site: str
-    not_logged: float
+    not_logged: float | None
     not_applied: float | None
     not_copied: float | None
     objective: float | None
@@ -62,7 +64,9 @@ class Exposure:
     @property
     def rpo(self) -> float | None:
         """What losing everything but this site's image would lose: the age of the oldest change that is not in it."""
-        return None if self.not_applied is None else max(self.not_logged, self.not_applied)
+        if self.not_logged is None or self.not_applied is None:
+            return None
+        return max(self.not_logged, self.not_applied)
 
     @property
     def copy_rpo(self) -> float | None:
@@ -96,6 +100,12 @@ def writer_standing(
     return WriterStanding(WriterState.SILENT, report, silent, _age(known_us, now_us))
 
 
+def unseen_writer(view: ControlView, group: str) -> WriterStanding:
+    """Where the group's writer stands while its log cannot be read: its report alone does not say whether it lives."""
+    found = view.get(writer_key(group))
+    return WriterStanding(WriterState.UNKNOWN, found if isinstance(found, WriterStatus) else None, None, None)
+
+
 def exposure(
     view: ControlView,
     config: Config,
@@ -117,7 +127,8 @@ def exposure(
     if isinstance(uncopied, UncopiedSince):
         not_copied = _age(uncopied.since_us, now_us) if uncopied.since_us else 0.0
     of_site, of_group = config.sites.get(site), config.groups.get(group)
-    tables = [table for table in (of_site, of_group) if table is not None]
+    # A site that is not configured is retired, or somebody else's: the group's objective is not for it.
+    tables = [table for table in (of_site, of_group) if table is not None] if standing.configured else []
     return Exposure(
         site,
         writer.not_logged_seconds,

@@ -81,9 +81,10 @@ def one_line(observed: Sequence[Observed]) -> str:
         return _plain(f"TIDELOG {word} - {'; '.join(problem.text for problem in found)}")
     if not observed:
         return f"TIDELOG {word} - no group yet"
-    sites = sum(len(group.standing.sites) for group in observed)
-    ages = [exposed.rpo for group in observed for exposed in group.exposures.values() if exposed.rpo is not None]
-    rpo = f", rpo {max(ages):.1f}s" if ages else ""
+    sites = sum(len(group.configured_sites) for group in observed)
+    ages = (group.exposures[site.site].rpo for group in observed for site in group.configured_sites)
+    known = [age for age in ages if age is not None]
+    rpo = f", rpo {max(known):.1f}s" if known else ""
     return f"TIDELOG {word} - {count_text(len(observed), 'group')}, {count_text(sites, 'site')}{rpo}"
 
 
@@ -92,7 +93,7 @@ def problems(observed: Sequence[Observed]) -> Iterator[Problem]:
     unknown, stopped or says what is in its way, and a writer that has gone silent or has ended by an error."""
     for group in observed:
         yield from (Problem(True, text) for text in [*group.alarms, *group.missed])
-        for site in group.standing.sites:
+        for site in group.configured_sites:
             if not site.well:
                 text = f"group {site.group} at {site.site} is {site.state}"
                 yield Problem(site.stuck, f"{text} ({site.reason})" if site.reason else text)
@@ -106,14 +107,15 @@ def problems(observed: Sequence[Observed]) -> Iterator[Problem]:
 
 
 def perfdata(observed: Sequence[Observed]) -> Iterator[str]:
-    """``bank_tokyo_rpo=0.4s;5;5;0`` and the lag in events, of every group at every site; ``U`` where it is unknown."""
+    """``bank/tokyo/rpo=0.4s;5;5;0`` and the lag in events, of every group at every site; ``U`` where it is unknown. No
+    name has a slash, and any may have what else stands in one: so no two labels are the same."""
     for group in observed:
-        for site in group.standing.sites:
-            exposed, label = group.exposures[site.site], f"{site.group}_{site.site}"
+        for site in group.configured_sites:
+            exposed, label = group.exposures[site.site], f"{site.group}/{site.site}"
             limit = "" if exposed.objective is None else f"{exposed.objective:g}"
             rpo = "U" if exposed.rpo is None else f"{exposed.rpo:.1f}s"
-            yield f"{label}_rpo={rpo};{limit};{limit};0"
-            yield f"{label}_lag={'U' if site.lag_events is None else site.lag_events};;;0"
+            yield f"{label}/rpo={rpo};{limit};{limit};0"
+            yield f"{label}/lag={'U' if site.lag_events is None else site.lag_events};;;0"
 
 
 def _plain(text: str) -> str:

@@ -26,6 +26,8 @@ def rpo_cells(site: Exposure) -> tuple[str | Text, ...]:
 
 def writer_text(writer: WriterStanding, newest: Event | None, observed_us: int) -> Text:
     """Whether somebody writes, idle or busy, has ended, or is silent."""
+    if writer.state is WriterState.UNKNOWN:
+        return Text("NOT SEEN: its log cannot be read", style="bold red")
     if newest is None:
         return Text("no writer yet", style="yellow")
     what = f"(epoch {newest.epoch}), newest event {_age_text(newest, observed_us)} old"

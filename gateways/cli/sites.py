@@ -77,6 +77,7 @@ def status(
                 invocation.out.print(Text(f"{where}: {standing.reason}", style="red"))
                 if standing.hint:
                     invocation.out.print(Text(f"  hint: {for_operators(standing.hint, standing.group)}"))
+    unseen = [one.alarms[0] for one in observed if one.problem]
     alarms = [
         alarm
         for one in observed
@@ -86,9 +87,9 @@ def status(
             one.writer,
         )
     ]
-    for alarm in () if json else alarms:
+    for alarm in () if json else [*unseen, *alarms]:
         invocation.out.print(Text(f"ALARM: {alarm}", style="red"))
-    return exit_code(standings, missed=alarms)
+    return exit_code(standings, unseen, alarms)
 
 
 @app.command()

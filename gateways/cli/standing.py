@@ -16,10 +16,11 @@ NUMBERS = ("applied", "behind", *RPO_COLUMNS)
 
 def exit_code(sites: Iterable[SiteStanding], alarms: Iterable[str] = (), missed: Iterable[str] = ()) -> int:
     """3 for an alarm, else 4 for a site that has halted, else 5 for an objective that is missed, else 3 for a site that
-    is silent, unknown or stopped, or whose worker reports what is in its way."""
+    is silent, unknown or stopped, or whose worker reports what is in its way. A site that is not configured is not
+    judged."""
     if any(True for _ in alarms):
         return DEGRADED
-    sites = tuple(sites)
+    sites = [site for site in sites if site.configured]
     if any(site.stuck for site in sites):
         return HALTED
     if any(True for _ in missed):

@@ -50,6 +50,8 @@ def _group(group: Observed, console: Console, options: ConsoleOptions) -> Iterat
     if group.mirror is not None:
         writer = mirrored_text(group.mirror, group.newest, group.observed_us)
     yield Text.assemble(("group ", "dim"), (group.standing.record.group, "bold"), "  ", writer)
+    if group.hint:
+        yield Text(f"  hint: {for_operators(group.hint, group.standing.record.group)}")
     yield Text(f"primary {primary_text(group.chosen, group.configured, group.mirror)}")
     if (pacing := pacing_text(group.writer)) is not None:
         yield pacing

@@ -52,6 +52,34 @@ class Listed:
 SITE_STATES = (*(state.value for state in State), "SILENT", "UNKNOWN", "DIVERGED")
 ELSEWHERE = "elsewhere"
 WRITER_STATES = (*(state.value for state in WriterState), ELSEWHERE)
+# The metrics and the states that say that something is wrong: each is in a rule of infra/prometheus, and no rule asks
+# for a state that is not one. Objectives alone say nothing.
+ALARMING = frozenset(
+    {
+        "tidelog_site_state",
+        "tidelog_site_rpo_seconds",
+        "tidelog_site_copy_rpo_seconds",
+        "tidelog_site_not_copied_seconds",
+        "tidelog_site_last_copy_timestamp_seconds",
+        "tidelog_site_copies_missing",
+        "tidelog_site_lag_seconds",
+        "tidelog_group_seen",
+        "tidelog_group_copies_differing",
+        "tidelog_group_alarms",
+        "tidelog_group_objectives_missed",
+        "tidelog_writer_state",
+        "tidelog_writer_delay_seconds",
+        "tidelog_observer_up",
+        "tidelog_observer_look_timestamp_seconds",
+        "tidelog_worker_state",
+        "tidelog_worker_kafka_up",
+    }
+)
+ALARMING_STATES = {
+    "tidelog_site_state": frozenset({"HALTED", "NEEDS_REBUILD", "DIVERGED", "SILENT", "UNKNOWN", "STOPPED"}),
+    "tidelog_writer_state": frozenset({"silent", "ended"}),  # unknown is that the group is not seen
+    "tidelog_worker_state": frozenset({"HALTED", "NEEDS_REBUILD"}),
+}
 # The values of each label that has words of tidelog's own; the others are names of groups and sites, and the version.
 LABEL_VALUES = {"state": (*SITE_STATES, *WRITER_STATES), "type": tuple(EVENT_TYPES), "kind": HALT_KINDS}
 
@@ -105,6 +133,7 @@ _OF_SITES = (
     ),
 )
 _OF_GROUPS = (
+    _observed("tidelog_group_seen", _GROUP, "", "1 if the group's log could be read, else 0."),
     _observed("tidelog_group_sequence", _GROUP, "events", "The sequence of the log's newest event."),
     _observed("tidelog_group_newest_timestamp_seconds", _GROUP, "seconds", "Time of that event; 0 if there was none."),
     _observed("tidelog_group_copies", _GROUP, "copies", "Copies that any site or archive holds."),

@@ -26,14 +26,15 @@ def exposition(observed: Sequence[Observed] | None, looked_us: int | None = None
 
 
 def observed_families(observed: Sequence[Observed] | None, looked_us: int) -> Families:
-    """The same, as families. Of groups that could not be looked at nothing is said."""
+    """The same, as families. Without an answer of Kafka nothing is said of groups, and never of a site that is not
+    configured: it would be an alert for ever."""
     families = Families(Place.OBSERVER)
     families.add("tidelog_observer_up", observed is not None)
     families.add("tidelog_observer_look_timestamp_seconds", looked_us / 1_000_000)
     for group in observed or ():
         _add_group(families, group)
         _add_writer(families, group)
-        for site in group.standing.sites:
+        for site in group.configured_sites:
             _add_site(families, group, site)
             _add_copies(families, site, group.standing.copies)
     return families
@@ -49,8 +50,11 @@ class _Once(Collector):
 
 def _add_group(families: Families, group: Observed) -> None:
     name, copies, newest = group.standing.record.group, group.standing.copies, group.newest
-    families.add("tidelog_group_sequence", newest.last_sequence if newest else 0, name)
-    families.add("tidelog_group_newest_timestamp_seconds", newest.timestamp_us / 1_000_000 if newest else 0, name)
+    nothing = None if group.problem else 0
+    families.add("tidelog_group_seen", not group.problem, name)
+    families.add("tidelog_group_sequence", newest.last_sequence if newest else nothing, name)
+    newest_seconds = newest.timestamp_us / 1_000_000 if newest else nothing
+    families.add("tidelog_group_newest_timestamp_seconds", newest_seconds, name)
     families.add("tidelog_group_copies", len(copies), name)
     for what, equal in (("equal", True), ("differing", False), ("waiting", None)):
         families.add(f"tidelog_group_copies_{what}", sum(copy.equal is equal for copy in copies), name)
@@ -64,9 +68,11 @@ def _add_writer(families: Families, group: Observed) -> None:
     name, writer = group.standing.record.group, group.writer
     state = writer.state.value if group.mirror is None else ELSEWHERE
     families.add_one_of("tidelog_writer_state", WRITER_STATES, state, name)
-    families.add("tidelog_writer_silent_seconds", writer.silent_seconds or 0, name)
+    silent = None if group.problem else writer.silent_seconds or 0
+    families.add("tidelog_writer_silent_seconds", silent, name)
     paced = writer.report if writer.state is WriterState.ALIVE else None
-    families.add("tidelog_writer_delay_seconds", paced.delay_us / 1_000_000 if paced else 0, name)
+    delay = paced.delay_us / 1_000_000 if paced else 0
+    families.add("tidelog_writer_delay_seconds", None if group.problem else delay, name)
 
 
 def _add_site(families: Families, group: Observed, site: SiteStanding) -> None:

@@ -11,8 +11,10 @@ How to scrape them, and what to do then: [monitoring](../how-to/monitoring.md).
 
 - A gauge that is not known is `+Inf`, never absent and never 0; so is an objective that is not configured. What is
   idle is 0.
+- A site that is not configured has no metrics, whatever it has told.
 - Times are seconds since 1970 in UTC, by the log or by the site's clock, and come from what Kafka and Redis hold: a
-  restart of whoever exposes them changes none. Counters begin at 0 with the process that counts, as Prometheus expects.
+  restart of whoever exposes them changes none. Counters begin at 0 with the process that counts, and with each
+  time that a group comes to it from another worker, as Prometheus expects.
 - Labels are `group`, `site` and words of tidelog's own (below): there is nothing whose number grows with the data.
   `events` are counted as sequences are: each write of a batch is one.
 - *stable*: name, labels and meaning stay within a major version; a new one may come in any. *experimental*: may change

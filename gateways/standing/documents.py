@@ -32,6 +32,8 @@ def group_json(group: Observed) -> dict[str, Any]:
     return {
         "group": standing.record.group,
         "group_id": standing.record.group_id,
+        "problem": group.problem or None,
+        "hint": group.hint or None,
         "newest": None
         if event is None
         else {"sequence": event.last_sequence, "time": iso(event.timestamp_us), "epoch": event.epoch},

@@ -32,7 +32,7 @@ def help_json(observed: Iterable[Observed]) -> list[dict[str, Any]]:
     Nothing here changes by the second."""
     found = []
     for group in observed:
-        found += [_help(site) for site in group.standing.sites if not site.well]
+        found += [_help(site) for site in group.configured_sites if not site.well]
         if group.mirror is None and group.writer.state in _WRITERS:
             found.append(_help_with_writer(group))
     return found

@@ -1,5 +1,6 @@
 """`tidelog check`: one line and the exit codes, its own and Nagios', in every state."""
 
+import json
 import re
 
 import pytest
@@ -11,7 +12,7 @@ from tidelog.schemas.control import CopyFormed, SiteStatus, copy_key, status_key
 from tidelog.schemas.reports import WriterStatus, writer_key
 from tidelog.testing.readiness import wait_until
 
-PERFDATA = re.compile(r"[a-z0-9._-]+=(U|[\d.]+s?);[\d.]*;[\d.]*;0")
+PERFDATA = re.compile(r"[a-z0-9._/-]+=(U|[\d.]+s?);[\d.]*;[\d.]*;0")
 
 
 @pytest.fixture
@@ -54,9 +55,9 @@ def test_all_is_well(bank):
     text, data = comes_to(bank, 0)
     assert re.fullmatch(r"TIDELOG OK - 1 group, 3 sites, rpo \d+\.\ds", text)
     assert {each.partition("=")[0] for each in data} == {
-        f"bank_{site}_{what}" for site in SITES for what in ("rpo", "lag")
+        f"bank/{site}/{what}" for site in SITES for what in ("rpo", "lag")
     }
-    assert all(re.search(r"_rpo=[\d.]+s;30;30;0$", each) for each in data if "_rpo=" in each)
+    assert all(re.search(r"/rpo=[\d.]+s;30;30;0$", each) for each in data if "/rpo=" in each)
     plain = []
     assert wait_until(lambda: plain.append(bank("check")) or plain[-1].code == 0, timeout_s=60)
     assert "|" not in plain[-1].text and plain[-1].text.startswith("TIDELOG OK - 1 group, 3 sites")
@@ -82,7 +83,7 @@ def test_a_missed_objective_is_critical(bank, sites, deployment):
     code, text, data = nagios(bank)
     assert code == 2 and "in the log and not applied" in text and "group bank at osaka is STOPPED" in text
     assert text.index(missed) < text.index("is STOPPED")
-    assert any(re.fullmatch(r"bank_osaka_rpo=[\d.]+s;1;1;0", each) for each in data)
+    assert any(re.fullmatch(r"bank/osaka/rpo=[\d.]+s;1;1;0", each) for each in data)
     assert bank("check").code == 5
 
 
@@ -147,6 +148,52 @@ def test_what_is_not_there_cannot_be_judged(cli, config_file):
     code, text, _ = nagios(cli, "--group", "nowhere")
     assert code == 3 and "nowhere" in text
     code, text, data = nagios(cli, "--group", "bank")
-    assert code == 2 and "is unknown; its objective is 30 s" in text and "bank_osaka_rpo=U;30;30;0" in data
+    assert code == 2 and "is unknown; its objective is 30 s" in text and "bank/osaka/rpo=U;30;30;0" in data
     config_file.write_text("[nothing]\n")
     assert cli("check", "--nagios").code == 3
+
+
+def test_a_group_that_cannot_be_looked_at_is_critical_and_hides_no_other(bank, deployment):
+    """Its topic was deleted: every command says so, and goes on with the other groups. By its name it is the error."""
+    streaming(bank)
+    assert bank("group", "create", "gone").code == 0
+    deployment.cluster._logs.pop(deployment.cluster.find_group("gone").topic)
+    code, text, data = nagios(bank)
+    assert code == 2 and "group gone cannot be looked at: there is no topic" in text
+    assert any(re.match(r"bank/osaka/rpo=[\d.]+s", each) for each in data) and "gone/osaka/lag=U;;;0" in data
+    assert bank("check").code == bank("status").code == 3
+    told = bank("site", "status", "osaka")
+    assert told.code == 3 and "ALARM: group gone cannot be looked at" in told.text
+    shown = bank("status").text
+    assert "ALARM: group gone cannot be looked at" in shown and "NOT SEEN" in shown and shown.count("STREAMING") == 3
+    found = json.loads(bank("status", "--json").out)
+    assert [(group["group"], bool(group["problem"])) for group in found["groups"]] == [("bank", False), ("gone", True)]
+    lines = bank("metrics").text.splitlines()
+    assert 'tidelog_group_seen{group="bank"} 1.0' in lines and 'tidelog_group_seen{group="gone"} 0.0' in lines
+    assert 'tidelog_group_sequence{group="gone"} +Inf' in lines and 'tidelog_group_alarms{group="gone"} 1.0' in lines
+    assert bank("status", "--group", "gone").code == bank("check", "--group", "gone").code == 2
+
+
+def test_a_site_that_was_retired_is_shown_and_judged_no_more(bank, sites, deployment):
+    """Its last word would be SILENT, a missed objective and a copy that is missing, for ever."""
+    sites.stop_site("london")
+    with open_group("bank", deployment=deployment) as group:
+        group.volume("ledger").write(0, b"x" * 5000)
+        group.mark("one").wait(sites=SITES[:2], timeout=60)
+    control = deployment.cluster.control
+    last = control.snapshot()[status_key("bank", "london")]
+    control.publish(last.model_copy(update={"state": "HALTED", "reason": "LogGap: gone", "reported_us": 1_000_000}))
+    assert comes_to(bank, 2)[0].count("london") >= 1
+    there = deployment.config.sites
+    deployment.config = deployment.config.model_copy(update={"sites": {site: there[site] for site in SITES[:2]}})
+    text, data = comes_to(bank, 0)
+    assert "1 group, 2 sites" in text and not any("london" in each for each in data)
+    assert wait_until(lambda: bank("status").code == bank("check").code == 0, timeout_s=60)
+    assert "london (not configured)" in bank("status").text
+    (shown,) = json.loads(bank("status", "--json").out)["groups"]
+    assert shown["newest_copy"]["equal"] is True and shown["objectives_missed"] == []
+    london = next(site for site in shown["sites"] if site["site"] == "london")
+    assert (london["configured"], london["state"], london["rpo_objective_seconds"]) == (False, "HALTED", None)
+    lines = bank("metrics").text.splitlines()
+    assert not any('site="london"' in line for line in lines)
+    assert 'tidelog_group_copies_waiting{group="bank"} 0.0' in lines

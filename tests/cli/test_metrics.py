@@ -14,7 +14,7 @@ from tidelog.consumers.access import open_group
 from tidelog.consumers.counts import RUN_SECONDS
 from tidelog.consumers.membership import SoleWorker
 from tidelog.consumers.worker import SiteWorker
-from tidelog.errors import ConfigError, StoreUnavailable
+from tidelog.errors import ConfigError, LogUnavailable, StoreUnavailable
 from tidelog.gateways.metrics import exposition
 from tidelog.gateways.metrics.listed import METRICS, Kind, Place
 from tidelog.gateways.metrics.serving import WorkerMetrics
@@ -142,6 +142,21 @@ def test_without_kafka_nothing_is_said_of_groups():
     assert set(found) == {"tidelog_observer_up", "tidelog_observer_look_timestamp_seconds", "tidelog_build_info"}
     assert media_type.startswith("text/plain; version=")
     lint(text)
+
+
+def test_the_command_says_that_kafka_does_not_answer(bank, deployment, monkeypatch):
+    """So that a textfile has it, as a scraped observer does; and the exit code is that of Kafka."""
+
+    def away(*_):
+        raise LogUnavailable("Kafka does not answer", hint="is it up?")
+
+    monkeypatch.setattr(deployment.cluster.control, "snapshot", away)
+    done = bank("metrics")
+    assert done.code == 11 and "hint: is it up?" in done.err
+    found = samples(done.text)
+    assert found["tidelog_observer_up"][()] == 0 == found["tidelog_observer_look_timestamp_seconds"][()]
+    assert set(found) == {"tidelog_observer_up", "tidelog_observer_look_timestamp_seconds", "tidelog_build_info"}
+    lint(done.out)
 
 
 @pytest.fixture

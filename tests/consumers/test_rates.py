@@ -1,10 +1,13 @@
 """How fast a site applies: over a window of its worker's clock, 0 when idle, right when a worker starts again."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from tests.consumers.conftest import Lab, until
 from tidelog.clock import wall_us
 from tidelog.consumers.counts import RUN_SECONDS, Counts
+from tidelog.consumers.membership import SoleWorker
 from tidelog.consumers.rates import WINDOW, Rates, RateWindow, rates_of, same_rates
 from tidelog.consumers.site_standing import SiteStanding, standing_of
 from tidelog.schemas.control import SiteStatus
@@ -201,6 +204,47 @@ def test_a_worker_that_starts_again_counts_from_0(lab: Lab):
     rates = until(lambda: (now := told()).events_applied == 0 and now, "its count")
     assert (rates.bytes_applied, rates.events, rates.bytes) == (0, 0, 0)
     assert same_rates(rates, rates) and not same_rates(None, rates)
+
+
+class Switched(SoleWorker):
+    """Owns every group while ``on``."""
+
+    def __init__(self) -> None:
+        self.on = True
+
+    def owned(self, wanted: Mapping[str, str]) -> set[str]:
+        return super().owned(wanted) if self.on else set()
+
+
+def test_a_group_that_comes_back_is_counted_from_0(lab: Lab):
+    """Another worker has had it meanwhile and has told less: a count that went on would look like events applied."""
+    group = lab.group()
+    volume = group.create_volume("ledger", size=1 << 20)
+    volume.write(0, b"x" * 5000)
+    group.flush()
+    memberships = Switched(), Switched()
+    memberships[1].on = False
+    workers = [lab.worker(membership=lambda one=one: one)[0] for one in memberships]
+
+    def told() -> int:
+        found = lab.control.snapshot().get(rates_key("bank", "osaka"))
+        return found.bytes_applied if isinstance(found, SiteRates) else -1
+
+    until(lambda: told() == 5000, "the first worker's count")
+    memberships[0].on = False
+    until(lambda: "bank" not in workers[0].replicas, "its loss")
+    memberships[1].on = True
+    volume.write(0, b"y" * 700)
+    group.flush()
+    until(lambda: told() == 700, "the second worker's count")
+    memberships[1].on = False
+    until(lambda: "bank" not in workers[1].replicas, "its loss")
+    memberships[0].on = True
+    until(lambda: told() == 0, "the first worker's count, anew")
+    volume.write(0, b"z" * 90)
+    group.flush()
+    until(lambda: told() == 90, "what it has applied since")
+    assert workers[0].reports.counts_of("bank").bytes == 90
 
 
 def test_a_halt_is_counted_once_however_often_it_is_reported(lab: Lab):

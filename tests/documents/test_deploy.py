@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import typer
 
-from tests.servers.test_systemd import COMING
 from tidelog.gateways.cli.application import app
 from tidelog.testing.stack import stack_toml
 
@@ -29,7 +28,7 @@ def test_every_command_is_one_of_tidelogs_or_of_those_that_the_page_says_were_no
             assert program in ELSEWHERE, line
             continue
         command = tree
-        for word in () if words[0] in COMING else words[:2]:
+        for word in words[:2]:
             command = command.commands[word]  # type: ignore[attr-defined]
 
 

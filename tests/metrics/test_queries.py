@@ -13,7 +13,16 @@ import yaml
 from tests.metrics.promql import asked, family
 from tests.tools import tool
 from tidelog.gateways.cli.application import app
-from tidelog.gateways.metrics.listed import LABEL_VALUES, METRICS, Kind
+from tidelog.gateways.metrics.listed import (
+    ALARMING,
+    ALARMING_STATES,
+    ELSEWHERE,
+    LABEL_VALUES,
+    METRICS,
+    SITE_STATES,
+    WRITER_STATES,
+    Kind,
+)
 
 INFRA = Path(__file__).parents[2] / "infra"
 RULES = INFRA / "prometheus" / "rules" / "tidelog.yaml"
@@ -97,10 +106,28 @@ def test_a_rule_names_a_command_that_there_is(rule: dict[str, Any]) -> None:
 
 
 def test_every_metric_that_says_something_is_wrong_is_in_a_rule() -> None:
-    """So that a new one is not forgotten."""
+    """By the list's own word, and nothing else is but what it is compared with: so that a new one is not forgotten."""
     ruled = {metric for rule in rules() for metric, _ in asked(rule["expr"]).metrics}
-    assert {"tidelog_observer_up", "tidelog_site_state", "tidelog_group_copies_differing"} <= ruled
-    assert {"tidelog_site_rpo_seconds", "tidelog_writer_state", "tidelog_site_lag_seconds"} <= ruled
+    compared = {"tidelog_site_rpo_objective_seconds", "tidelog_site_copy_rpo_objective_seconds"}
+    assert ruled - compared == ALARMING and LISTED.keys() >= ALARMING
+    wrong = {name for name in LISTED if re.search(r"_(seen|up|missing|differing|alarms|missed|state)$", name)}
+    assert wrong <= ALARMING
+
+
+def test_every_state_that_says_something_is_wrong_is_in_a_rule() -> None:
+    """Each that is neither at work nor in order, of a site, a writer and a worker."""
+    found: dict[str, set[str]] = {}
+    for rule in rules():
+        if "unless" in rule["expr"]:
+            continue  # behind it stands what excuses
+        for metric, matchers in asked(rule["expr"]).metrics:
+            values = [value for label, _, value in matchers if label == "state"]
+            found.setdefault(metric, set()).update(*(value.split("|") for value in values))
+    assert {name: states for name, states in found.items() if states} == ALARMING_STATES
+    well = {"STARTING", "REPLAYING", "STREAMING", "REBUILDING"}
+    assert set(SITE_STATES) - ALARMING_STATES["tidelog_site_state"] == well
+    in_order = {"none", "alive", "closed", "unknown", ELSEWHERE}
+    assert set(WRITER_STATES) - ALARMING_STATES["tidelog_writer_state"] == in_order
 
 
 @pytest.mark.parametrize("target", targets(), ids=lambda target: f"{target[0]}: {target[2]}")

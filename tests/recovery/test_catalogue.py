@@ -180,6 +180,17 @@ def test_a_site_that_is_not_configured_is_shown_too():
     assert [(site.site, site.configured) for site in group.sites][-1] == ("paris", False)
 
 
+def test_nothing_is_waited_for_from_a_site_that_is_not_configured():
+    """It was retired, and what it had told is still there and shown; that a copy differs is still an alarm."""
+    records = [*map(receipt, SITES), said("paris", sequence=2, age_s=1e6)]
+    (copy,) = copies_of(view(*records), "bank", SITES)
+    assert copy.answers["paris"] is Answer.PENDING and (copy.missing, copy.equal) == ((), True)
+    (copy,) = copies_of(view(*records), "bank", (*SITES, "paris"))
+    assert (copy.missing, copy.equal) == (("paris",), None)
+    (copy,) = copies_of(view(*records, receipt("paris", digest=b"x" * 16)), "bank", SITES)
+    assert copy.equal is False
+
+
 @pytest.mark.parametrize(
     ("age_s", "state", "shown", "well"),
     [

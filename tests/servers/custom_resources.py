@@ -1,5 +1,6 @@
 """The parts of custom resources that our manifests use, as JSON schemas, kept by hand from their definitions: Strimzi's
-KafkaTopic and KafkaUser (kafka.strimzi.io/v1) and Prometheus Operator's ServiceMonitor. Anything else is an error."""
+KafkaTopic and KafkaUser (kafka.strimzi.io/v1), Prometheus Operator's ServiceMonitor and PrometheusRule. Anything else
+is an error."""
 
 from typing import Any
 
@@ -50,7 +51,25 @@ _ACL = _object(
     "operations",
 )
 
+_KEY = _object({"name": _TEXT, "key": _TEXT}, "name", "key")
+_RULE = _object(
+    {"alert": _TEXT, "expr": _TEXT, "for": _TEXT, "labels": _TEXTS, "annotations": _TEXTS}, "alert", "expr", "labels"
+)
+
 SCHEMAS = {
+    "PrometheusRule": _resource(
+        "monitoring.coreos.com/v1",
+        "PrometheusRule",
+        _object(
+            {
+                "groups": {
+                    "type": "array",
+                    "items": _object({"name": _TEXT, "rules": {"type": "array", "items": _RULE}}, "name", "rules"),
+                }
+            },
+            "groups",
+        ),
+    ),
     "KafkaTopic": _resource(
         "kafka.strimzi.io/v1",
         "KafkaTopic",
@@ -83,7 +102,17 @@ SCHEMAS = {
                 "selector": _object({"matchLabels": _TEXTS}),
                 "endpoints": {
                     "type": "array",
-                    "items": _object({"port": _TEXT, "path": _TEXT, "interval": _TEXT}, "port"),
+                    "items": _object(
+                        {
+                            "port": _TEXT,
+                            "path": _TEXT,
+                            "scheme": {"enum": ["http", "https"]},
+                            "interval": _TEXT,
+                            "authorization": _object({"credentials": _KEY}, "credentials"),
+                            "tlsConfig": _object({"ca": _object({"secret": _KEY}, "secret"), "serverName": _TEXT}),
+                        },
+                        "port",
+                    ),
                 },
             },
             "selector",

@@ -19,6 +19,7 @@ from tidelog.producers.kafka_topics import COMPACTED_HABITS, COMPACTED_RULES, LO
 
 INFRA = Path(__file__).parents[2] / "infra"
 BASE, OVERLAYS, STRIMZI = INFRA / "kubernetes/base", INFRA / "kubernetes/overlays", INFRA / "strimzi"
+OBSERVER = INFRA / "kubernetes/observer"
 SITES = sorted(path.name for path in OVERLAYS.iterdir())
 KUBERNETES = "1.37"
 GROUP = "bank"
@@ -53,14 +54,14 @@ def rendered(folder: Path) -> list[Resource]:
     return list(yaml.safe_load_all(done.stdout))
 
 
-@pytest.mark.parametrize("folder", [BASE, STRIMZI], ids=["base", "strimzi"])
+@pytest.mark.parametrize("folder", [BASE, OBSERVER, STRIMZI], ids=["base", "observer", "strimzi"])
 def test_each_resource_is_valid(folder: Path) -> None:
     """All files are listed, and each resource in them is what its schema says."""
     listed = kustomization(folder)
     files = [*listed["resources"], *(name for one in listed.get("configMapGenerator", ()) for name in one["files"])]
     assert sorted(files) == sorted(path.name for path in folder.iterdir() if path.name != "kustomization.yaml")
     resources = [one for name in listed["resources"] for one in read(folder / name)]
-    assert len(resources) >= 5
+    assert len(resources) >= 5  # strimzi's are many in a file
     for resource in resources:
         validate(resource)
 
@@ -126,9 +127,14 @@ def test_an_overlay_is_a_site(site: str) -> None:
     assert secrets["kafka-user"] == user and "overlay" not in secrets.values()
 
 
-def test_a_worker_may_do_next_to_nothing() -> None:
+@pytest.mark.parametrize(
+    ("path", "port", "patience_s"),
+    [(BASE / "worker.yaml", "metrics", 30), (OBSERVER / "observer.yaml", "https", 10)],
+    ids=["worker", "observer"],
+)
+def test_a_pod_may_do_next_to_nothing(path: Path, port: str, patience_s: int) -> None:
     """Non-root, a root file system that is not written to, no capabilities; probes, limits, and time to end."""
-    (worker,) = read(BASE / "worker.yaml")
+    (worker,) = read(path)
     pod = worker["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] == 10001
@@ -139,9 +145,9 @@ def test_a_worker_may_do_next_to_nothing() -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     assert pod["enableServiceLinks"] is False and pod["automountServiceAccountToken"] is False
-    assert pod["terminationGracePeriodSeconds"] > 30 and container["resources"]["limits"]["memory"]
+    assert pod["terminationGracePeriodSeconds"] > patience_s and container["resources"]["limits"]["memory"]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        assert container[probe]["httpGet"]["port"] == "metrics"
+        assert container[probe]["httpGet"]["port"] == port
     assert {one["name"] for one in container["volumeMounts"]} == {one["name"] for one in pod["volumes"]}
     assert all(one.get("readOnly") or one["mountPath"] == "/tmp" for one in container["volumeMounts"])
 
@@ -208,3 +214,62 @@ def test_strimzi_renders() -> None:
     for resource in resources:
         validate(resource)
         assert resource["metadata"]["labels"] == {"strimzi.io/cluster": "kafka"}
+
+
+def test_the_alerts_are_those_of_prometheus() -> None:
+    """Rule for rule, so that neither can drift."""
+    (found,) = read(OBSERVER / "rules.yaml")
+    assert found["spec"] == yaml.safe_load((INFRA / "prometheus/rules/tidelog.yaml").read_text())
+
+
+def test_the_observers_configuration_is_one(tmp_path: Path) -> None:
+    """That of the workers but for what it serves, with each secret where it is mounted; its port is the open one."""
+    (observer,) = read(OBSERVER / "observer.yaml")
+    pod = observer["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    text = (OBSERVER / "tidelog.toml").read_text()
+    tables, workers = tomllib.loads(text), tomllib.loads((BASE / "tidelog.toml").read_text())
+    http, _ = tables.pop("http"), workers.pop("metrics")
+    assert tables == workers and observer["spec"]["replicas"] == 1 and container["args"] == ["serve", "http"]
+    mounts = tuple(one["mountPath"] + "/" for one in container["volumeMounts"])
+    for name in ("token_file", "tls_certfile", "tls_keyfile"):
+        assert http[name].startswith(mounts)
+    (tmp_path / "secret").write_text("s" * 32)
+    files = [http["token_file"], http["tls_certfile"], http["tls_keyfile"], tables["kafka"]["sasl_plain_password_file"]]
+    for place in (*files, "/run/secrets/redis/password"):
+        text = text.replace(place, str(tmp_path / "secret"))
+    (tmp_path / "tidelog.toml").write_text(text)
+    environment = {one["name"]: one["value"] for one in container["env"] if one["name"] != "TIDELOG_CONFIG"}
+    config = Config.load(tmp_path / "tidelog.toml", environment)
+    assert config.http.token is not None and config.kafka.sasl_plain_username == "tidelog-reader"
+    assert "tidelog-reader" in {user["metadata"]["name"] for user in read(STRIMZI / "users.yaml")}
+    (policy,), (service,) = read(OBSERVER / "network.yaml"), read(OBSERVER / "service.yaml")
+    port = int(config.http.address.rpartition(":")[2])
+    assert policy["spec"]["ingress"][0]["ports"] == [{"protocol": "TCP", "port": port}]
+    assert policy["spec"]["egress"] == read(BASE / "network.yaml")[0]["spec"]["egress"]
+    assert service["spec"]["ports"][0]["port"] == port == container["ports"][0]["containerPort"]
+    assert service["spec"]["publishNotReadyAddresses"]  # an observer without Kafka is to be scraped
+    probes = [container[probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")]
+    assert probes == ["/healthz", "/readyz", "/healthz"]
+
+
+def test_the_observer_is_no_sites() -> None:
+    """As kustomize renders it: its pods are its own, and it is scraped with its token, over TLS."""
+    found = {one["kind"]: one for one in rendered(OBSERVER)}
+    for resource in found.values():
+        validate(resource)
+    labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert found["Deployment"]["spec"]["selector"]["matchLabels"] == labels == found["Service"]["spec"]["selector"]
+    assert found["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == labels
+    monitor = found["ServiceMonitor"]["spec"]
+    assert monitor["selector"]["matchLabels"].items() <= found["Service"]["metadata"]["labels"].items()
+    (endpoint,) = monitor["endpoints"]
+    secrets = {
+        one["secret"]["secretName"]
+        for one in found["Deployment"]["spec"]["template"]["spec"]["volumes"]
+        if "secret" in one
+    }
+    assert {endpoint["authorization"]["credentials"]["name"], endpoint["tlsConfig"]["ca"]["secret"]["name"]} <= secrets
+    workers = {one["kind"]: one for one in rendered(OVERLAYS / SITES[0])}
+    assert not workers["Deployment"]["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert not workers["ServiceMonitor"]["spec"]["selector"]["matchLabels"].items() <= labels.items()

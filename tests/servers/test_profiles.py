@@ -9,7 +9,6 @@ import pytest
 import typer
 import yaml
 
-from tests.servers.test_systemd import COMING
 from tests.tools import tool
 from tidelog.config import Config
 from tidelog.gateways.cli.application import app
@@ -75,7 +74,7 @@ def test_the_status_page_is_of_this_machine(services: dict[str, dict[str, Any]])
     assert "--web.listen-address=127.0.0.1:9090" in services["prometheus"]["command"]
     assert services["grafana"]["environment"]["GF_SERVER_HTTP_ADDR"] == "127.0.0.1"
     command = typer.main.get_command(app)
-    for word in () if status["command"][0] in COMING else status["command"]:
+    for word in status["command"]:
         command = command.commands[word]  # type: ignore[attr-defined]
 
 

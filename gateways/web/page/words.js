@@ -20,6 +20,7 @@ export const WRITERS = {
   closed: { word: "closed", tone: "calm", shape: "square" },
   ended: { word: "ended by an error", tone: "warn", shape: "triangle" },
   silent: { word: "silent", tone: "bad", shape: "diamond" },
+  unknown: { word: "not seen", tone: "bad", shape: "diamond" },
   none: { word: "nothing written yet", tone: "calm", shape: "ring" },
 };
 
