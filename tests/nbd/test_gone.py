@@ -1,4 +1,4 @@
-"""A live volume that is deleted, or made smaller, under an open export: errors, and never a hole that would be copied."""
+"""A live volume that is deleted, or made smaller, under an open export: errors, and never a hole to be copied."""
 
 from collections.abc import Callable
 
