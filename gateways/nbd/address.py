@@ -2,11 +2,13 @@
 
 import contextlib
 import errno
+import fcntl
 import ipaddress
 import os
 import socket
 import stat
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -56,24 +58,44 @@ class UnixAddress:
             raise UsageError(f"{self.path} is too long for a unix socket", hint="name a shorter one with --socket")
         if not self.path.parent.is_dir():
             raise UsageError(f"there is no folder {self.path.parent}", hint="make it first")
-        self._take_away()
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             os.fchmod(listening.fileno(), 0o600)  # before it has a name
-            listening.bind(str(self.path))
-            listening.listen(_BACKLOG)
+            with self._alone():
+                self._take_away()
+                listening.bind(str(self.path))
+                listening.listen(_BACKLOG)
+        except UsageError:
+            listening.close()
+            raise
         except OSError as error:
             listening.close()
             raise UsageError(f"{self.path}: {error.strerror}") from None
         return Listening(self, listening)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else who listens here does so meanwhile: of two that find a dead socket the second one must not take
+        away what the first one has put in its place. The lock's file stays, since a name that is taken away and made
+        again is two locks."""
+        lock = os.open(self.path.with_name(self.path.name + ".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
 
     def _take_away(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISSOCK(self.path.lstat().st_mode):
                 raise UsageError(f"{self.path} exists, and is no socket")
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-                if asking.connect_ex(str(self.path)) != errno.ECONNREFUSED:
-                    raise UsageError(f"a server listens at {self.path}", hint="end it, or name another --socket")
+                asking.setblocking(False)  # a server that stands still has a full queue, which would be waited for
+                found = asking.connect_ex(str(self.path))
+            if found in (0, errno.EAGAIN):
+                raise UsageError(f"a server listens at {self.path}", hint="end it, or name another --socket")
+            if found not in (errno.ECONNREFUSED, errno.ENOENT):
+                raise UsageError(f"{self.path}: {os.strerror(found)}", hint="name another --socket")
             self.path.unlink()
 
 

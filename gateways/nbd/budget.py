@@ -16,11 +16,22 @@ class Budget:
         """Bytes that nobody has."""
         return self._left
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return sum(not turn.done() for _, turn in self._waiting)
+
+    def take_now(self, count: int) -> bool:
+        """Takes ``count`` bytes if that needs no waiting; False, and nothing was taken, if it does."""
+        if self._waiting or count > self._left:
+            return False
+        self._left -= count
+        return True
+
     async def take(self, count: int) -> None:
         """Waits until ``count`` bytes, at most ``most``, are free and everybody before has had theirs."""
         assert count <= self.most
-        if not self._waiting and count <= self._left:
-            self._left -= count
+        if self.take_now(count):
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((count, turn))

@@ -2,12 +2,14 @@
 
 import asyncio
 import ssl
+from collections.abc import Callable
+
+from tidelog.gateways.nbd.watch import Watch, never
 
 # What is read ahead of who asks for it, at most twice that.
 READ_AHEAD = 128 << 10
-# A client that takes none of what it has asked for, or does not send what it has announced, is left (seconds).
-STALL_TIMEOUT = 60.0
 _HANDSHAKE_TIMEOUT = 10.0
+_IN_THE_MIDDLE = "in the middle of a message"
 
 
 class Gone(Exception):
@@ -23,39 +25,63 @@ class Channel:
         self._sending = asyncio.Lock()
         self.encrypted = False
 
-    async def read(self, count: int, within: float | None = None) -> bytes:
-        """Exactly so many bytes; ``within`` so many seconds, or whenever they come."""
+    async def read(self, count: int) -> bytes:
+        """Exactly so many bytes, whenever they come."""
         try:
-            if within is None:
-                return await self._reader.readexactly(count)
-            async with asyncio.timeout(within):
-                return await self._reader.readexactly(count)
+            return await self._reader.readexactly(count)
         except asyncio.IncompleteReadError as error:
-            raise Gone("in the middle of a message" if error.partial or within else "") from None
-        except TimeoutError:
-            self.abort()
-            raise Gone(f"what it had announced did not come within {within:g} s") from None
+            raise Gone(_IN_THE_MIDDLE if error.partial else "") from None
         except OSError:
             raise Gone from None
 
-    async def send(self, *parts: bytes) -> None:
-        """Sends the parts in one go, one caller after the other, and waits while the client is behind."""
-        try:
-            async with self._sending, asyncio.timeout(STALL_TIMEOUT):
-                self._writer.write(parts[0] if len(parts) == 1 else b"".join(parts))
-                await self._writer.drain()
-        except TimeoutError:
-            self.abort()
-            raise Gone(f"it took nothing for {STALL_TIMEOUT:g} s") from None
-        except OSError:
-            raise Gone from None
+    async def payload(self, count: int, pressed: Callable[[], bool]) -> bytes:
+        """Exactly so many bytes, which were announced: they have to keep coming. See `Watch`."""
+        parts: list[bytes] = []
+        came = 0
+        with Watch(lambda: came, pressed, self.abort) as watch:
+            while came < count:
+                try:
+                    part = await self._reader.read(count - came)
+                except OSError:
+                    part = b""
+                if not part:
+                    why = f"nothing to speak of came for {watch.over:g} s" if watch.over else _IN_THE_MIDDLE
+                    raise Gone(why)
+                parts.append(part)
+                came += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def send(self, *parts: bytes, pressed: Callable[[], bool] = never) -> None:
+        """Sends the parts in one go, one caller after the other, and waits while the client is behind, which has to
+        keep taking. See `Watch`."""
+        async with self._sending:
+            self._write(parts)
+            with Watch(lambda: -self._unsent, pressed, self.abort) as watch:
+                try:
+                    await self._writer.drain()
+                except OSError:
+                    if watch.over is None:
+                        raise Gone from None
+            if watch.over is not None:
+                raise Gone(f"it took nothing to speak of for {watch.over:g} s")
 
     def send_now(self, *parts: bytes) -> bool:
-        """The same if nothing is on its way to the client; False, and nothing is sent, if it is behind."""
-        if self._sending.locked() or self._writer.transport.get_write_buffer_size():
+        """The same if nothing is on its way to the client; False, and nothing is sent, if it is behind, or gone."""
+        if self._sending.locked() or self._unsent or self._writer.transport.is_closing():
             return False
-        self._writer.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        self._write(parts)
         return True
+
+    @property
+    def _unsent(self) -> int:
+        """Bytes that wait for the client; of TLS both those to be encrypted and those that are."""
+        writers = (self._writer,) if self._plain is None else (self._writer, self._plain)
+        return sum(writer.transport.get_write_buffer_size() for writer in writers)
+
+    def _write(self, parts: tuple[bytes, ...]) -> None:
+        if self._writer.transport.is_closing():  # asyncio would complain of each answer
+            raise Gone
+        self._writer.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """From here on all is encrypted. What came before the handshake, and is not read, is forgotten: whoever sends

@@ -5,12 +5,11 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tidelog.gateways.nbd.budget import Budget
 from tidelog.gateways.nbd.channel import Channel, Gone
 from tidelog.gateways.nbd.exports import Export, LiveExport
 from tidelog.gateways.nbd.negotiation import Agreed, Exports, Negotiation
 from tidelog.gateways.nbd.threads import Threads
-from tidelog.gateways.nbd.transmission import Transmission
+from tidelog.gateways.nbd.transmission import Means, Transmission
 from tidelog.gateways.nbd.wire import ProtocolError
 
 # A client that has not chosen an export by then is left (seconds).
@@ -19,13 +18,13 @@ NEGOTIATION_TIMEOUT = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all connections of a server have in common. What the log makes wait (``live``) takes no thread of what the
-    site's store alone is asked for (``stored``)."""
+    """What all connections of a server have in common. What makes live volumes wait takes no thread and no room of
+    ``stored`` copies and clones, nor they of it; an export is opened and closed on threads (``opening``) of its own."""
 
     exports: Exports
-    live: Threads
-    stored: Threads
-    total: Budget
+    live: Means
+    stored: Means
+    opening: Threads
     tls: ssl.SSLContext | None
     say: Callable[[str], None]
 
@@ -42,6 +41,11 @@ class Connection:
     def export(self) -> Export | None:
         """What the client has chosen."""
         return None if self._transmission is None else self._transmission.export
+
+    @property
+    def reserved(self) -> int:
+        """Bytes that it holds beside the total."""
+        return 0 if self._transmission is None else self._transmission.share.reserved
 
     async def run(self) -> None:
         """Until the client has left, or is left. What it did wrong is said, and ends nothing else."""
@@ -75,16 +79,16 @@ class Connection:
     async def _negotiated(self) -> Agreed | None:
         timer = asyncio.get_running_loop().call_later(NEGOTIATION_TIMEOUT, self._channel.abort)
         try:
-            return await Negotiation(self._channel, self._shared.exports, self._shared.stored, self._shared.tls).run()
+            return await Negotiation(self._channel, self._shared.exports, self._shared.opening, self._shared.tls).run()
         finally:
             timer.cancel()
 
     async def _transmitted(self, agreed: Agreed) -> None:
         shared = self._shared
-        threads = shared.live if isinstance(agreed.export, LiveExport) else shared.stored
+        means = shared.live if isinstance(agreed.export, LiveExport) else shared.stored
         try:
             if not self._stopped:
-                self._transmission = Transmission(self._channel, agreed, threads, shared.total, shared.say)
+                self._transmission = Transmission(self._channel, agreed, means, shared.say)
                 await self._transmission.run()
         finally:
-            await shared.stored.run(agreed.export.close)
+            await shared.opening.run(agreed.export.close)

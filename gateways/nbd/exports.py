@@ -7,8 +7,10 @@ size; what else can go wrong is a `TidelogError`.
 from typing import Protocol
 
 from tidelog.consumers.archives import CopySource
+from tidelog.errors import OutOfBounds
 from tidelog.gateways.nbd.extents import extents
 from tidelog.gateways.nbd.wire import Extent
+from tidelog.producers.extents import out_of_bounds
 from tidelog.producers.group import Group
 from tidelog.producers.session import WriterSession
 from tidelog.producers.volume import Volume
@@ -65,11 +67,17 @@ class LiveExport:
 
     def read(self, offset: int, length: int) -> bytes:
         """See `Export`."""
-        return b"".join(self._volume.read(at, count) for at, count in _parts(offset, length))
+        found = b"".join(self._volume.read(at, count) for at, count in _parts(offset, length))
+        self._present(offset, length)  # of a volume that was deleted meanwhile a site has given zeros
+        return found
 
     def write(self, offset: int, data: bytes) -> None:
         """See `Export`."""
-        self._volume.write(offset, data)
+        try:
+            self._volume.write(offset, data)
+        except OutOfBounds:
+            self._present(offset, len(data))  # raises what it is of one that was deleted: no lack of space
+            raise
 
     def write_at_once(self, offset: int, data: bytes) -> bool:
         """See `Export`. It goes into the session's open batch; a batch that is full is sent, which waits for nothing. A
@@ -82,7 +90,7 @@ class LiveExport:
         try:
             if not session.ready:
                 return False
-            self._volume.write(offset, data)
+            self.write(offset, data)
         finally:
             session.order.release()
         return True
@@ -96,19 +104,29 @@ class LiveExport:
         self.group.flush(in_log=True)
 
     def extents(self, offset: int, length: int) -> list[Extent]:
-        """See `Export`. What the site may not have applied is data, until it has."""
+        """See `Export`. What the site may not have applied is data, until it has. Raises `NotFound`, `OutOfBounds` of a
+        volume that was deleted, or made smaller, before the look or during it: its blocks are gone, and no holes."""
+        info = self._present(offset, length)
         if self._store is None:
             return [Extent(length, hole=False)]
-        presence = self._store.presence(self.info, *_blocks(self.info, offset, length))
+        presence = self._store.presence(info, *_blocks(info, offset, length))
         with self.group.session.order:
-            named = self.group.session.named(presence.sequence, {self.info.id})
+            self._present(offset, length)
+            named = self.group.session.named(presence.sequence, {info.id})
         if named is None:  # the session no longer knows all that came since
             return [Extent(length, hole=False)]
         written = ((start, count) for _, start, count in named.extents)
-        return extents(presence, self.info.block_size, offset, length, written)
+        return extents(presence, info.block_size, offset, length, written)
 
     def close(self) -> None:
         """There is nothing to let go of."""
+
+    def _present(self, offset: int, length: int) -> VolumeInfo:
+        """The volume as it is now. Raises `NotFound` once it was deleted, `OutOfBounds` beyond the end that it has."""
+        info = self._volume.info
+        if offset + length > info.size:
+            raise out_of_bounds(info, "look", offset, length)
+        return info
 
 
 class CopyExport:

@@ -13,18 +13,22 @@ from tidelog.gateways.nbd.channel import READ_AHEAD, Channel
 from tidelog.gateways.nbd.connection import Connection, Shared
 from tidelog.gateways.nbd.exports import LiveExport
 from tidelog.gateways.nbd.threads import Threads
-from tidelog.gateways.nbd.transmission import CONNECTION_BYTES_MAX
+from tidelog.gateways.nbd.transmission import Means
+from tidelog.gateways.nbd.wire import PAYLOAD_BYTES_MAX
 
 CONNECTIONS_MAX = 128
-TOTAL_BYTES_MAX = 4 * CONNECTION_BYTES_MAX
-LIVE_THREADS, STORED_THREADS = 16, 8
+# Of live volumes, and as many of copies and clones: with what 128 clients have in reserve 256 MiB.
+TOTAL_BYTES_MAX = 3 * PAYLOAD_BYTES_MAX
+# Reads of live volumes wait for the site's store, and flushes for the log: the one holds up no thread of the other.
+LIVE_THREADS, READ_THREADS, STORED_THREADS, OPENING_THREADS = 16, 16, 8, 8
 # The session is looked at so often, and a log that is away is tried again after so long (seconds).
 LOOK_EVERY, TRY_AGAIN = 0.1, 1.0
 
 
 class NbdServer:
     """Serves a catalogue's exports on a socket that listens. Clients beyond ``connections_max`` are left at once;
-    of all together at most ``total_bytes`` (of a largest payload at least) are in flight; ``patience`` is how long the
+    of all to live volumes at most ``total_bytes`` (of a largest payload at least) are in flight, as many of all others,
+    and of each its reserve (`Share`); ``patience`` is how long the
     end waits for commands that are being carried out (seconds)."""
 
     def __init__(
@@ -40,9 +44,11 @@ class NbdServer:
     ) -> None:
         self._catalogue, self._listening, self._say = catalogue, listening, say
         self._connections_max, self._patience = connections_max, patience
-        self._live, self._stored = Threads("live", LIVE_THREADS), Threads("stored", STORED_THREADS)
-        self._total = Budget(total_bytes)
-        self._shared = Shared(catalogue, self._live, self._stored, self._total, tls, say)
+        stored, self._opening = Threads("stored", STORED_THREADS), Threads("opening", OPENING_THREADS)
+        self._again = Threads("again", 1)
+        live = Means(Threads("reads", READ_THREADS), Threads("live", LIVE_THREADS), Budget(total_bytes))
+        self._means = (live, Means(stored, stored, Budget(total_bytes)))
+        self._shared = Shared(catalogue, *self._means, self._opening, tls, say)
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         self._error: TidelogError | None = None
@@ -50,7 +56,8 @@ class NbdServer:
     @property
     def in_flight(self) -> int:
         """Bytes that all connections hold together."""
-        return self._total.most - self._total.left
+        reserved = sum(connection.reserved for connection in tuple(self._connections))
+        return reserved + sum(means.total.most - means.total.left for means in self._means)
 
     async def run(self) -> None:
         """Serves until `stop`, or until the writer session has ended for good: then raises what has ended it. Either
@@ -105,7 +112,7 @@ class NbdServer:
         assert writer is not None
         while True:
             try:
-                await self._stored.run(writer.reopen)
+                await self._again.run(writer.reopen)
                 return True
             except LogUnavailable:
                 await asyncio.sleep(TRY_AGAIN)
@@ -133,5 +140,8 @@ class NbdServer:
         for connection, task in tuple(self._connections.items()):
             connection.abort()
             task.cancel()
-        self._live.close()
-        self._stored.close()
+        for means in self._means:
+            means.read.close()
+            means.change.close()
+        self._opening.close()
+        self._again.close()

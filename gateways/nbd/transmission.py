@@ -5,14 +5,17 @@ A command is carried out once all of it has come: of a write that a client leave
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from tidelog.errors import Fenced, OutOfBounds, SessionClosed, TidelogError
 from tidelog.gateways.nbd.budget import Budget
-from tidelog.gateways.nbd.channel import STALL_TIMEOUT, Channel, Gone
+from tidelog.gateways.nbd.channel import Channel, Gone
 from tidelog.gateways.nbd.commands import refusal
 from tidelog.gateways.nbd.negotiation import Agreed
+from tidelog.gateways.nbd.share import Share
 from tidelog.gateways.nbd.threads import Threads
 from tidelog.gateways.nbd.wire import (
+    EXTENTS_MAX,
     PAYLOAD_BYTES_MAX,
     REQUEST,
     Command,
@@ -29,21 +32,29 @@ from tidelog.gateways.nbd.wire import (
     unpack_request,
 )
 
-# What one connection may have in flight: commands, and bytes of their data.
+# What one connection may have in flight: commands; of their bytes see `Share`.
 COMMANDS_MAX = 128
-CONNECTION_BYTES_MAX = 2 * PAYLOAD_BYTES_MAX
+# A chunk of a block status: its head, and each extent.
+_STATUS_BYTES, _EXTENT_BYTES = 64, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What the connections to one kind of export have in common: threads that ``read``, threads that do all else, and
+    the ``total`` of bytes in flight."""
+
+    read: Threads
+    change: Threads
+    total: Budget
 
 
 class Transmission:
-    """Serves one client of one export. ``total`` bounds the bytes in flight of all connections together; ``say`` is
-    told of what should not be."""
+    """Serves one client of one export; ``say`` is told of what should not be."""
 
-    def __init__(
-        self, channel: Channel, agreed: Agreed, threads: Threads, total: Budget, say: Callable[[str], None]
-    ) -> None:
-        self._channel, self._threads, self._total, self._say = channel, threads, total, say
+    def __init__(self, channel: Channel, agreed: Agreed, means: Means, say: Callable[[str], None]) -> None:
+        self._channel, self._means, self._say = channel, means, say
         self.export, self._terms = agreed.export, agreed.terms
-        self._own = Budget(CONNECTION_BYTES_MAX)
+        self.share = Share(means.total)
         self._slots = asyncio.Semaphore(COMMANDS_MAX)
         self._running: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Task[None] | None = None
@@ -78,39 +89,38 @@ class Transmission:
             if payload > PAYLOAD_BYTES_MAX:
                 raise ProtocolError(f"a write of {payload} bytes")
             refused = refusal(request, self._terms)
-            size = payload if refused is not None else _bytes_of(request)
-            await self._take(size)
+            size = payload if refused is not None else self._bytes_of(request)
+            await self._slots.acquire()
+            taken = await self.share.take(size)
             try:
-                data = await self._channel.read(payload, STALL_TIMEOUT) if payload else b""
+                data = await self._channel.payload(payload, self.share.pressed) if payload else b""
+                reply = self._at_once(request, data) if refused is None else self._error(request, *refused)
+                sent = reply is not None and self._channel.send_now(*reply)
             except BaseException:
-                self._give(size)
+                self._give(size, taken)
                 raise
-            reply = self._at_once(request, data) if refused is None else self._error(request, *refused)
-            if reply is not None and self._channel.send_now(*reply):
-                self._give(size)
+            if sent:
+                self._give(size, taken)
             else:
-                task = asyncio.ensure_future(self._serve(request, data, reply, size))
+                task = asyncio.ensure_future(self._serve(request, data, reply, size, taken))
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
 
-    async def _take(self, size: int) -> None:
-        await self._slots.acquire()
-        await self._own.take(size)
-        await self._total.take(size)
-
-    def _give(self, size: int) -> None:
-        self._total.give(size)
-        self._own.give(size)
+    def _give(self, size: int, taken: Budget) -> None:
+        self.share.give(size, taken)
         self._slots.release()
 
-    async def _serve(self, request: Request, data: bytes, reply: tuple[bytes, ...] | None, size: int) -> None:
+    async def _serve(
+        self, request: Request, data: bytes, reply: tuple[bytes, ...] | None, size: int, taken: Budget
+    ) -> None:
         try:
-            await self._channel.send(*reply or await self._reply(request, data))
+            parts = reply or await self._reply(request, data)
+            await self._channel.send(*parts, pressed=self.share.pressed)
         except Gone as gone:
             self._gone = self._gone or gone
             self.stop()
         finally:
-            self._give(size)
+            self._give(size, taken)
 
     def _at_once(self, request: Request, data: bytes) -> tuple[bytes, ...] | None:
         """The reply to a write that nothing has to be waited for; None, and nothing was done, of all else."""
@@ -133,17 +143,17 @@ class Transmission:
     async def _carried_out(self, request: Request, data: bytes) -> tuple[bytes, ...]:
         export, offset, length = self.export, request.offset, request.length
         if request.command == Command.READ:
-            found = await self._threads.run(export.read, offset, length) if length else b""
+            found = await self._means.read.run(export.read, offset, length) if length else b""
             if not self._terms.structured:
                 return simple_reply(request.cookie), found
             return (data_chunk(request.cookie, offset, length), found) if length else self._done(request)
         if request.command == Command.BLOCK_STATUS:
-            extents = await self._threads.run(export.extents, offset, length)
-            return (status_chunk(request.cookie, extents[:1] if request.flags & CommandFlag.REQ_ONE else extents),)
+            extents = await self._means.read.run(export.extents, offset, length)
+            return (status_chunk(request.cookie, extents[: self._extents_of(request)]),)
         if request.command == Command.FLUSH:
-            await self._threads.run(export.flush)
+            await self._means.change.run(export.flush)
         elif length:
-            await self._threads.run(self._change, request, data)
+            await self._means.change.run(self._change, request, data)
         return self._done(request)
 
     def _change(self, request: Request, data: bytes) -> None:
@@ -165,10 +175,17 @@ class Transmission:
             return (error_chunk(request.cookie, error, why),)
         return (simple_reply(request.cookie, error),)
 
+    def _bytes_of(self, request: Request) -> int:
+        """What a command takes of the budget: its data, those of its answer at most."""
+        if request.command == Command.BLOCK_STATUS:
+            return _STATUS_BYTES + _EXTENT_BYTES * self._extents_of(request)
+        return request.length if request.command in (Command.READ, Command.WRITE) else 0
 
-def _bytes_of(request: Request) -> int:
-    """What a command takes of the budget."""
-    return request.length if request.command in (Command.READ, Command.WRITE) else 0
+    def _extents_of(self, request: Request) -> int:
+        """How many extents the answer to a block status has at most."""
+        if request.flags & CommandFlag.REQ_ONE:
+            return 1
+        return min(EXTENTS_MAX, request.length // self.export.info.block_size + 2)
 
 
 def error_of(error: TidelogError, request: Request) -> Error:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.nbd.client import EXPORT_NAME, GO, LIST, OPTION_MAGIC, READ, WRITE, Client, chosen_data
 from tests.nbd.conftest import SIZE, Bank
-from tidelog.gateways.nbd import channel, connection, transmission
+from tidelog.gateways.nbd import connection, watch
 from tidelog.testing.nbd import RunningNbd
 from tidelog.testing.readiness import wait_until
 
@@ -104,16 +104,16 @@ def test_a_client_that_says_nothing_is_left(bank: Bank, monkeypatch: pytest.Monk
 
 @pytest.mark.usefixtures("patient")
 def test_a_payload_that_does_not_come_is_not_waited_for(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transmission, "STALL_TIMEOUT", 0.2)
+    monkeypatch.setattr(watch, "STALL_TIMEOUT", 0.2)
     with bank.opened() as client:
         client.request(WRITE, 0, 1000, b"half")
         assert client.left()
-    assert wait_until(lambda: any("did not come" in line for line in bank.said), 60)
+    assert wait_until(lambda: any("nothing to speak of came" in line for line in bank.said), 60)
 
 
 def test_a_client_that_takes_no_answers_is_left(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what it asked for is not kept: more than its share is not even read."""
-    monkeypatch.setattr(channel, "STALL_TIMEOUT", 0.5)
+    monkeypatch.setattr(watch, "STALL_TIMEOUT", 0.5)
     with bank.opened() as greedy, bank.opened() as other:
         greedy.socket.settimeout(10)
         with suppress(ConnectionError, TimeoutError):

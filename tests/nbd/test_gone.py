@@ -1,0 +1,61 @@
+"""A live volume that is deleted, or made smaller, under an open export: errors, and never a hole to be copied."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.nbd.client import EINVAL, EIO, ENOSPC, READ, STATUS, TRIM, WRITE, ZEROES
+from tests.nbd.conftest import SIZE, Bank
+from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.image import Store
+from tidelog.stores.presence import Presence
+from tidelog.stores.store import Copy
+
+SMALLER = 65536
+
+
+def _deleted(bank: Bank) -> None:
+    bank.group.delete_volume("ledger")
+    bank.group.flush(applied_at=1, sites=["tokyo"])
+
+
+def _shrunk(bank: Bank) -> None:
+    bank.group.volume("ledger").resize(SMALLER)
+    bank.group.flush(applied_at=1, sites=["tokyo"])
+
+
+def test_a_deleted_volume(bank: Bank) -> None:
+    """Every command that asks for its bytes, or gives it some, fails with EIO; also a write too large for the loop."""
+    with bank.opened() as client:
+        _deleted(bank)
+        for command in (READ, STATUS, TRIM, ZEROES):
+            assert client.call(command, 0, SMALLER).error == EIO, command
+        for length in (4096, SMALLER + 1):
+            answer = client.call(WRITE, 0, length, b"x" * length)
+            assert answer.error == EIO and b"deleted" in answer.data
+
+
+def test_a_volume_made_smaller(bank: Bank) -> None:
+    """What is beyond its end is gone: that is told, and what is within is served."""
+    with bank.opened() as client:
+        _shrunk(bank)
+        assert client.call(STATUS, 0, SIZE).error == client.call(READ, 0, SIZE).error == EINVAL
+        assert client.call(WRITE, SMALLER - 1, 2, b"xx").error == ENOSPC
+        assert sum(length for length, _ in client.status(0, SMALLER)) == SMALLER
+        assert client.status(8192, 8192) == [(8192, 0)]
+
+
+@pytest.mark.parametrize(("change", "error"), [(_deleted, EIO), (_shrunk, EINVAL)])
+def test_during_the_look(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch, change: Callable[[Bank], None], error: int
+) -> None:
+    """The store is asked of a volume that is there, and has let go of it when it answers."""
+    asked = Store.presence
+
+    def presence(self: Store, volume: VolumeInfo, first: int, end: int, copy: Copy | None = None) -> Presence:
+        change(bank)
+        return asked(self, volume, first, end, copy)
+
+    with bank.opened() as client:
+        monkeypatch.setattr(Store, "presence", presence)
+        assert client.call(STATUS, 0, SIZE).error == error
