@@ -128,6 +128,11 @@ class CloneView:
     def flush(self) -> None:
         """See `CloneVolume.flush`."""
 
+    def claimed(self) -> "CloneView":
+        """The same clone, for one who can have no other beside it: whatever is read or written through this view raises
+        `Fenced`, and changes nothing, once anybody has claimed the clone again. Databases do so by themselves."""
+        return CloneView(self._image.claimed())
+
     def state(self) -> bytes:
         """Another value after every change of any of its volumes."""
         return self._image.state()

@@ -7,8 +7,9 @@ All volumes belong to one consistency group, so a point-in-time copy holds what 
 a power cut at that moment: SQLite rolls back what the journal says, and the database is whole. A commit returns when
 all its writes are confirmed in the log (``xSync`` and the deletion of the journal are ``group.flush()``).
 
-Locks are SQLite's five states, kept in a table of this process: other processes cannot write, since a second writer
-session fences the first.
+Locks are SQLite's five states, kept in a table of this process; other processes are kept away. Of a group, since their
+writer session fences this one's. A clone has no session: its databases claim it (`CloneView.claimed`), and whoever
+claims it later, in another process, ends the claim before; each read and each write asks in the transaction that it is.
 
 A third volume, ``wal=``, is for a write-ahead log, which needs one flush a commit where a journal needs two. Its index
 is kept in this process's heap and not in shared memory (https://sqlite.org/wal.html#noshm; apsw's VFS has no ``xShm*``
@@ -23,7 +24,8 @@ from typing import Protocol
 
 import apsw
 
-from tidelog.errors import UsageError
+from tidelog.consumers.clone_view import CloneView
+from tidelog.errors import Fenced, UsageError
 from tidelog.gateways.sqlite_file import Overlay, ReadableVolume, WritableVolume
 from tidelog.gateways.sqlite_vfs import VFS_NAME, Database, Group, vfs
 
@@ -51,6 +53,7 @@ class _NoGroup:
 _numbers = itertools.count(1)
 _opening = threading.Lock()
 _by_main: weakref.WeakValueDictionary[tuple[Group, int], Database] = weakref.WeakValueDictionary()
+_claims: weakref.WeakValueDictionary[CloneView, CloneView] = weakref.WeakValueDictionary()  # while a database needs it
 
 
 def database(group: Group, main: GroupVolume, journal: GroupVolume, wal: GroupVolume | None = None) -> apsw.Connection:
@@ -60,18 +63,21 @@ def database(group: Group, main: GroupVolume, journal: GroupVolume, wal: GroupVo
     volumes and share locks. With it the database is put into WAL mode, for one connection at a time: a second one gets
     `apsw.BusyError`. A commit that returned is in the log, if ``PRAGMA synchronous`` is left at FULL. Errors of the
     group (`Fenced`, `LogUnavailable`) come out of the statement that met them and are `apsw.IOError` as well; the
-    transaction's fate is then unknown. Raises `UsageError` if a volume holds something else, or serves another
-    database, or if the database is in WAL mode and ``wal`` is not given.
+    transaction's fate is then unknown. A clone in the place of the group is this process's from the first call on, and
+    every other process with a database on it gets `Fenced`. Raises `UsageError` if a volume holds something else, or
+    serves another database, or if the database is in WAL mode and ``wal`` is not given.
     """
     ids = (journal.id, None if wal is None else wal.id)
     given = [main.id, *(number for number in ids if number is not None)]
     if len(set(given)) != len(given):
         raise UsageError("main file, journal and WAL need a volume each")
     with _opening:
+        if isinstance(group, CloneView):
+            _forget_lost(group)
         found = _by_main.get((group, main.id))
         if found is None:
             _refuse_shared(group, given)
-            found = Database(f"volume-{main.id}-{next(_numbers)}", group, main, journal, wal, ids)
+            found = _opened(group, main, journal, wal, ids)
             _refuse_without_wal(found)
             _by_main[(group, main.id)] = found
         elif found.ids != ids:
@@ -82,6 +88,33 @@ def database(group: Group, main: GroupVolume, journal: GroupVolume, wal: GroupVo
         _use_wal(connection, "PRAGMA journal_mode = WAL")
         _fit(connection, found.main.capacity, found.wal.capacity)
     return connection
+
+
+def _opened(
+    group: Group, main: GroupVolume, journal: GroupVolume, wal: GroupVolume | None, ids: tuple[int, int | None]
+) -> Database:
+    """The database, on volumes of a clone through this process's claim on it."""
+    if isinstance(group, CloneView):
+        group = claim = _claims.get(group) or _claims.setdefault(group, group.claimed())
+        there: dict[int, GroupVolume] = {volume.id: volume for volume in claim.volumes()}
+        try:
+            main, journal, wal = there[main.id], there[journal.id], None if wal is None else there[wal.id]
+        except KeyError as error:
+            raise UsageError(f"{claim!r} has no volume {error}") from None
+    return Database(f"volume-{main.id}-{next(_numbers)}", group, main, journal, wal, ids)
+
+
+def _forget_lost(clone: CloneView) -> None:
+    """If another process has claimed the clone since, databases on it that are open here are done for, not those that
+    are opened from now on."""
+    if (claim := _claims.get(clone)) is None:
+        return
+    try:
+        claim.state()
+    except Fenced:
+        del _claims[clone]
+        for key in [key for key, database in _by_main.items() if database.group is claim]:
+            del _by_main[key]
 
 
 def open_copy(main: ReadableVolume, journal: ReadableVolume, wal: ReadableVolume | None = None) -> apsw.Connection:

@@ -17,6 +17,7 @@ from kafka.net.compat import KafkaNetClient
 
 from tidelog.config import Config, KafkaConfig
 from tidelog.errors import ConfigError, CorruptEvent, LogUnavailable, NotFound, TidelogError
+from tidelog.producers import at_exit
 from tidelog.schemas.codec import MAX_MESSAGE_SIZE
 
 Opened = TypeVar("Opened")
@@ -107,7 +108,9 @@ def admin_options(config: Config) -> dict[str, Any]:
 
 def open_producer(config: Config) -> Any:
     """A ``KafkaProducer``. Raises `ConfigError`, `LogUnavailable`."""
-    return _open(KafkaProducer, producer_options(config), config)
+    producer = _open(KafkaProducer, producer_options(config), config)
+    at_exit.goes_first()  # kafka-python closes it at exit, and throws away what a session would still send
+    return producer
 
 
 def open_consumer(config: Config, **overrides: Any) -> Any:

@@ -9,6 +9,7 @@ import time
 
 from tidelog.clock import wall_us
 from tidelog.errors import Fenced, LogUnavailable
+from tidelog.producers import at_exit
 from tidelog.producers.control import Control
 from tidelog.producers.pacing import Pacing
 from tidelog.producers.process_name import process_name
@@ -38,10 +39,17 @@ class WriterReports:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"tidelog-reports-{group}", daemon=True)
         self._thread.start()
+        at_exit.opened(self)
+
+    @property
+    def session(self) -> Writing:
+        """Whose reports they are."""
+        return self._session
 
     def close(self) -> None:
         """Reports for a last time, after the session has ended. Where Kafka does not answer, that report is missing,
         and the group looks as if its writer had died."""
+        at_exit.closed(self)
         self._closing.set()
         self._thread.join(2 * PUBLISH_TIMEOUT)
 

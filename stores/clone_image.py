@@ -9,19 +9,30 @@ tears what the other writes, and none writes into a clone that is being dropped,
 
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import cast
 
 from tidelog.errors import NotFound, OutOfBounds, StoreUnavailable
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import ChangeBitmap, byte_range
 from tidelog.stores.clone_contents import CloneContents
-from tidelog.stores.clone_reader import UNTOUCHED, CloneReader, check_live, live_token
+from tidelog.stores.clone_reader import (
+    UNTOUCHED,
+    CloneReader,
+    check_claim,
+    check_live,
+    claimed,
+    live_token,
+    unclaimed,
+)
+from tidelog.stores.holds import new_id
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Argument, Command, Keyspace, PositionMoved, Reply, Session
 from tidelog.stores.placing import placing
 from tidelog.stores.presence import Presence, cloned_presence
 from tidelog.stores.reading import CHUNK_BYTES
 from tidelog.stores.store import Clone, Identity
+from tidelog.stores.watched import change_beside
 
 # A write up to this size is one EXEC. Larger ones are several, in order.
 WRITE_BYTES_MAX = 4 << 20
@@ -30,30 +41,59 @@ DISCARD_BLOCKS_MAX = 1 << 14
 _TRIES = 1000
 
 
+@dataclass
+class _Line:
+    """What changes go over, one at a time."""
+
+    changing: threading.Lock = field(default_factory=threading.Lock)
+    session: Session | None = None
+
+
 @placing
 class CloneImage:
     """One clone's content. From `Clones.image`; close it. Thread-safe: one change at a time.
 
-    Every method raises `NotFound` once the clone was dropped or the site rebuilt, `SiteBehind`, `StoreUnavailable`.
+    Every method raises `NotFound` once the clone was dropped or the site rebuilt, `SiteBehind`, `StoreUnavailable`;
+    and `Fenced`, if this has a ``claim`` (see `claimed`) and another one was made since.
     """
 
-    def __init__(self, keyspace: Keyspace, identity: Identity, clone: Clone) -> None:
-        self.identity, self.clone = identity, clone
+    def __init__(
+        self, keyspace: Keyspace, identity: Identity, clone: Clone, claim: bytes = b"", line: _Line | None = None
+    ) -> None:
+        self.identity, self.clone, self._claim = identity, clone, claim
         self._keyspace = keyspace
         self._keys = Keys(identity.group)
         self._key = self._keys.clone(clone.id)
-        self._changing = threading.Lock()
-        self._session: Session | None = None
+        self._line = line or _Line()
 
     def close(self) -> None:
         """Ends the connection that changes went over."""
-        with self._changing:
+        with self._line.changing:
             self._end_session()
+
+    def claimed(self) -> "CloneImage":
+        """The same clone, claimed by whoever calls, which ends every claim before: what is read and changed through it
+        is so only as long as nobody has claimed the clone since, else `Fenced` is raised and nothing was changed.
+
+        So of two who cannot bear one another, such as two processes that keep the locks of one database, the later goes
+        on, and the claim of one that has died is in nobody's way. Changes that claim nothing go on beside it. It closes
+        with this image."""
+        claim = new_id().encode()
+
+        def plan(state: bytes | None) -> list[Command]:
+            return [(b"SET", self._key, claimed(check_live(self.clone, state), claim))]
+
+        failed = StoreUnavailable(f"clone {self.clone.name} is changed faster than it can be claimed", hint="try again")
+        change_beside(self._keyspace, self._key, plan, failed)
+        return CloneImage(self._keyspace, self.identity, self.clone, claim, self._line)
 
     def state(self) -> bytes:
         """A value that is another one after every change."""
+        return unclaimed(self._state())
+
+    def _state(self) -> bytes:
         (state,) = self._keyspace.transact([(b"GET", self._key)])
-        return self._live(state)
+        return self._live(self.clone, state)
 
     @property
     def untouched(self) -> bool:
@@ -82,7 +122,7 @@ class CloneImage:
         """The blocks that are the clone's own."""
         key = self._keys.clone_bitmap(self.clone.id, volume.id)
         state, bits = self._keyspace.transact([(b"GET", self._key), (b"GET", key)])
-        self._live(state)
+        self._live(self.clone, state)
         return ChangeBitmap(cast("bytes | None", bits))
 
     def presence(self, volume: VolumeInfo, first: int, end: int) -> Presence:
@@ -106,18 +146,19 @@ class CloneImage:
         low, _ = byte_range(start, stop)
         base, wanted = low * 8, ChangeBitmap()
         wanted.add_range(start - base, stop - base)
-        found = CloneReader(self._keyspace, self._keys, self.clone, volume).blocks(base, wanted)
+        found = CloneReader(self._keyspace, self._keys, self.clone, volume, live=self._live).blocks(base, wanted)
         return [found.get(block, b"").ljust(volume.block_size, b"\0") for block in range(start, stop)]
 
     def _change(self, volume: VolumeInfo, offset: int, end: int, data: bytes | None) -> None:
         """One EXEC: bytes ``offset`` to ``end`` - 1 become ``data``, or zeros. Over a connection that is lost it is
         tried once more, unless it took effect."""
         lost = False
-        with self._changing:
+        with self._line.changing:
             for _ in range(_TRIES):
-                before, token = None, live_token()
+                before = token = None
                 try:
                     session, before = self._watch()
+                    token = live_token(before)
                     session.submit([*self._plan(volume, offset, end, data), (b"SET", self._key, token)])
                     session.settle()
                     return
@@ -128,7 +169,7 @@ class CloneImage:
                     if lost:
                         raise
                     lost = True
-                    if before is not None and self._took_effect(before, token):
+                    if before is not None and token is not None and self._took_effect(before, token):
                         return
                 except BaseException:  # an interrupt may leave replies behind that nobody has read
                     self._end_session()
@@ -137,16 +178,17 @@ class CloneImage:
 
     def _watch(self) -> tuple[Session, bytes]:
         """The session, watching the clone's key, and the key's value. Raises `NotFound`."""
-        if self._session is None:
-            self._session = self._keyspace.session(self._key)
+        line = self._line
+        if line.session is None:
+            line.session = self._keyspace.session(self._key)
         # Anew each time, though the last change has watched it again: a connection that was lost since is found here,
         # before anything is sent whose fate would be unknown.
-        return self._session, self._live(self._session.begin())
+        return line.session, self._live(self.clone, line.session.begin())
 
     def _took_effect(self, before: bytes, token: bytes) -> bool:
         """Whether a change that nothing was heard of did: by the key that it sets. Raises `StoreUnavailable` if others
         have changed the clone since, so that nobody can tell."""
-        now = self.state()
+        now = self._state()
         if now not in (before, token):
             raise StoreUnavailable(
                 f"the connection was lost while clone {self.clone.name} was changed: it is unknown whether it was",
@@ -207,13 +249,15 @@ class CloneImage:
             raise OutOfBounds(f"{offset} to {offset + length} is outside volume {found.name} of {found.size} bytes")
         return found
 
-    def _live(self, state: Reply) -> bytes:
-        return check_live(self.clone, state)
+    def _live(self, clone: Clone, state: Reply) -> bytes:
+        live = check_live(clone, state)
+        check_claim(clone, live, self._claim)
+        return live
 
     def _end_session(self) -> None:
-        if self._session is not None:
-            self._session.close()
-        self._session = None
+        if self._line.session is not None:
+            self._line.session.close()
+        self._line.session = None
 
 
 def _parts(offset: int, end: int, most: int) -> Iterator[tuple[int, int]]:

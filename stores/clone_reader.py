@@ -1,9 +1,10 @@
 """What state a clone is in, by its own key, and its blocks: those of its own, and those of its copy under them."""
 
 import os
+from collections.abc import Callable
 from typing import cast
 
-from tidelog.errors import NotFound
+from tidelog.errors import Fenced, NotFound
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import ChangeBitmap, byte_range
 from tidelog.stores.keys import Keys
@@ -14,6 +15,8 @@ from tidelog.stores.store import Clone
 _LIVE, _DROPPING, _FORMING = b"live:", b"dropping:", b"forming:"
 # Of a clone that was materialised from the log, until something is written in it.
 UNTOUCHED = _LIVE + b"untouched"
+# Behind it, in the key of a clone that one writer has for itself, is which: a change by anybody keeps it.
+_CLAIMED = b"@"
 
 
 def forming_token() -> bytes:
@@ -26,9 +29,28 @@ def is_forming(state: Reply) -> bool:
     return isinstance(state, bytes) and state.startswith(_FORMING)
 
 
-def live_token() -> bytes:
-    """A new value of the key of a clone that can be used."""
-    return _LIVE + os.urandom(8).hex().encode()
+def live_token(before: bytes = b"") -> bytes:
+    """A new value of the key of a clone that can be used, and is whose it was by the value ``before``."""
+    return _LIVE + os.urandom(8).hex().encode() + b"".join(before.partition(_CLAIMED)[1:])
+
+
+def unclaimed(state: bytes) -> bytes:
+    """The value of a clone's key less whose it is: what changes with every change of the content, and only then."""
+    return state.partition(_CLAIMED)[0]
+
+
+def claimed(state: bytes, claim: bytes) -> bytes:
+    """The same value, of a clone that is ``claim``'s from now on."""
+    return unclaimed(state) + _CLAIMED + claim
+
+
+def check_claim(clone: Clone, state: bytes, claim: bytes) -> None:
+    """Raises `Fenced` unless a live clone is still ``claim``'s; an empty one is anybody's."""
+    if claim and state.partition(_CLAIMED)[2] != claim:
+        raise Fenced(
+            f"clone {clone.name} has been claimed anew: another process has opened a database on it",
+            hint="one process at a time has the databases of a clone; open it again to take it back",
+        )
 
 
 def dropping_token() -> bytes:
@@ -63,11 +85,20 @@ def still_forming(clone: Clone) -> NotFound:
 
 
 class CloneReader:
-    """Reads of one volume of a clone. ``fetch`` says what of each block is read."""
+    """Reads of one volume of a clone. ``fetch`` says what of each block is read, ``live`` raises unless the clone may
+    be read by its key's value."""
 
     def __init__(
-        self, keyspace: Keyspace, keys: Keys, clone: Clone, volume: VolumeInfo, *, fetch: Fetch = WHOLE
+        self,
+        keyspace: Keyspace,
+        keys: Keys,
+        clone: Clone,
+        volume: VolumeInfo,
+        *,
+        fetch: Fetch = WHOLE,
+        live: Callable[[Clone, Reply], bytes] = check_live,
     ) -> None:
+        self._live = live
         self._keyspace, self._keys, self._clone, self._volume = keyspace, keys, clone, volume.id
         self._fetch = fetch
         info = clone.in_base(volume.id)
@@ -89,7 +120,7 @@ class CloneReader:
                 *self._fetch.commands([key_of % block for block in blocks]),
             ]
         )
-        check_live(self._clone, state)
+        self._live(self._clone, state)
         written = ChangeBitmap(cast("bytes", bits))
         rest = wanted - written
         found = self._base.blocks(base, rest) if self._base is not None and rest.count else {}

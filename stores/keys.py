@@ -21,7 +21,8 @@
     clones                            hash    clone's name, or #<clone id> of one that is being dropped -> `Clone`
     k:<clone id>                      string  ``live:``, ``dropping:`` or ``forming:`` and a random token, new with
                                               every change of the clone: what is watched by whoever changes it;
-                                              ``live:untouched`` of one that is materialised and was not changed
+                                              ``live:untouched`` of one that is materialised and was not changed;
+                                              behind a live one ``@`` and whose claim it is, if anybody has made one
     n:<clone id>:<volume id>          string  bitmap of a clone's volume: blocks that were written to or discarded in it
     o:<clone id>:<volume id>:<block>  string  such a block, whole; absent = zeros
     digests                           hash    <copy's sequence>:<its seal>:<volume id> -> era + digest; `era` -> random,

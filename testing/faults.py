@@ -7,6 +7,7 @@ link of its own, so that one site can be cut off while the others and the applic
 
 import uuid
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -190,15 +191,14 @@ class FaultyNetwork:
             up(site.worker)
 
     def close(self) -> None:
-        """Ends what it started, and every fault of the servers."""
-        try:
-            self._servers.heal()
-            self._running.close()
-        finally:
-            for view in self._views:
-                view.close()
+        """Ends what it started, and every fault of the servers, whatever of it fails; that is raised behind all."""
+        with ExitStack() as ending:  # from the last to the first
             for site in self._sites.values():
-                site.worker.close()
+                ending.callback(site.worker.close)
+            for view in self._views:
+                ending.callback(view.close)
+            ending.callback(self._running.close)
+            ending.callback(self._servers.heal)
 
     def _log_answers(self) -> bool:
         try:

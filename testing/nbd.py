@@ -5,6 +5,7 @@ import ssl
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,7 @@ from tidelog.gateways.nbd.catalogue import Catalogue
 from tidelog.gateways.nbd.server import CONNECTIONS_MAX, TOTAL_BYTES_MAX, NbdServer
 from tidelog.gateways.nbd.writer import Writer
 from tidelog.producers.group import Group
+from tidelog.testing.servers import ServerError
 
 _ENDS_WITHIN_S = 60.0
 
@@ -67,7 +69,14 @@ class RunningNbd:
         return 0 if self._server is None else self._server.in_flight
 
     def start(self) -> None:
-        """Returns when clients can connect. Raises `UsageError` for an address that cannot be."""
+        """Returns when clients can connect. Raises `UsageError` for an address that cannot be, what has ended the
+        server, or `ServerError` if it does not answer; then nothing of it is left."""
+        with ExitStack() as failing:
+            failing.callback(self.close)
+            self._start()
+            failing.pop_all()
+
+    def _start(self) -> None:
         listening = self.address.listen()
         self.address, self._listening = listening.address, listening
         ready = threading.Event()
@@ -90,21 +99,32 @@ class RunningNbd:
                 asyncio.run(serve())
             except TidelogError as error:
                 self.error = error
+            finally:
+                ready.set()
 
         self._thread = threading.Thread(target=run, name="tidelog-nbd", daemon=True)
         self._thread.start()
-        ready.wait(_ENDS_WITHIN_S)
+        if not ready.wait(_ENDS_WITHIN_S) or not self._thread.is_alive():
+            raise self.error or ServerError(f"the NBD server did not start within {_ENDS_WITHIN_S:.0f} s")
 
     def close(self) -> None:
-        """Ends the server in order: what has come is carried out."""
-        if self._thread is not None and self._loop is not None and self._server is not None:
-            if self._thread.is_alive():
-                self._loop.call_soon_threadsafe(self._server.stop)
-            self._thread.join(_ENDS_WITHIN_S)
-        self._catalogue.close()
-        if self._listening is not None:
-            self._listening.close()
-        self._folder.cleanup()
+        """Ends the server in order: what has come is carried out. Raises `ServerError` if it does not end; the rest of
+        it is let go of all the same."""
+        with ExitStack() as ending:
+            ending.callback(self._folder.cleanup)
+            if self._listening is not None:
+                ending.callback(self._listening.close)
+            ending.callback(self._catalogue.close)
+            ending.callback(self._end)
+
+    def _end(self) -> None:
+        if self._thread is None:
+            return
+        if self._loop is not None and self._server is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._server.stop)
+        self._thread.join(_ENDS_WITHIN_S)
+        if self._thread.is_alive():
+            raise ServerError(f"the NBD server did not end within {_ENDS_WITHIN_S:.0f} s")
 
     def __enter__(self) -> Self:
         self.start()

@@ -53,6 +53,12 @@ class RedisServerFactory(Protocol):
     ) -> RedisServing: ...
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """A project that takes warnings for errors is not to fail by what kafka-python does as it is imported (on 3.11)."""
+    for warned, by in (("read_text", "kafka.protocol.schemas.load_json"), ("open_text", "importlib.resources._legacy")):
+        config.addinivalue_line("filterwarnings", f"ignore:{warned} is deprecated:DeprecationWarning:{by}")
+
+
 @pytest.fixture(scope="session")
 def tidelog_kafka(request: pytest.FixtureRequest) -> Iterator[KafkaServing]:
     """A running Kafka, shared by the session: use topics of your own, and leave it running."""

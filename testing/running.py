@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +16,7 @@ from tidelog.errors import AlreadyExists
 from tidelog.gateways.exports.archiving import archiving
 from tidelog.gateways.library import open_site
 from tidelog.producers.group import Group
+from tidelog.testing.servers import ServerError
 
 STOP_TIMEOUT = 30.0
 
@@ -42,10 +44,13 @@ class RunningDeployment:
         return site
 
     def stop_site(self, name: str) -> None:
-        """Ends a site's worker; its store stays as it is, and `site` starts a worker again."""
+        """Ends a site's worker; its store stays as it is, and `site` starts a worker again. Raises `ServerError` if it
+        does not end."""
         worker, thread = self._workers.pop(name)
         worker.stop()
         thread.join(STOP_TIMEOUT)
+        if thread.is_alive():
+            raise ServerError(f"the worker of {name} did not end within {STOP_TIMEOUT:.0f} s")
 
     def group(self, name: str) -> Group:
         """The group, made if it is not there, open for writing: a new writer session each time."""
@@ -71,16 +76,17 @@ class RunningDeployment:
                 time.sleep(0.02)
 
     def close(self) -> None:
-        """Ends everything that it started, writers first."""
-        for group in self._groups:
-            group.abandon()
-        for worker, _ in self._workers.values():
-            worker.stop()  # all at once: each ends what it has begun
-        for name in tuple(self._workers):
-            self.stop_site(name)
-        for site in self._sites:
-            site.close()
-        self.deployment.close()
+        """Ends everything that it started, writers first, whatever of it fails to end; that is raised behind all."""
+        with ExitStack() as ending:  # from the last to the first
+            ending.callback(self.deployment.close)
+            for site in self._sites:
+                ending.callback(site.close)
+            for name in tuple(self._workers):
+                ending.callback(self.stop_site, name)
+            for worker, _ in self._workers.values():
+                ending.callback(worker.stop)  # all at once: each ends what it has begun
+            for group in self._groups:
+                ending.callback(group.abandon)
 
     def __enter__(self) -> Self:
         return self

@@ -4,6 +4,7 @@ with SmallDisk(tmp_path / "disk", 64 * MIB) as disk, KafkaServer(data_dir=disk.p
     disk.fill()
 """
 
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -30,14 +31,15 @@ class SmallDisk:
             raise ServerError(f"a small disk cannot be mounted here, which takes root: {why}") from None
 
     def fill(self) -> None:
-        """Nothing more can be written to it (ENOSPC)."""
+        """Nothing more can be written to it (ENOSPC). Raises every other `OSError`: then it is not full."""
         piece = bytes(_PIECE_BYTES)
         descriptor = os.open(self.path / BALLAST, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             while True:
                 os.write(descriptor, piece)
-        except OSError:
-            pass
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
         finally:
             os.close(descriptor)
 

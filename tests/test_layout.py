@@ -16,6 +16,20 @@ from tidelog.testing.container_images import docker_answers
 
 INSTALLED_SUFFIXES = (".py", ".avsc", ".xml", ".typed", ".sh", ".yaml", ".html", ".css", ".js", ".svg")
 BUILD_MINUTES = 5
+# Fixtures that the inventory has no use for.
+MORE_FIXTURES = """
+import socket
+from urllib.parse import parse_qs, urlsplit
+
+def test_a_block_device(tidelog_nbd, tidelog_group):
+    tidelog_group.create_volume("ledger", "1MiB")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(parse_qs(urlsplit(tidelog_nbd.uri("ledger")).query)["socket"][0])
+        assert client.recv(8) == b"NBDMAGIC"
+
+def test_three_brokers(tidelog_kafka_cluster):
+    assert len(tidelog_kafka_cluster.bootstrap_servers.split(",")) == len(tidelog_kafka_cluster.nodes) == 3
+"""
 
 
 def python(code: str, cwd: Path, **environment: str) -> str:
@@ -129,6 +143,9 @@ def test_an_application_tests_itself_with_the_wheel(wheel: Path, tmp_path: Path,
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, wheel], check=True
     )
     shutil.copytree(ROOT / "examples" / "inventory", project)
+    (project / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    if servers == "processes":  # once
+        (project / "test_more.py").write_text(MORE_FIXTURES)
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
         cwd=project,
@@ -139,4 +156,5 @@ def test_an_application_tests_itself_with_the_wheel(wheel: Path, tmp_path: Path,
     assert run.returncode == 0, run.stdout + run.stderr
     used = re.search(r"tidelog servers: (.*)", run.stdout)
     kind = "in a container" if servers == "containers" else "in a local process"
-    assert "5 passed" in run.stdout and used and used[1].count(kind) == len(used[1].split(", ")), run.stdout
+    passed = 5 + MORE_FIXTURES.count("def test_") * (servers == "processes")
+    assert f"{passed} passed" in run.stdout and used and used[1].count(kind) == len(used[1].split(", ")), run.stdout

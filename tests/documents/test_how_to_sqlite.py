@@ -15,7 +15,7 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
 def test_the_page_runs_as_it_stands(
-    running: RunningDeployment, config_file: Path, monkeypatch: pytest.MonkeyPatch
+    running: RunningDeployment, config_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each block of code in the names of those before it."""
     monkeypatch.chdir(config_file.parent)
@@ -27,5 +27,7 @@ def test_the_page_runs_as_it_stands(
                 assert done.returncode == 0 and "end-of-day" in done.stdout, done.stdout + done.stderr
         else:
             exec(compile(text, str(PAGE), "exec"), names)
+    printed = capsys.readouterr().out
+    assert "not reached" not in printed and printed.endswith("True\n")
     names["group"].abandon()
     assert [language for language, _ in BLOCKS].count("python") == 6 and running.deployment.cluster.find_group("bank")
