@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from tidelog.errors import TidelogError
+from tidelog.gateways.cli.exit_codes import NAGIOS_UNKNOWN
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import OnlyGroup
 from tidelog.gateways.cli.output import count_text, seconds_text
@@ -17,7 +18,7 @@ from tidelog.recovery.rpo import WriterState
 app = typer.Typer()
 
 # Nagios' own exit codes, by the word that a plugin says.
-NAGIOS = {"OK": 0, "WARNING": 1, "CRITICAL": 2, "UNKNOWN": 3}
+NAGIOS = {"OK": 0, "WARNING": 1, "CRITICAL": 2, "UNKNOWN": NAGIOS_UNKNOWN}
 
 
 class Problem(NamedTuple):

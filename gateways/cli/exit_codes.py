@@ -10,6 +10,7 @@ HALTED = 4
 MISSED = 5
 FENCED = 13
 INTERRUPTED = 130
+NAGIOS_UNKNOWN = 3  # of `tidelog check --nagios` alone, as are its other codes
 
 EXIT_CODES = {
     OK: "ok",

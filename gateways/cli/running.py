@@ -11,7 +11,7 @@ from typer.exceptions import TyperException
 
 from tidelog.errors import TidelogError
 from tidelog.gateways.cli.application import app
-from tidelog.gateways.cli.exit_codes import FAILURE, INTERRUPTED, OK, USAGE
+from tidelog.gateways.cli.exit_codes import FAILURE, INTERRUPTED, NAGIOS_UNKNOWN, OK, USAGE
 from tidelog.gateways.cli.hints import for_operators
 from tidelog.gateways.cli.invocation import Invocation, OpenDeployment
 from tidelog.termination import interrupt_on_sigterm
@@ -71,6 +71,11 @@ def _usage(invocation: Invocation, error: TyperException) -> int:
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
         return USAGE  # making this error has printed the help
+    if {"check", "--nagios"} <= set(invocation.arguments):  # 2 would be CRITICAL: a plugin is called wrongly, no more
+        print(
+            f"TIDELOG UNKNOWN - {' '.join(error.format_message().replace('|', '/').split())}", file=invocation.out.file
+        )
+        return NAGIOS_UNKNOWN
     path = context.command_path if context is not None else "tidelog"
     _tell(invocation, error, error.format_message(), f"see: {path} --help")
     return error.exit_code

@@ -8,7 +8,7 @@ from rich.live import Live
 from rich.text import Text
 
 from tidelog.clock import iso, wall_us
-from tidelog.errors import Unavailable
+from tidelog.errors import Unavailable, UsageError
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Json, OnlyGroup
 from tidelog.gateways.cli.output import emit_json, emit_json_line, seconds_text
@@ -21,6 +21,7 @@ from tidelog.units import parse_duration
 # A screen says that no answer has come when one has been waited for so long beyond the interval, in seconds.
 PATIENCE = 2.0
 REDRAWS = 4  # a second
+INTERVAL_MIN = 0.1  # seconds: a look is a request or more for each group
 
 
 app = typer.Typer()
@@ -31,13 +32,15 @@ def show(
     context: typer.Context,
     group: OnlyGroup = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew again and again, until Ctrl-C.")] = False,
-    interval: Annotated[str, typer.Option("--interval", help="How often, with --watch.")] = "1s",
+    interval: Annotated[str, typer.Option("--interval", help="How often, with --watch; at least 100ms.")] = "1s",
     json: Json = False,
 ) -> int:
     """Every group at every site: state, RPO, rates, newest copy, alarms. Exit code 3 if degraded, 4 if a site halted,
     5 if an objective is missed."""
     invocation = of(context)
     pause = parse_duration(interval)
+    if pause < INTERVAL_MIN:
+        raise UsageError(f"--interval {interval} is too short", hint="each look asks Kafka: take 100ms or more")
     with Observer(invocation.deployment, group) as observer:
         if watch:
             _watch(invocation, observer, pause, json=json)

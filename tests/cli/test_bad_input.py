@@ -170,3 +170,10 @@ def test_the_configuration_is_shown_with_origins_and_without_secrets(cli, config
     assert str(config_file) in shown.text and "--bootstrap-servers" in shown.text and "elsewhere:1" in shown.text
     assert "hunter2" not in cli("config", "show", "--json").text
     assert Config.load(config_file, {}).sites["london"].redis.password is not None
+
+
+@pytest.mark.parametrize("interval", ["0s", "1us", "99ms"])
+def test_a_status_that_would_do_nothing_but_ask_is_refused(bank, interval):
+    """With a floor that is said."""
+    refused = bank("status", "--watch", "--interval", interval)
+    assert refused.code == 2 and f"--interval {interval} is too short" in refused.err and "100ms" in refused.err

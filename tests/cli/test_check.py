@@ -149,6 +149,8 @@ def test_what_is_not_there_cannot_be_judged(cli, config_file):
     assert code == 3 and "nowhere" in text
     code, text, data = nagios(cli, "--group", "bank")
     assert code == 2 and "is unknown; its objective is 30 s" in text and "bank/osaka/rpo=U;30;30;0" in data
+    assert nagios(cli, "--grup", "bank")[0] == 3  # else it would be CRITICAL
+    assert cli("check", "--grup", "bank").code == 2
     config_file.write_text("[nothing]\n")
     assert cli("check", "--nagios").code == 3
 
@@ -197,3 +199,15 @@ def test_a_site_that_was_retired_is_shown_and_judged_no_more(bank, sites, deploy
     lines = bank("metrics").text.splitlines()
     assert not any('site="london"' in line for line in lines)
     assert 'tidelog_group_copies_waiting{group="bank"} 0.0' in lines
+
+
+def test_labels_of_perfdata_are_apart(cli, deployment, config_file):
+    """Names may have each other's ends: group a_b at c, and group a at b_c."""
+    config_file.write_text("")
+    deployment.config = deployment.config.model_copy(
+        update={"sites": dict.fromkeys(("c", "b_c"), deployment.config.sites["tokyo"])}
+    )
+    for name in ("a_b", "a"):
+        assert cli("group", "create", name).code == 0
+    labels = [each.partition("=")[0] for each in nagios(cli)[2]]
+    assert len(set(labels)) == len(labels) == 8

@@ -126,7 +126,8 @@ def test_what_is_not_known_is_never_0(cli, sites, deployment):
     found = metrics(cli)
     assert states(found, "tidelog_site_state", "bank", "osaka") == ["STOPPED"]
     assert states(found, "tidelog_site_state", "bank", "london") == ["UNKNOWN"]
-    for name in ("rpo_seconds", "not_applied_seconds", "not_copied_seconds", "lag_events", "silent_seconds"):
+    ages = ("rpo_seconds", "not_applied_seconds", "not_copied_seconds", "silent_seconds")
+    for name in (*ages, "lag_events", "sequence", "applied_timestamp_seconds"):
         assert found[f"tidelog_site_{name}"]["bank", "london"] == INFINITY
     for site in ("tokyo", "london"):
         assert found["tidelog_site_catch_up_seconds"]["bank", site] == INFINITY

@@ -88,7 +88,7 @@ def test_what_is_not_configured_is_said(tmp_path, monkeypatch):
 
 
 def test_ctrl_c_while_watching(config_file):
-    process = Process("-c", str(config_file), "status", "--watch", "--interval", "50ms")
+    process = Process("-c", str(config_file), "status", "--watch", "--interval", "100ms")
     process.says("ready")
     time.sleep(1.0)
     assert process.end(signal.SIGINT) == 130
@@ -96,7 +96,7 @@ def test_ctrl_c_while_watching(config_file):
 
 
 def test_a_reader_that_goes_away_is_no_accident(config_file):
-    process = Process("-c", str(config_file), "status", "--watch", "--interval", "1ms", "--json")
+    process = Process("-c", str(config_file), "status", "--watch", "--interval", "100ms", "--json")
     assert process.popen.stdout is not None
     process.popen.stdout.readline()
     process.popen.stdout.close()

@@ -98,7 +98,7 @@ def test_status_watch_redraws_one_screen(bank: Operator) -> None:
 
 def test_status_watch_on_a_pipe_draws_no_screen(bank: Operator) -> None:
     """Screen after screen, as plain lines."""
-    command = Command(bank.line("status", "--watch", "--interval", "50ms"))
+    command = Command(bank.line("status", "--watch", "--interval", "100ms"))
     try:
         command.reaches(lambda: command.out.count(b"group bank") >= 3, "the third screen")
         command.interrupt()

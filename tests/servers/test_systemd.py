@@ -84,6 +84,11 @@ def test_a_worker_says_when_it_is_ready() -> None:
     assert service["WatchdogSec"] and int(service["TimeoutStopSec"]) > 30
 
 
+def test_a_worker_can_count_itself() -> None:
+    """prometheus-client reads /proc/stat, which is not in a /proc of processes alone."""
+    assert "ProcSubset" not in unit(UNITS / "tidelog-site@.service")["Service"]
+
+
 def test_the_timer_has_its_service() -> None:
     """By name, as systemd goes."""
     assert unit(UNITS / "tidelog-check.timer")["Timer"]["OnUnitActiveSec"] == "1min"
