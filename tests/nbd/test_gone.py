@@ -68,18 +68,21 @@ def test_a_clone_that_is_made_during_a_look_at_all(bank: Bank, monkeypatch: pyte
     """It is not among those that were looked at, and is not taken for one that is gone."""
     catalogue = Catalogue(bank.running.deployment, "bank", "tokyo", None)
     closed: list[CloneImage] = []
-    asked, turns = Clones.all, iter(range(2))
+    asked, made = Clones.all, list[str]()
+    site = bank.running.site("tokyo").group("bank")
 
     def every(clones: Clones) -> list[Clone]:
         found = asked(clones)
-        if next(turns, None) == 0:
-            bank.running.site("tokyo").group("bank").create_clone("nightly", "new")
-            catalogue.open("ledger@clone:new")
+        monkeypatch.setattr(Clones, "all", asked)  # what follows is no part of the look
+        made.append(f"new-{len(made)}")
+        site.create_clone("nightly", made[-1])
+        catalogue.open(f"ledger@clone:{made[-1]}")
+        monkeypatch.setattr(Clones, "all", every)
         return found
 
     monkeypatch.setattr(Clones, "all", every)
     monkeypatch.setattr(CloneImage, "close", closed.append)
     catalogue.open("ledger@clone:drill")
-    assert not closed
+    assert made and not closed
     monkeypatch.undo()
     catalogue.close()
