@@ -125,9 +125,11 @@ class Catalogue:
     def _image(self, store: Store, clone: Clone) -> CloneImage:
         """One for all connections of a clone, since it lets one change in at a time. Those of clones that are gone are
         let go of."""
+        with self._lock:
+            known = set(self._images)  # before the look, which does not tell of clones that are made meanwhile
         there = {one.id for one in store.clones.all()}
         with self._lock:
-            gone = [self._images.pop(number) for number in set(self._images) - there]
+            gone = [self._images.pop(number) for number in known - there if number in self._images]
             image = self._images.setdefault(clone.id, store.clones.image(clone))
         for one in gone:
             one.close()

@@ -97,16 +97,3 @@ def test_a_killed_server_loses_nothing_that_was_flushed(operator: Operator, serv
     with open_site("osaka", operator.config) as osaka:
         there = osaka.group(bank_of_its_own).volume("ledger")
         assert wait_until(lambda: there.read(0, BLOCK * BLOCKS) == content, 60)
-
-
-def test_a_flush_covers_every_connection(serve: Serve) -> None:
-    """Which is what CAN_MULTI_CONN promises: a write on one, a flush on another, SIGKILL."""
-    server = serve().ready()
-    with server.opened() as first, server.opened() as second:
-        for number in range(50):
-            first.write(number * BLOCK, bytes([number + 1]) * BLOCK)
-        second.flush()
-        server.command.popen.kill()
-        server.command.popen.wait()
-    with serve(name="again").ready().opened() as client:
-        assert client.read(0, 50 * BLOCK) == b"".join(bytes([number + 1]) * BLOCK for number in range(50))

@@ -6,10 +6,13 @@ import pytest
 
 from tests.nbd.client import EINVAL, EIO, ENOSPC, READ, STATUS, TRIM, WRITE, ZEROES
 from tests.nbd.conftest import SIZE, Bank
+from tidelog.gateways.nbd.catalogue import Catalogue
 from tidelog.schemas.volumes import VolumeInfo
+from tidelog.stores.clone_image import CloneImage
+from tidelog.stores.clones import Clones
 from tidelog.stores.image import Store
 from tidelog.stores.presence import Presence
-from tidelog.stores.store import Copy
+from tidelog.stores.store import Clone, Copy
 
 SMALLER = 65536
 
@@ -59,3 +62,27 @@ def test_during_the_look(
     with bank.opened() as client:
         monkeypatch.setattr(Store, "presence", presence)
         assert client.call(STATUS, 0, SIZE).error == error
+
+
+def test_a_clone_that_is_made_during_a_look_at_all(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not among those that were looked at, and is not taken for one that is gone."""
+    catalogue = Catalogue(bank.running.deployment, "bank", "tokyo", None)
+    closed: list[CloneImage] = []
+    asked, made = Clones.all, list[str]()
+    site = bank.running.site("tokyo").group("bank")
+
+    def every(clones: Clones) -> list[Clone]:
+        found = asked(clones)
+        monkeypatch.setattr(Clones, "all", asked)  # what follows is no part of the look
+        made.append(f"new-{len(made)}")
+        site.create_clone("nightly", made[-1])
+        catalogue.open(f"ledger@clone:{made[-1]}")
+        monkeypatch.setattr(Clones, "all", every)
+        return found
+
+    monkeypatch.setattr(Clones, "all", every)
+    monkeypatch.setattr(CloneImage, "close", closed.append)
+    catalogue.open("ledger@clone:drill")
+    assert made and not closed
+    monkeypatch.undo()
+    catalogue.close()

@@ -79,6 +79,32 @@ def test_a_write_with_fua_waits_for_the_log(server: RunningNbd, log: MemoryLog) 
             assert client.answer()[:2] == (durable, 0)
 
 
+def test_a_flush_covers_every_connection(bank: Bank, log: MemoryLog) -> None:
+    """Which is what CAN_MULTI_CONN promises: while the log holds what one has written, the other's flush waits, and
+    nothing else of its connection does."""
+    deployment = bank.running.deployment
+    patient = deployment.config.writer.model_copy(update={"write_timeout": 120.0})
+    deployment.config = deployment.config.model_copy(update={"writer": patient})
+    writer = Writer(open_group("bank", deployment=deployment))
+    with (
+        RunningNbd(deployment, "bank", "tokyo", writer) as server,
+        Client(server.uri("ledger")).go() as first,
+        Client(server.uri("ledger")).go() as second,
+    ):
+        log.hold()
+        first.write(0, b"first")
+        flush = second.request(FLUSH)
+        assert wait_until(lambda: bool(log.pending), 60)
+        for _ in range(50):
+            cookie = second.request(READ, 8192, 1)
+            assert second.answer().cookie == cookie
+        assert log.pending
+        log.release()
+        assert second.answer()[:2] == (flush, 0)
+        assert not log.pending
+    writer.close()
+
+
 def test_a_full_buffer_holds_up_nobody_else(bank: Bank, log: MemoryLog) -> None:
     """Writes beyond what the session buffers wait for the log, and a client of a copy does not."""
     deployment = bank.running.deployment

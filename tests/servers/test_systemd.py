@@ -89,6 +89,12 @@ def test_a_worker_can_count_itself() -> None:
     assert "ProcSubset" not in unit(UNITS / "tidelog-site@.service")["Service"]
 
 
+def test_block_devices_have_time_to_end() -> None:
+    """While the log is away: the commands that came, the last flush, and the session's end wait for it in turn."""
+    service = unit(UNITS / "tidelog-nbd@.service")["Service"]
+    assert int(service["TimeoutStopSec"]) > 3 * Config.load(None, {}).writer.write_timeout + 5
+
+
 def test_the_timer_has_its_service() -> None:
     """By name, as systemd goes."""
     assert unit(UNITS / "tidelog-check.timer")["Timer"]["OnUnitActiveSec"] == "1min"
