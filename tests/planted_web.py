@@ -45,8 +45,8 @@ WEB_MUTANTS = (
     Mutant(
         "a-look-that-hangs-is-not-noticed",
         "gateways/web/board.py",
-        "            if self._problem is None and late > self.patience / 2:\n",
-        "            if False:\n",
+        "        if silent > self.patience / 2:\n",
+        "        if False:\n",
         API,
     ),
     Mutant(
@@ -59,14 +59,14 @@ WEB_MUTANTS = (
     Mutant(
         "half-a-head-is-waited-for",
         "gateways/web/connection.py",
-        "        self._head = self.loop.call_later(HEAD_SECONDS, self.transport.abort)\n",
+        "        self._head = self.loop.call_later(HEAD_SECONDS, self.abort)\n",
         "        self._head = None\n",
         SLOW,
     ),
     Mutant(
         "who-does-not-read-stays",
         "gateways/web/connection.py",
-        "            self._unread = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)\n",
+        "            self._unread = self.loop.call_later(UNREAD_SECONDS, self._must_have_shrunk, there)\n",
         "            self._unread = None\n",
         SLOW,
     ),
