@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr, field_validator, model_validator
 
 from tidelog.config_tables import Positive, Table
-from tidelog.urls import split_credentials
+from tidelog.urls import credentials_moved
 
 
 class SchemaRegistryConfig(Table):
@@ -27,13 +27,7 @@ class SchemaRegistryConfig(Table):
     @model_validator(mode="before")
     @classmethod
     def _split_url(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or not isinstance(data.get("url"), str):
-            return data
-        url, found = split_credentials(data["url"])
-        for name in found:
-            if data.get(name) is not None or (name == "password" and data.get("password_file") is not None):
-                raise ValueError(f"{name} is given inside url and beside it; leave one out")
-        return data | found | {"url": url.rstrip("/")}
+        return credentials_moved(data)
 
     @field_validator("url")
     @classmethod
@@ -41,7 +35,7 @@ class SchemaRegistryConfig(Table):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("the URL of a schema registry is http://host:port or https://host:port")
-        return url
+        return url.rstrip("/")
 
     @model_validator(mode="after")
     def _check_credentials(self) -> Self:

@@ -20,7 +20,7 @@ from tidelog.config_sidefile import SidefileConfig
 from tidelog.kafka_options import Client, checked
 from tidelog.names import NAME_PATTERN
 from tidelog.units import Duration, Size
-from tidelog.urls import split_credentials
+from tidelog.urls import credentials_moved
 
 KIB, MIB = 1024, 1024 * 1024
 KEY_SIZE_MIN, KEY_SIZE_MAX = 16, 64
@@ -132,13 +132,7 @@ class RedisConfig(Table):
     @model_validator(mode="before")
     @classmethod
     def _split_url(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or not isinstance(data.get("url"), str):
-            return data
-        url, found = split_credentials(data["url"])
-        for name in found:
-            if data.get(name) is not None or (name == "password" and data.get("password_file") is not None):
-                raise ValueError(f"{name} is given inside url and beside it; leave one out")
-        return data | found | {"url": url}
+        return credentials_moved(data)
 
     @field_validator("url")
     @classmethod

@@ -1,5 +1,6 @@
 """URLs of servers."""
 
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 
@@ -21,3 +22,15 @@ def split_credentials(url: str) -> tuple[str, dict[str, str]]:
     if parts.scheme == "unix" and not host:
         bare = f"unix://{parts.path}" + (f"?{urlencode(query)}" if query else "")
     return bare, {name: value for name, value in found.items() if value}
+
+
+def credentials_moved(data: Any) -> Any:
+    """A table of the configuration as it was given, with the user and the password inside its ``url`` moved to the
+    fields of those names; anything else as it is. Raises `ValueError` for one that is given twice."""
+    if not isinstance(data, dict) or not isinstance(data.get("url"), str):
+        return data
+    url, found = split_credentials(data["url"])
+    for name in found:
+        if data.get(name) is not None or (name == "password" and data.get("password_file") is not None):
+            raise ValueError(f"{name} is given inside url and beside it; leave one out")
+    return data | found | {"url": url}
