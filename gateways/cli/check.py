@@ -11,7 +11,7 @@ from tidelog.gateways.cli.exit_codes import NAGIOS_UNKNOWN
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import OnlyGroup
 from tidelog.gateways.cli.output import count_text, seconds_text
-from tidelog.gateways.cli.standing import exit_code
+from tidelog.gateways.cli.standing import exit_code_of
 from tidelog.gateways.standing.observer import Observed, Observer
 from tidelog.recovery.rpo import WriterState
 
@@ -42,9 +42,7 @@ def check(
         return _for_nagios(invocation, group)
     observed = _observe(invocation, group)
     _print(invocation, one_line(observed))
-    sites = [site for one in observed for site in one.standing.sites]
-    alarms = [alarm for one in observed for alarm in one.alarms]
-    return exit_code(sites, alarms, [missed for one in observed for missed in one.missed])
+    return exit_code_of(observed)
 
 
 def _for_nagios(invocation: Invocation, group: str | None) -> int:
@@ -99,11 +97,11 @@ def problems(observed: Sequence[Observed]) -> Iterator[Problem]:
                 text = f"group {site.group} at {site.site} is {site.state}"
                 yield Problem(site.stuck, f"{text} ({site.reason})" if site.reason else text)
         writer, name = group.writer, group.standing.record.group
-        if group.mirror is not None:
+        if not group.writer_is_gone:
             continue
         if writer.state is WriterState.SILENT:
             yield Problem(False, f"no word from the writer of group {name} for {seconds_text(writer.silent_seconds)}")
-        elif writer.state is WriterState.ENDED and writer.report is not None:
+        elif writer.report is not None:
             yield Problem(False, f"the writer of group {name} has ended: {writer.report.reason}")
 
 

@@ -1,6 +1,6 @@
 """Where sites stand, as rows of a table, and the exit code that it comes to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 
@@ -8,6 +8,7 @@ from tidelog.consumers.catalogue import SiteStanding
 from tidelog.gateways.cli.exit_codes import DEGRADED, HALTED, MISSED, OK
 from tidelog.gateways.cli.output import seconds_text, state_text
 from tidelog.gateways.cli.rpo_text import RPO_COLUMNS, rpo_cells
+from tidelog.gateways.standing.observer import Observed
 from tidelog.recovery.rpo import Exposure
 
 COLUMNS = ("site", "state", "applied", "behind", *RPO_COLUMNS, "reported", "worker")
@@ -26,6 +27,13 @@ def exit_code(sites: Iterable[SiteStanding], alarms: Iterable[str] = (), missed:
     if any(True for _ in missed):
         return MISSED
     return OK if all(site.well for site in sites) else DEGRADED
+
+
+def exit_code_of(observed: Sequence[Observed]) -> int:
+    """The same of all that was observed."""
+    sites = [site for group in observed for site in group.standing.sites]
+    alarms = [alarm for group in observed for alarm in group.alarms]
+    return exit_code(sites, alarms, [missed for group in observed for missed in group.missed])
 
 
 def site_row(site: SiteStanding, exposed: Exposure) -> tuple[str | Text, ...]:

@@ -12,7 +12,7 @@ from tidelog.errors import Unavailable, UsageError
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import Json, OnlyGroup
 from tidelog.gateways.cli.output import emit_json, emit_json_line, seconds_text
-from tidelog.gateways.cli.standing import exit_code
+from tidelog.gateways.cli.standing import exit_code_of
 from tidelog.gateways.cli.status_screen import StatusScreen
 from tidelog.gateways.standing.documents import status_document
 from tidelog.gateways.standing.observer import Observed, Observer
@@ -49,9 +49,7 @@ def show(
         emit_json(invocation, status_document(observed))
     else:
         invocation.out.print(StatusScreen(observed))
-    sites = [site for found in observed for site in found.standing.sites]
-    alarms = [alarm for found in observed for alarm in found.alarms]
-    return exit_code(sites, alarms, [missed for found in observed for missed in found.missed])
+    return exit_code_of(observed)
 
 
 def _watch(invocation: Invocation, observer: Observer, pause: float, *, json: bool) -> NoReturn:

@@ -21,7 +21,7 @@ from tidelog.producers.mirrors import mirror_here
 from tidelog.producers.sidefile_folder import Summary
 from tidelog.recovery.head import event_after, newest_event
 from tidelog.recovery.parted import parted_sites
-from tidelog.recovery.rpo import Exposure, WriterStanding, exposure, missed, unseen_writer, writer_standing
+from tidelog.recovery.rpo import Exposure, WriterStanding, WriterState, exposure, missed, unseen_writer, writer_standing
 from tidelog.schemas.control import GroupCreated, SiteStatus
 from tidelog.schemas.events import Event
 from tidelog.schemas.mirrors import LogMirrored
@@ -56,6 +56,11 @@ class Observed:
     def configured_sites(self) -> list[SiteStanding]:
         """Those of which something is expected; others that were heard of are shown, and not judged."""
         return [site for site in self.standing.sites if site.configured]
+
+    @property
+    def writer_is_gone(self) -> bool:
+        """Without a word, or by an error. Of a mirror's that is known in its own region alone."""
+        return self.mirror is None and self.writer.state in (WriterState.SILENT, WriterState.ENDED)
 
     @property
     def missed(self) -> list[str]:

@@ -33,7 +33,7 @@ def help_json(observed: Iterable[Observed]) -> list[dict[str, Any]]:
     found = []
     for group in observed:
         found += [_help(site) for site in group.configured_sites if not site.well]
-        if group.mirror is None and group.writer.state in _WRITERS:
+        if group.writer_is_gone:
             found.append(_help_with_writer(group))
     return found
 
@@ -43,7 +43,6 @@ _AWAY = {
     "STOPPED": "Its worker has ended.",
     "UNKNOWN": "No worker of it has ever reported.",
 }
-_WRITERS = (WriterState.SILENT, WriterState.ENDED)
 
 
 def _help(site: SiteStanding) -> dict[str, Any]:
