@@ -4,7 +4,8 @@ With TLS configured it is required (the protocol's FORCEDTLS): before it, nothin
 """
 
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -150,12 +151,18 @@ class Negotiation:
         except (InvalidOption, TidelogError) as error:
             raise ProtocolError(str(error)) from None
         padding = b"" if self._no_zeroes else OLD_PADDING
-        try:
+        async with self._closed_unless_agreed(export):
             await self._channel.send(OLD_EXPORT.pack(export.info.size, self._flags(export)) + padding)
+        return Agreed(export, self._terms(name, export))
+
+    @asynccontextmanager
+    async def _closed_unless_agreed(self, export: Export) -> AsyncIterator[None]:
+        """While the client is told of it: one that has left meanwhile keeps nothing open."""
+        try:
+            yield
         except BaseException:
             await self._threads.run(export.close)
             raise
-        return Agreed(export, self._terms(name, export))
 
     async def _start_tls(self, data: bytes) -> None:
         _require_none(data)
@@ -202,13 +209,10 @@ class Negotiation:
             infos.append(text_info(Info.DESCRIPTION, self._exports.describe(name)))
         if Info.BLOCK_SIZE in wanted:
             infos.append(block_size_info(max(PREFERRED_BLOCK, export.info.block_size)))
-        try:
+        async with self._closed_unless_agreed(export):
             for info in infos:
                 await self._reply(option, OptionReply.INFO, info)
             await self._reply(option, OptionReply.ACK)
-        except BaseException:
-            await self._threads.run(export.close)
-            raise
         return Agreed(export, self._terms(name, export))
 
     async def _structured_reply(self, data: bytes) -> None:
