@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.operating import Command, Operator, operating
-from tidelog.testing.processes import KafkaServer, RedisServer
+from tests.cli.losing_kafka import kafka_to_lose, operator_on
+from tests.cli.operating import Command, Operator
+from tidelog.testing.processes import KafkaServer
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 MIB = 1024 * 1024
@@ -20,25 +21,15 @@ BOUND_S = 60.0
 @pytest.fixture
 def kafka() -> Iterator[KafkaServer]:
     """One to be killed."""
-    with KafkaServer() as server:
+    with kafka_to_lose() as server:
         yield server
-        if server.pid is not None:
-            os.kill(server.pid, signal.SIGCONT)
 
 
 @pytest.fixture
 def operator(kafka: KafkaServer, tmp_path: Path) -> Iterator[Operator]:
-    with RedisServer() as redis:
-        for made in operating(tmp_path, kafka.bootstrap_servers, {"tokyo": redis.url}):
-            made.config.write_text(
-                made.config.read_text().replace(
-                    "[kafka]\n",
-                    '[writer]\nwrite_timeout = "3s"\n[kafka]\nconnect_timeout = "2s"\nrequest_timeout = "3s"\n',
-                )
-            )
-            made.ok("group", "create", "bank")
-            made.ok("volume", "create", "disk", "-g", "bank", "--size", "64MiB")
-            yield made
+    with operator_on(kafka, tmp_path, "3s") as made:
+        made.ok("volume", "create", "disk", "-g", "bank", "--size", "64MiB")
+        yield made
 
 
 def writing(operator: Operator) -> Command:

@@ -1,8 +1,6 @@
 """The log is away, and comes back: errors in time, no hang, no flush that covers what was lost; and never over somebody
 else's session."""
 
-import os
-import signal
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -10,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.operating import Operator, operating
+from tests.cli.losing_kafka import kafka_to_lose, operator_on
+from tests.cli.operating import Operator
 from tests.nbd.client import EIO, ESHUTDOWN, FLUSH, FUA, READ, WRITE, ZEROES, Client
 from tests.nbd.conftest import Bank, Served
 from tidelog.consumers.access import open_group
@@ -18,7 +17,7 @@ from tidelog.errors import Fenced
 from tidelog.gateways.nbd.writer import Writer
 from tidelog.producers.memory_log import MemoryLog
 from tidelog.testing.nbd import RunningNbd
-from tidelog.testing.processes import KafkaServer, RedisServer
+from tidelog.testing.processes import KafkaServer
 from tidelog.testing.readiness import wait_until
 
 
@@ -166,22 +165,16 @@ def test_a_fenced_session(bank: Bank, server: RunningNbd) -> None:
 @pytest.fixture
 def kafka() -> Iterator[KafkaServer]:
     """One to be stopped."""
-    with KafkaServer() as server:
+    with kafka_to_lose() as server:
         yield server
-        if server.pid is not None:
-            os.kill(server.pid, signal.SIGCONT)
 
 
 @pytest.fixture
 def operator_of_its_own(kafka: KafkaServer, tmp_path: Path) -> Iterator[Operator]:
-    with RedisServer() as redis:
-        for made in operating(tmp_path, kafka.bootstrap_servers, {"tokyo": redis.url}):
-            timeouts = '[writer]\nwrite_timeout = "5s"\n[kafka]\nconnect_timeout = "2s"\nrequest_timeout = "3s"\n'
-            made.config.write_text(made.config.read_text().replace("[kafka]\n", timeouts))
-            made.ok("group", "create", "bank")
-            made.work("tokyo")
-            made.ok("volume", "create", "ledger", "-g", "bank", "--size", "1MiB")
-            yield made
+    with operator_on(kafka, tmp_path, "5s") as made:
+        made.work("tokyo")
+        made.ok("volume", "create", "ledger", "-g", "bank", "--size", "1MiB")
+        yield made
 
 
 @pytest.mark.servers

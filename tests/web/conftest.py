@@ -11,7 +11,8 @@ from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
 from tests.tools import tool
-from tests.web.scenes import eventually
+from tests.web.scenes import Scene, eventually, served
+from tidelog.gateways.web.server import HttpServer
 
 ARGUMENTS = (
     "--headless=new",
@@ -24,6 +25,13 @@ ARGUMENTS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
 )
+
+
+@pytest.fixture
+def server(bank: Scene) -> Iterator[HttpServer]:
+    """Of the scene that a file of tests makes under that name."""
+    with served(bank) as server:
+        yield server
 
 
 class Page:

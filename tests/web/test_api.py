@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from tests.web.scenes import PATIENCE_S, SITES, Client, Scene, config_of, eventually, scene, served
+from tests.web.scenes import PATIENCE_S, SITES, Client, Scene, config_of, eventually, scene
 from tidelog.clock import wall_us
 from tidelog.errors import LogUnavailable
 from tidelog.gateways.cli import main
@@ -22,12 +22,6 @@ def bank() -> Iterator[Scene]:
     with scene(config_of(groups={"bank": {"rpo": "1h"}})) as made:
         made.bank()
         yield made
-
-
-@pytest.fixture
-def server(bank: Scene) -> Iterator[HttpServer]:
-    with served(bank) as server:
-        yield server
 
 
 @pytest.fixture

@@ -27,12 +27,6 @@ def bank() -> Iterator[Scene]:
         yield made
 
 
-@pytest.fixture
-def server(bank: Scene) -> Iterator[HttpServer]:
-    with served(bank) as server:
-        yield server
-
-
 def never_loaded_again(page: Page) -> Callable[[], bool]:
     """Whether it is still the page that was there when this was called."""
     page.run("window.same = true")
