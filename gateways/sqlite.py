@@ -5,13 +5,14 @@
 
 All volumes belong to one consistency group, so a point-in-time copy holds what a machine would find on its disk after
 a power cut at that moment: SQLite rolls back what the journal says, and the database is whole. A commit returns when
-all its writes are confirmed in the log (``xSync`` and the deletion of the journal are ``group.flush()``).
+all its writes are confirmed in the log: the end of its journal is a ``group.flush()``, and so is every ``xSync`` but
+that of the main file just before, since the log keeps the order that SQLite wants there.
 
 Locks are SQLite's five states, kept in a table of this process; other processes are kept away. Of a group, since their
 writer session fences this one's. A clone has no session: its databases claim it (`CloneView.claimed`), and whoever
 claims it later, in another process, ends the claim before; each read and each write asks in the transaction that it is.
 
-A third volume, ``wal=``, is for a write-ahead log, which needs one flush a commit where a journal needs two. Its index
+A third volume, ``wal=``, is for a write-ahead log: one flush a commit, as with a journal, and fewer writes. Its index
 is kept in this process's heap and not in shared memory (https://sqlite.org/wal.html#noshm; apsw's VFS has no ``xShm*``
 methods), so one connection at a time can have the database: ``locking_mode`` is EXCLUSIVE, and others get
 ``SQLITE_BUSY``. No super-journals: no database can be attached, except in memory.

@@ -21,6 +21,8 @@ from tidelog.gateways.sqlite_file import VolumeFile, WritableVolume
 VFS_NAME = "tidelog"
 _SECTOR_BYTES = 4096
 _JOURNAL_SUFFIX, _WAL_SUFFIX = "-journal", "-wal"
+# What a rollback journal begins with (https://sqlite.org/fileformat.html#the_rollback_journal) until it is over.
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _DEVICE = apsw.SQLITE_IOCAP_SEQUENTIAL | apsw.SQLITE_IOCAP_SAFE_APPEND | apsw.SQLITE_IOCAP_POWERSAFE_OVERWRITE
 _OWN_FILES = apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OPEN_WAL
 
@@ -78,6 +80,7 @@ class Database:
         self.files = [file for file in (self.main, self.journal, self.wal) if file is not None]
         self.mutex = threading.RLock()
         self.locks: dict[int, int] = {}  # id of an open main file -> its SQLITE_LOCK level, never NONE
+        self.under_way = False  # whether a transaction's journal was begun here and has not ended
 
     def file(self, path: str) -> VolumeFile | None:
         """The file of that path, None for one that has no volume."""
@@ -90,12 +93,16 @@ class Database:
             if other is not file:
                 other.settle()
 
-    def sync(self) -> None:
-        """Everything written to any file is confirmed when this returns."""
+    def settle(self) -> None:
+        """Hands over all that waits."""
         with self.mutex:
             for file in (self.journal, self.wal, self.main):
                 if file is not None:
                     file.settle()
+
+    def sync(self) -> None:
+        """Everything written to any file is confirmed when this returns."""
+        self.settle()
         self.group.flush()
 
 
@@ -119,7 +126,7 @@ class File:
     def __init__(self, database: Database, file: VolumeFile) -> None:
         self._database = database
         self._file = file
-        self._is_main = file is database.main
+        self._is_main, self._is_journal = file is database.main, file is database.journal
 
     def xRead(self, amount: int, offset: int) -> bytes:
         """Fewer bytes than asked for at the end of the file; apsw fills up with zeros and says so to SQLite."""
@@ -133,17 +140,26 @@ class File:
         with self._database.mutex, _disk_errors():
             self._database.settle_others(self._file)
             self._file.write(offset, bytes(data))
+            if offset == 0 and self._is_journal:
+                self._database.under_way = data[: len(_JOURNAL_MAGIC)] == _JOURNAL_MAGIC
 
     def xTruncate(self, newsize: int) -> None:
         """A shorter main file gives its room back. Journal and WAL keep it: it is needed again at once."""
         with self._database.mutex, _disk_errors():
             self._database.settle_others(self._file)
             self._file.truncate(newsize, discard=self._is_main)
+            if newsize == 0 and self._is_journal:
+                self._database.under_way = False
 
     def xSync(self, flags: int) -> None:  # noqa: ARG002
-        """The ack: returns when all writes so far are confirmed in the log."""
+        """The ack: returns when all writes so far are confirmed in the log. Not so of a main file whose transaction is
+        under way: SQLite wants its pages in place before it ends the journal, which the log's order sees to, and the
+        journal's end is the commit, which is confirmed. So a commit takes one flush, not two."""
         with _disk_errors():
-            self._database.sync()
+            if self._is_main and self._database.under_way:
+                self._database.settle()
+            else:
+                self._database.sync()
 
     def xFileSize(self) -> int:
         """Bytes."""
@@ -251,6 +267,7 @@ class Vfs(apsw.VFS):
             with database.mutex:
                 database.settle_others(file)
                 file.truncate(0, discard=False)
+                database.under_way = database.under_way and file is not database.journal
             database.sync()
 
     def xAccess(self, pathname: str, flags: int) -> bool:  # noqa: ARG002

@@ -32,6 +32,20 @@ SQLITE_MUTANTS = (
         "level == apsw.SQLITE_LOCK_EXCLUSIVE and strongest_other > apsw.SQLITE_LOCK_SHARED",
         LOCKS,
     ),
+    Mutant(
+        "pages-without-a-journal-are-not-confirmed",
+        VFS,
+        "if self._is_main and self._database.under_way",
+        "if self._is_main",
+        LIMITS,
+    ),
+    Mutant(
+        "a-journals-end-is-not-noticed",
+        VFS,
+        "                self._database.under_way = False",
+        "                pass",
+        LIMITS,
+    ),
     Mutant("a-lost-session-is-no-disk-error", VFS, "error.__class__ = _both(type(error))", "pass", LIMITS),
     Mutant(
         "a-wal-outgrows-its-volume",

@@ -4,6 +4,7 @@ import apsw
 import pytest
 
 import tidelog
+from tests.gateways.marking import MarkingVolume
 from tidelog.errors import NotFound
 from tidelog.gateways.sqlite import database, open_copy
 from tidelog.gateways.sqlite_file import file_length
@@ -11,19 +12,6 @@ from tidelog.testing.fixtures import SiteFactory
 
 ACCOUNTS = 500
 TOTAL = ACCOUNTS * 1000
-
-
-class MarkingGroup:
-    """Cuts a copy in the middle of a commit: pages are written, the journal still counts."""
-
-    def __init__(self, group: tidelog.Group) -> None:
-        self.group, self.due = group, False
-
-    def flush(self) -> None:
-        if self.due:
-            self.due = False
-            self.group.mark("nightly")
-        self.group.flush()
 
 
 def pay(connection: apsw.Connection, amount: int, source: int, target: int) -> None:
@@ -42,14 +30,14 @@ def test_a_drill_on_a_clone(tidelog_memory_group: tidelog.Group, tidelog_memory_
     group = tidelog_memory_group
     site = tidelog_memory_site("osaka")
     main, journal = group.create_volume("ledger", "4MiB"), group.create_volume("journal", "4MiB")
-    marking = MarkingGroup(group)
-    bank = database(marking, main, journal)
+    marking = MarkingVolume(group, main)
+    bank = database(group, marking, journal)
     bank.execute("CREATE TABLE account (id INTEGER PRIMARY KEY, balance INTEGER)")
     with bank:
         bank.executemany("INSERT INTO account VALUES (?, 1000)", ((number,) for number in range(ACCOUNTS)))
     group.mark("first").wait(["osaka"], timeout=30)
     osaka = site.group(group.name)
-    marking.due = True
+    marking.due = "nightly"
     pay(bank, 700, 1, 2)
     assert osaka.wait_until(group.session.confirmed.sequence)
     copy = osaka.copy("nightly")

@@ -6,6 +6,7 @@ import random
 import apsw
 
 import tidelog
+from tests.gateways.marking import MarkingVolume
 from tidelog.consumers.site_volume import CopyVolume
 from tidelog.gateways.sqlite import database, open_copy
 from tidelog.gateways.sqlite_file import file_length
@@ -14,21 +15,6 @@ from tidelog.testing.fixtures import SiteFactory
 ACCOUNTS = 3000
 BALANCE = 1000
 COPIES = 8
-
-
-class MarkingGroup:
-    """A group that cuts a copy in the middle of a commit when told to: pages are written, the journal still counts."""
-
-    def __init__(self, group: tidelog.Group) -> None:
-        self.group = group
-        self.due: str | None = None
-
-    def flush(self) -> None:
-        """Called by SQLite's ``xSync``, first of the main file."""
-        if self.due is not None:
-            self.group.mark(self.due)
-            self.due = None
-        self.group.flush()
 
 
 def total(main: CopyVolume, journal: CopyVolume) -> int | None:
@@ -50,8 +36,8 @@ def test_copies_cut_within_and_between_commits(
     group = tidelog_memory_group
     osaka = tidelog_memory_site("osaka")
     main, journal = group.create_volume("ledger", "16MiB"), group.create_volume("journal", "16MiB")
-    marking = MarkingGroup(group)
-    connection = database(marking, main, journal)
+    marking = MarkingVolume(group, main)
+    connection = database(group, marking, journal)
     connection.execute("CREATE TABLE account (id INTEGER PRIMARY KEY, balance INTEGER, note TEXT)")
     rows = ((number, BALANCE, "n" * 60) for number in range(ACCOUNTS))
     with connection:
