@@ -3,6 +3,7 @@
 from tests.planted import Mutant
 
 AWAY = "tests/nbd/test_log_away.py -m 'not servers'"
+FLUSHES = "tests/nbd/test_flushes.py"
 TRANSMISSION = "tests/nbd/test_transmission.py"
 
 NBD_MUTANTS = (
@@ -16,7 +17,7 @@ NBD_MUTANTS = (
     Mutant(
         "nbd-fua-is-ignored",
         "gateways/nbd/transmission.py",
-        "        if request.flags & CommandFlag.FUA:\n            self.export.flush()\n",
+        " or (length and request.flags & CommandFlag.FUA)",
         "",
         AWAY,
     ),
@@ -26,6 +27,20 @@ NBD_MUTANTS = (
         " or not data or request.flags & CommandFlag.FUA:\n",
         " or not data:\n",
         AWAY,
+    ),
+    Mutant(
+        "nbd-a-flush-is-answered-by-one-that-began-before-it",
+        "gateways/nbd/flushes.py",
+        "            task = self._next = self._next or asyncio.ensure_future(self._behind(self._running))\n",
+        "            task = self._running\n",
+        FLUSHES,
+    ),
+    Mutant(
+        "nbd-who-leaves-takes-the-flush-away",
+        "gateways/nbd/flushes.py",
+        "await asyncio.shield(task)",
+        "await task",
+        FLUSHES,
     ),
     Mutant(
         "nbd-another-session-is-fenced",

@@ -23,6 +23,7 @@ class Channel:
         self._reader, self._writer = reader, writer
         self._plain: asyncio.StreamWriter | None = None  # under TLS; kept, since a writer that is freed closes
         self._sending = asyncio.Lock()
+        self._gathered: list[bytes] = []  # what `send_now` was given since the loop last turned
         self.encrypted = False
 
     async def read(self, count: int) -> bytes:
@@ -66,11 +67,18 @@ class Channel:
                 raise Gone(f"it took nothing to speak of for {watch.over:g} s")
 
     def send_now(self, *parts: bytes) -> bool:
-        """The same if nothing is on its way to the client; False, and nothing is sent, if it is behind, or gone."""
+        """The same if nothing is on its way to the client; False, and nothing is sent, if it is behind, or gone. All
+        that is sent so in one turn of the loop goes out at its end, together: the answers to what came together."""
         if self._sending.locked() or self._unsent or self._writer.transport.is_closing():
             return False
-        self._write(parts)
+        if not self._gathered:
+            asyncio.get_running_loop().call_soon(self._send_gathered)
+        self._gathered += parts
         return True
+
+    def _send_gathered(self) -> None:
+        if self._gathered and not self._writer.transport.is_closing():
+            self._write(())
 
     @property
     def _unsent(self) -> int:
@@ -81,6 +89,8 @@ class Channel:
     def _write(self, parts: tuple[bytes, ...]) -> None:
         if self._writer.transport.is_closing():  # asyncio would complain of each answer
             raise Gone
+        gathered, self._gathered = self._gathered, []
+        parts = (*gathered, *parts)
         self._writer.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
@@ -104,6 +114,7 @@ class Channel:
 
     async def close(self) -> None:
         """Sends what is on its way, and ends."""
+        self._send_gathered()
         self._writer.close()
         try:
             async with asyncio.timeout(_HANDSHAKE_TIMEOUT):

@@ -11,6 +11,7 @@ from tidelog.errors import Fenced, OutOfBounds, SessionClosed, TidelogError
 from tidelog.gateways.nbd.budget import Budget
 from tidelog.gateways.nbd.channel import Channel, Gone
 from tidelog.gateways.nbd.commands import refusal
+from tidelog.gateways.nbd.flushes import Flushes
 from tidelog.gateways.nbd.negotiation import Agreed
 from tidelog.gateways.nbd.share import Share
 from tidelog.gateways.nbd.threads import Threads
@@ -55,6 +56,7 @@ class Transmission:
         self._channel, self._means, self._say = channel, means, say
         self.export, self._terms = agreed.export, agreed.terms
         self.share = Share(means.total)
+        self._flushes = Flushes(lambda: means.change.run(agreed.export.flush))
         self._slots = asyncio.Semaphore(COMMANDS_MAX)
         self._running: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Task[None] | None = None
@@ -150,20 +152,18 @@ class Transmission:
         if request.command == Command.BLOCK_STATUS:
             extents = await self._means.read.run(export.extents, offset, length)
             return (status_chunk(request.cookie, extents[: self._extents_of(request)]),)
-        if request.command == Command.FLUSH:
-            await self._means.change.run(export.flush)
-        elif length:
-            await self._means.change.run(self._change, request, data)
+        if length:
+            await self._change(request, data)
+        if request.command == Command.FLUSH or (length and request.flags & CommandFlag.FUA):
+            await self._flushes.flush()
         return self._done(request)
 
-    def _change(self, request: Request, data: bytes) -> None:
-        """On a thread: a write, or zeros; durable before it is answered if the client wants that."""
-        if request.command == Command.WRITE:
-            self.export.write(request.offset, data)
-        else:
-            self.export.zero(request.offset, request.length)
-        if request.flags & CommandFlag.FUA:
-            self.export.flush()
+    async def _change(self, request: Request, data: bytes) -> None:
+        """A write, or zeros."""
+        if request.command != Command.WRITE:
+            await self._means.change.run(self.export.zero, request.offset, request.length)
+        elif not self.export.write_at_once(request.offset, data):
+            await self._means.change.run(self.export.write, request.offset, data)
 
     def _done(self, request: Request) -> tuple[bytes, ...]:
         if self._terms.structured and request.command == Command.READ:
