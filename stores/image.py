@@ -24,7 +24,7 @@ from tidelog.stores.named import named_since
 from tidelog.stores.pairs import Pair
 from tidelog.stores.placing import placing
 from tidelog.stores.presence import Presence, copied_presence, live_presence
-from tidelog.stores.reading import CopyReader, LiveReader
+from tidelog.stores.reading import CopyReader, Generations, LiveReader
 from tidelog.stores.rebuildable import Rebuildable
 from tidelog.stores.records import FORMAT, decode_position, encode_position
 from tidelog.stores.state import present, read_tables
@@ -49,6 +49,7 @@ class Store(Rebuildable):
         self._keyspace = keyspace
         self._keys = Keys(identity.group)
         self._live = LiveReader(keyspace, self._keys)
+        self._generations = Generations()
         self._digests = Digests(keyspace, self._keys)
         self._leases = Leases(keyspace, self._keys)
         self.clones = Clones(keyspace, identity)
@@ -190,7 +191,7 @@ class Store(Rebuildable):
         """
         if copy is None:
             return self.read_live(volume, offset, length)[0]
-        return CopyReader(self._keyspace, self._keys, volume, copy).read(offset, length)
+        return self._reader(volume, copy).read(offset, length)
 
     def read_live(self, volume: VolumeInfo, offset: int, length: int) -> tuple[bytes, int]:
         """Live bytes and the sequence at which they stood so, all at one position."""
@@ -208,7 +209,7 @@ class Store(Rebuildable):
 
     def stream(self, volume: VolumeInfo, copy: Copy, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The bytes of a volume in ``copy``, in parts of at most 4 MiB; for any length in bounded memory."""
-        reader = CopyReader(self._keyspace, self._keys, volume, copy)
+        reader = self._reader(volume, copy)
         yield from reader.stream(offset, reader.volume.size - offset if length is None else length)
 
     def presence(self, volume: VolumeInfo, first: int, end: int, copy: Copy | None = None) -> Presence:
@@ -259,6 +260,9 @@ class Store(Rebuildable):
             if advance is not None:
                 advance(volume.size)
         return copy_digest(digests)
+
+    def _reader(self, volume: VolumeInfo, copy: Copy) -> CopyReader:
+        return CopyReader(self._keyspace, self._keys, volume, copy, generations=self._generations)
 
     def _elders(self, copy: Copy) -> list[Copy]:
         """The formed copies before ``copy``, oldest first. Raises `NotFound` if it is neither formed itself nor held;

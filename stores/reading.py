@@ -18,6 +18,9 @@ READ_BYTES_MAX = 16 << 20
 CHUNK_BYTES = 4 << 20
 # How long a live read waits for an event that is being applied in steps.
 STEP_WAIT_SECONDS = 10.0
+# Of so few blocks a read of a copy asks the live image at once, beside where they are: a round trip costs more than
+# blocks that are asked for in vain.
+GUESSED_BLOCKS_MAX = 64
 _NO_BLOCKS = ChangeBitmap()
 
 
@@ -90,6 +93,24 @@ class LiveReader:
         return whole[skip : skip + length], position.head.sequence
 
 
+class Generations:
+    """Which generations there were when anybody looked last: a hint, so that not each reader has to ask first."""
+
+    __slots__ = ("_seen",)
+
+    def __init__(self) -> None:
+        self._seen: list[int] | None = None
+
+    def since(self, first: int) -> list[int] | None:
+        """Those from generation ``first`` on; None if nobody has looked."""
+        return None if self._seen is None else [generation for generation in self._seen if generation >= first]
+
+    def look(self, names: Sequence[bytes], first: int) -> list[int]:
+        """Those that are among the fields of ``copies`` now, from generation ``first`` on."""
+        self._seen = now = sorted(int(name) for name in names)
+        return [generation for generation in now if generation >= first]
+
+
 class CopyReader:
     """Reads of one volume as it was in one copy: the first generation, at or after the copy's, whose bit is set, else
     the live block. Which that is may change between looking and fetching: every fetch reads the bits again in the same
@@ -97,7 +118,7 @@ class CopyReader:
 
     ``while_rebuilding`` allows reading a store that is being rebuilt, for the site's own receipts. An erase takes the
     position first, so a fetch that sees none may have read blocks that are gone as zeros: `NeedsRebuild`. ``fetch``
-    says what of each block is read.
+    says what of each block is read; ``generations`` is shared by the readers of a store. Thread-safe.
     """
 
     def __init__(
@@ -109,6 +130,7 @@ class CopyReader:
         *,
         while_rebuilding: bool = False,
         fetch: Fetch = WHOLE,
+        generations: Generations | None = None,
     ) -> None:
         found = next((known for known in copy.volumes if known.id == volume.id), None)
         if found is None:
@@ -119,7 +141,7 @@ class CopyReader:
         self._copy = copy
         self._while_rebuilding = while_rebuilding
         self._fetch = fetch
-        self._generations: list[int] = []
+        self._generations = generations or Generations()
 
     def read(self, offset: int, length: int) -> bytes:
         """Raises `OutOfBounds`; `NotFound` if the copy is gone; `StoreUnavailable` after bounded tries."""
@@ -143,18 +165,18 @@ class CopyReader:
         """The contents of the blocks ``base`` + n for all n in ``wanted``; absent ones are all zeros. ``base`` is a
         multiple of 8."""
         found: dict[int, bytes] = {}
-        guess: dict[int | None, ChangeBitmap] = {}
         low, high = byte_range(base, base + len(wanted.bits) * 8)
+        guess = self._guess(wanted)
         for _ in range(READ_TRIES):
             places = [(source, block) for source, blocks in guess.items() for block in blocks.blocks()]
-            commands, generations = self._commands(base, low, high, places), self._generations
+            generations = self._generations.since(self._copy.generation)
+            commands = self._commands(base, (low, high), generations or [], places)
             names, record, hold, rebuild, position, *replies = self._keyspace.transact(commands)
             self._check(record, hold, rebuild, position)
-            now = sorted(int(name) for name in cast("list[bytes]", names))
-            self._generations = [generation for generation in now if generation >= self._copy.generation]
-            if generations != self._generations:  # a cut or drop came in between, or this is the first look
-                guess = {}
+            if generations != self._generations.look(cast("list[bytes]", names), self._copy.generation):
+                guess = self._guess(wanted)  # a cut or drop came in between, or this is the first look
                 continue
+            assert generations is not None
             truth = sources(dict(zip(generations, cast("list[bytes]", replies), strict=False)), wanted)
             if places:
                 contents = self._fetch.contents(replies[len(generations) :])
@@ -169,7 +191,14 @@ class CopyReader:
             guess = {source: blocks & wanted for source, blocks in truth.items()}
         raise StoreUnavailable(f"copy {self._copy.name} changes its place faster than it can be read")
 
-    def _commands(self, base: int, low: int, high: int, places: list[tuple[int | None, int]]) -> list[Command]:
+    def _guess(self, wanted: ChangeBitmap) -> dict[int | None, ChangeBitmap]:
+        """Where a few blocks are looked for while their bits are."""
+        looked = self._generations.since(self._copy.generation) is not None
+        return {None: wanted} if looked and wanted.count <= GUESSED_BLOCKS_MAX else {}
+
+    def _commands(
+        self, base: int, span: tuple[int, int], generations: list[int], places: list[tuple[int | None, int]]
+    ) -> list[Command]:
         keys, volume = self._keys, self.volume.id
         commands: list[Command] = [
             (b"HKEYS", keys.copies),
@@ -177,10 +206,11 @@ class CopyReader:
             (b"GET", keys.rebuild),
             (b"GET", keys.position),
         ]
-        for generation in self._generations:
+        low, high = span
+        for generation in generations:
             commands.append((b"GETRANGE", keys.bitmap(generation, volume), b"%d" % low, b"%d" % (high - 1)))
         if places:
-            formats = {generation: keys.before_format(generation, volume) for generation in self._generations}
+            formats = {generation: keys.before_format(generation, volume) for generation in generations}
             live = keys.block_format(volume)
             commands += self._fetch.commands(
                 [(live if source is None else formats[source]) % (base + block) for source, block in places]
