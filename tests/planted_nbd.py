@@ -4,6 +4,7 @@ from tests.planted import Mutant
 
 AWAY = "tests/nbd/test_log_away.py -m 'not servers'"
 TRANSMISSION = "tests/nbd/test_transmission.py"
+DISCARDS = "tests/nbd/test_discards.py tests/nbd/test_discards_in_doubt.py -m 'not servers'"
 
 NBD_MUTANTS = (
     Mutant(
@@ -47,6 +48,27 @@ NBD_MUTANTS = (
         "        written = ((start, count) for _, start, count in named.extents)\n",
         "        written = ()\n",
         TRANSMISSION,
+    ),
+    Mutant(
+        "nbd-a-discard-forgets-what-is-not-applied",
+        "gateways/nbd/discards.py",
+        "        spans = _parts(spans, early, info, offset, length)\n",
+        "        spans = _parts(spans, Named([], early.last), info, offset, length)\n",
+        DISCARDS,
+    ),
+    Mutant(
+        "nbd-a-discard-trusts-a-site-of-another-history",
+        "gateways/nbd/discards.py",
+        "        if found.head.writer != session.writer:\n            return None\n",
+        "",
+        DISCARDS,
+    ),
+    Mutant(
+        "nbd-a-discard-of-nothing-hides-a-fence",
+        "gateways/nbd/discards.py",
+        "        session.emit(Heartbeat)\n",
+        "        pass\n",
+        DISCARDS,
     ),
     Mutant(
         "nbd-what-was-discarded-stays-data",

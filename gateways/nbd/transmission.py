@@ -6,11 +6,13 @@ A command is carried out once all of it has come: of a write that a client leave
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from tidelog.errors import Fenced, OutOfBounds, SessionClosed, TidelogError
 from tidelog.gateways.nbd.budget import Budget
 from tidelog.gateways.nbd.channel import Channel, Gone
 from tidelog.gateways.nbd.commands import refusal
+from tidelog.gateways.nbd.discards import EVENTS_MAX
 from tidelog.gateways.nbd.negotiation import Agreed
 from tidelog.gateways.nbd.share import Share
 from tidelog.gateways.nbd.threads import Threads
@@ -36,6 +38,8 @@ from tidelog.gateways.nbd.wire import (
 COMMANDS_MAX = 128
 # A chunk of a block status: its head, and each extent.
 _STATUS_BYTES, _EXTENT_BYTES = 64, 8
+# What is known of an extent that is to be zeroed, while it waits for the log.
+_ZERO_BYTES = 128 * EVENTS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,16 +156,16 @@ class Transmission:
             return (status_chunk(request.cookie, extents[: self._extents_of(request)]),)
         if request.command == Command.FLUSH:
             await self._means.change.run(export.flush)
+        elif length and request.command == Command.WRITE:
+            await self._means.change.run(self._change, request, partial(export.write, offset, data))
         elif length:
-            await self._means.change.run(self._change, request, data)
+            zero = await self._means.read.run(export.zeroing, offset, length)
+            await self._means.change.run(self._change, request, zero)
         return self._done(request)
 
-    def _change(self, request: Request, data: bytes) -> None:
-        """On a thread: a write, or zeros; durable before it is answered if the client wants that."""
-        if request.command == Command.WRITE:
-            self.export.write(request.offset, data)
-        else:
-            self.export.zero(request.offset, request.length)
+    def _change(self, request: Request, change: Callable[[], None]) -> None:
+        """On a thread: durable before it is answered if the client wants that."""
+        change()
         if request.flags & CommandFlag.FUA:
             self.export.flush()
 
@@ -177,6 +181,8 @@ class Transmission:
 
     def _bytes_of(self, request: Request) -> int:
         """What a command takes of the budget: its data, those of its answer at most."""
+        if request.command in (Command.TRIM, Command.WRITE_ZEROES):
+            return _ZERO_BYTES
         if request.command == Command.BLOCK_STATUS:
             return _STATUS_BYTES + _EXTENT_BYTES * self._extents_of(request)
         return request.length if request.command in (Command.READ, Command.WRITE) else 0
