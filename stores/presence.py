@@ -87,9 +87,11 @@ def cloned_presence(keyspace: Keyspace, keys: Keys, clone: Clone, volume: Volume
     return Presence(named.end, _runs(sorted(reader.blocks(named.base, named.blocks))), clone.image.sequence)
 
 
-def live_named(keyspace: Keyspace, keys: Keys, volume: VolumeInfo, first: int, end: int) -> NamedSpans:
-    """See `Store.named`."""
-    named = _named(keyspace, keys, volume, first, end)
+def spans_named(
+    keyspace: Keyspace, keys: Keys, volume: VolumeInfo, first: int, end: int, clone: Clone | None = None
+) -> NamedSpans:
+    """See `Store.named`; in ``clone`` also what was written there."""
+    named = _named(keyspace, keys, volume, first, end, clone)
     spans = [(named.base + low, named.base + high) for low, high in named.blocks.spans()]
     return NamedSpans(named.end, spans, named.head)
 

@@ -52,8 +52,8 @@ NBD_MUTANTS = (
     Mutant(
         "nbd-a-discard-forgets-what-is-not-applied",
         "gateways/nbd/discards.py",
-        "        spans = _parts(spans, early, info, offset, length)\n",
-        "        spans = _parts(spans, Named([], early.last), info, offset, length)\n",
+        "_bytes(found, info)], early, info,",
+        "_bytes(found, info)], Named([], early.last), info,",
         DISCARDS,
     ),
     Mutant(

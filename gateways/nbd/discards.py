@@ -1,4 +1,4 @@
-"""Zeroing an extent of a live volume by events that name little of it.
+"""Zeroing an extent of a live volume by events that name little of it; and one of a clone.
 
 A block that no event has ever named is zeros, and naming it costs: the next copy's digest asks for it, as does each
 look for holes. So a site is asked, without the order, what events up to its position have named, and the session, under
@@ -14,7 +14,9 @@ from tidelog.producers.session import WriterSession
 from tidelog.schemas.events import Discard, Heartbeat
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import GAP_BLOCKS
+from tidelog.stores.clone_image import CloneImage
 from tidelog.stores.image import Store
+from tidelog.stores.presence import NamedSpans
 
 # Events of one discard, which holds the order for them: some 3 ms.
 EVENTS_MAX = 64
@@ -54,8 +56,7 @@ def _look(session: WriterSession, info: VolumeInfo, store: Store, offset: int, l
         early = session.overlay.named(last, {info.id})  # most of it, while writers go on
         if early is None:
             return None
-        spans += [(low * info.block_size, high * info.block_size) for low, high in found.spans]
-        spans = _parts(spans, early, info, offset, length)
+        spans = _parts([*spans, *_bytes(found, info)], early, info, offset, length)
         first, last = found.end, early.last
     return None if last is None else Seen(spans, last)
 
@@ -72,6 +73,21 @@ def zero(group: Group, info: VolumeInfo, seen: Seen | None, offset: int, length:
         session.emit(Discard, volume=info.id, offset=start, length=stop - start)
     if not wanted:  # else a flush would have nothing to confirm, and would not see that the session is fenced
         session.emit(Heartbeat)
+
+
+def zero_in_clone(image: CloneImage, info: VolumeInfo, offset: int, length: int) -> None:
+    """Makes an extent of a volume in a clone zeros, in order. What is written meanwhile may stay. Raises as
+    `CloneImage.discard`."""
+    first, end = block_range(info, offset, length)
+    while first < end:
+        found = image.named(info, first, end)
+        for start, stop in _parts(_bytes(found, info), Named([], 0), info, offset, length):
+            image.discard(info, start, stop - start)
+        first = found.end
+
+
+def _bytes(found: NamedSpans, info: VolumeInfo) -> list[tuple[int, int]]:
+    return [(low * info.block_size, high * info.block_size) for low, high in found.spans]
 
 
 def _parts(

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from tidelog.consumers.archives import CopySource
 from tidelog.errors import OutOfBounds, TidelogError
-from tidelog.gateways.nbd.discards import Seen, look, zero
+from tidelog.gateways.nbd.discards import Seen, look, zero, zero_in_clone
 from tidelog.gateways.nbd.extents import block_range, extents
 from tidelog.gateways.nbd.wire import Extent
 from tidelog.producers.extents import out_of_bounds
@@ -216,7 +216,7 @@ class CloneExport:
 
     def zeroing(self, offset: int, length: int) -> Callable[[], None]:
         """See `Export`."""
-        return partial(self._image.discard, self.info, offset, length)
+        return partial(zero_in_clone, self._image, self.info, offset, length)
 
     def flush(self) -> None:
         """Nothing waits."""

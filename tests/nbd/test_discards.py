@@ -5,7 +5,9 @@ from itertools import pairwise
 import pytest
 
 from tests.nbd.client import FUA, TRIM, ZEROES
+from tests.nbd.conftest import Bank
 from tests.nbd.disk import BLOCK, BLOCKS, SIZE, Disk
+from tidelog.consumers.deployment import open_store
 from tidelog.gateways.nbd.discards import EVENTS_MAX
 from tidelog.stores import presence
 
@@ -106,3 +108,21 @@ def test_a_look_in_parts(memory_disk: Disk, monkeypatch: pytest.MonkeyPatch) -> 
     disk.client.zero(50, SIZE - 50)
     assert len(disk.discards()) == 20
     assert disk.content() == b"x" + bytes(SIZE - 1)
+
+
+def test_in_a_clone(bank: Bank) -> None:
+    """Only what its copy had, or was written in it, becomes the clone's own."""
+    store = open_store(bank.running.deployment, "tokyo", "bank")
+    image = store.clones.image(store.clones.find("drill"))
+    (info,) = image.clone.image.volumes
+    with bank.opened("ledger@clone:drill") as client:
+        client.zero(0, info.size)
+        assert list(image.changed(info).blocks()) == [2, 3]
+        client.write(100 * BLOCK - 1, b"xy")
+        client.zero(100 * BLOCK, info.size - 100 * BLOCK, TRIM)
+        assert client.read(0, info.size) == (bytes(100 * BLOCK - 1) + b"x").ljust(info.size, b"\0")
+        client.zero(0, info.size)
+        assert client.read(0, info.size) == bytes(info.size)
+        assert list(image.changed(info).blocks()) == [2, 3, 99, 100]
+    image.close()
+    store.close()
