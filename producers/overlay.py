@@ -8,7 +8,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Container
-from itertools import islice
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 from tidelog.producers.batch import OpenBatch
@@ -98,10 +98,10 @@ class Overlay:
         with self._lock:
             if after < max(self.floor, self.copied):
                 return None
-            recent = [(last, what) for last, _, what in self._recent if last > after]
-        patches = ((volume, patch) for _, what in recent for volume, patch in _patches(what) if volume in volumes)
+            recent = list(takewhile(lambda one: one[0] > after, reversed(self._recent)))  # no elder ones are looked at
+        patches = ((volume, patch) for _, _, what in recent for volume, patch in _patches(what) if volume in volumes)
         extents = [(volume, patch.offset, patch.length) for volume, patch in patches]
-        return Named(extents, recent[-1][0] if recent else after)
+        return Named(extents, recent[0][0] if recent else after)
 
     def prune(self, applied: int) -> None:
         """Forgets what a site has applied up to sequence ``applied``."""

@@ -23,7 +23,7 @@ from tidelog.stores.mending import Mending
 from tidelog.stores.named import named_since
 from tidelog.stores.pairs import Pair
 from tidelog.stores.placing import placing
-from tidelog.stores.presence import Presence, copied_presence, live_presence
+from tidelog.stores.presence import NamedSpans, Presence, copied_presence, live_presence, spans_named
 from tidelog.stores.reading import CopyReader, Generations, LiveReader
 from tidelog.stores.rebuildable import Rebuildable
 from tidelog.stores.records import FORMAT, decode_position, encode_position
@@ -218,6 +218,11 @@ class Store(Rebuildable):
         if copy is None:
             return live_presence(self._keyspace, self._keys, volume, first, end)
         return copied_presence(self._keyspace, self._keys, volume, copy, first, end)
+
+    def named(self, volume: VolumeInfo, first: int, end: int) -> NamedSpans:
+        """Where events have named any of blocks ``first`` to ``end`` - 1 of a live volume, or of the first 2^20: more
+        than those, never less. Raises as `presence`."""
+        return spans_named(self._keyspace, self._keys, volume, first, end)
 
     def contents(self, copy: Copy) -> CopyContents:
         """The copy's blocks, for whoever reads many of them."""

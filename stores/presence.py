@@ -1,18 +1,20 @@
 """Which blocks have content, without reading it: what a block device tells of its holes.
 
 A block that no generation's bitmap names was never written; of the others the first byte is asked for, since what was
-discarded is named, too. A look goes over a bounded number of blocks: who wants more asks again behind its end.
+discarded is named, too. Who only wants to know what may have content at all is told of the bitmaps alone. A look goes
+over a bounded number of blocks: who wants more asks again behind its end.
 """
 
 from collections.abc import Iterable
 from typing import NamedTuple, cast
 
 from tidelog.errors import StoreUnavailable
+from tidelog.schemas.chain import Head
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import ChangeBitmap, byte_range
 from tidelog.stores.clone_reader import CloneReader, check_live
 from tidelog.stores.keys import Keys
-from tidelog.stores.keyspace import Command, Keyspace, Reply
+from tidelog.stores.keyspace import Command, Keyspace
 from tidelog.stores.reading import CopyReader, Fetch, check_good
 from tidelog.stores.records import decode_position
 from tidelog.stores.state import READ_TRIES, present
@@ -38,42 +40,60 @@ class Presence(NamedTuple):
     sequence: int
 
 
+class NamedSpans(NamedTuple):
+    """Of the blocks up to ``end`` - 1 all that events up to ``head`` have named are in ``spans`` (from, and up to; in
+    order), and some between them; all others are zeros, if ``head`` is one of the log's."""
+
+    end: int
+    spans: list[tuple[int, int]]
+    head: Head
+
+
 class _Named(NamedTuple):
     """The blocks of a span that events have named; ``base``, a multiple of 8, is block 0 of the bitmap."""
 
     base: int
     blocks: ChangeBitmap
     end: int
-    sequence: int
+    head: Head
 
 
 def live_presence(keyspace: Keyspace, keys: Keys, volume: VolumeInfo, first: int, end: int) -> Presence:
     """See `Store.presence`."""
-    named = _named(keyspace, keys, volume, first, end)
+    named = _cut(_named(keyspace, keys, volume, first, end))
     blocks = [named.base + block for block in named.blocks.blocks()]
     if not blocks:
-        return Presence(named.end, [], named.sequence)
+        return Presence(named.end, [], named.head.sequence)
     key_of = keys.block_format(volume.id)
     commands = _FIRST_BYTE.commands([key_of % block for block in blocks])
     position, rebuild, *replies = keyspace.transact([(b"GET", keys.position), (b"GET", keys.rebuild), *commands])
     check_good(rebuild)
     present(position)  # without one, an erase may have taken some of the blocks
     found = zip(blocks, _FIRST_BYTE.contents(replies), strict=True)
-    return Presence(named.end, _runs(block for block, there in found if there is not None), named.sequence)
+    return Presence(named.end, _runs(block for block, there in found if there is not None), named.head.sequence)
 
 
 def copied_presence(keyspace: Keyspace, keys: Keys, volume: VolumeInfo, copy: Copy, first: int, end: int) -> Presence:
     """The same of a volume in a copy."""
-    named = _named(keyspace, keys, volume, first, end)
+    named = _cut(_named(keyspace, keys, volume, first, end))
     reader = CopyReader(keyspace, keys, volume, copy, fetch=_FIRST_BYTE)
     return Presence(named.end, _runs(sorted(reader.blocks(named.base, named.blocks))), copy.sequence)
 
 
 def cloned_presence(keyspace: Keyspace, keys: Keys, clone: Clone, volume: VolumeInfo, first: int, end: int) -> Presence:
     """The same of a volume in a clone."""
-    named = _named(keyspace, keys, volume, first, end, clone)
+    named = _cut(_named(keyspace, keys, volume, first, end, clone))
     reader = CloneReader(keyspace, keys, clone, volume, fetch=_FIRST_BYTE)
     return Presence(named.end, _runs(sorted(reader.blocks(named.base, named.blocks))), clone.image.sequence)
+
+
+def spans_named(
+    keyspace: Keyspace, keys: Keys, volume: VolumeInfo, first: int, end: int, clone: Clone | None = None
+) -> NamedSpans:
+    """See `Store.named`; in ``clone`` also what was written there."""
+    named = _named(keyspace, keys, volume, first, end, clone)
+    spans = [(named.base + low, named.base + high) for low, high in named.blocks.spans()]
+    return NamedSpans(named.end, spans, named.head)
 
 
 def _named(
@@ -91,28 +111,29 @@ def _named(
         commands += [(b"GETRANGE", keys.bitmap(generation, volume.id), *span) for generation in generations]
         position, rebuild, names, *bitmaps = keyspace.transact(commands)
         check_good(rebuild)
-        sequence = decode_position(present(position)).head.sequence
+        head = decode_position(present(position)).head
         if clone is not None:
             check_live(clone, bitmaps.pop(0))
         now = sorted({0, *(int(name) for name in cast("list[bytes]", names))})
         if now == generations:
-            return _cut(low * 8, first, end, bitmaps, sequence)
+            union = ChangeBitmap()
+            for bitmap in bitmaps:
+                union.merge(ChangeBitmap(cast("bytes", bitmap)))
+            union.discard_range(0, first - low * 8)
+            union.discard_range(end - low * 8, len(union.bits) * 8)
+            return _Named(low * 8, union, end, head)
         generations = now
     raise StoreUnavailable("copies come and go faster than their bitmaps can be read")
 
 
-def _cut(base: int, first: int, end: int, bitmaps: list[Reply], sequence: int) -> _Named:
-    """The union, of as many blocks as one look goes over."""
-    union = ChangeBitmap()
-    for bitmap in bitmaps:
-        union.merge(ChangeBitmap(cast("bytes", bitmap)))
-    union.discard_range(0, first - base)
-    union.discard_range(end - base, len(union.bits) * 8)
+def _cut(named: _Named) -> _Named:
+    """As many blocks as one look asks for."""
+    base, union, end, head = named
     if union.count > NAMED_BLOCKS_MAX:
         taken = ChangeBitmap(union.bits).take(NAMED_BLOCKS_MAX)
         end = base + taken[-1] + 1
         union.discard_range(end - base, len(union.bits) * 8)
-    return _Named(base, union, end, sequence)
+    return _Named(base, union, end, head)
 
 
 def _runs(blocks: Iterable[int]) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ from tests.planted import Mutant
 AWAY = "tests/nbd/test_log_away.py -m 'not servers'"
 FLUSHES = "tests/nbd/test_flushes.py"
 TRANSMISSION = "tests/nbd/test_transmission.py"
+DISCARDS = "tests/nbd/test_discards.py tests/nbd/test_discards_in_doubt.py -m 'not servers'"
 
 NBD_MUTANTS = (
     Mutant(
@@ -62,6 +63,27 @@ NBD_MUTANTS = (
         "        written = ((start, count) for _, start, count in named.extents)\n",
         "        written = ()\n",
         TRANSMISSION,
+    ),
+    Mutant(
+        "nbd-a-discard-forgets-what-is-not-applied",
+        "gateways/nbd/discards.py",
+        "_bytes(found, info)], early, info,",
+        "_bytes(found, info)], Named([], early.last), info,",
+        DISCARDS,
+    ),
+    Mutant(
+        "nbd-a-discard-trusts-a-site-of-another-history",
+        "gateways/nbd/discards.py",
+        "        if found.head.writer != session.writer:\n            return None\n",
+        "",
+        DISCARDS,
+    ),
+    Mutant(
+        "nbd-a-discard-of-nothing-hides-a-fence",
+        "gateways/nbd/discards.py",
+        "        session.emit(Heartbeat)\n",
+        "        pass\n",
+        DISCARDS,
     ),
     Mutant(
         "nbd-what-was-discarded-stays-data",

@@ -4,11 +4,16 @@ Every method of an export may wait for servers: call them on threads. Offsets an
 size; what else can go wrong is a `TidelogError`.
 """
 
+import math
+import time
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from tidelog.consumers.archives import CopySource
-from tidelog.errors import OutOfBounds
-from tidelog.gateways.nbd.extents import extents
+from tidelog.errors import OutOfBounds, TidelogError
+from tidelog.gateways.nbd.discards import Seen, look, zero, zero_in_clone
+from tidelog.gateways.nbd.extents import block_range, extents
 from tidelog.gateways.nbd.wire import Extent
 from tidelog.producers.extents import out_of_bounds
 from tidelog.producers.group import Group
@@ -25,6 +30,8 @@ from tidelog.stores.store import Copy
 _PART_BYTES = 4 << 20
 # What is written on the loop itself is at most so much: of more, the copying alone is worth a thread.
 AT_ONCE_BYTES_MAX = 64 << 10
+# A site that could not be asked for what a discard has to name is not asked again for so long (seconds).
+LOOK_AGAIN = 30.0
 
 
 class Export(Protocol):
@@ -42,8 +49,8 @@ class Export(Protocol):
     def write_at_once(self, offset: int, data: bytes) -> bool:
         """The same if it needs no waiting, so that it can be done on the loop; False, and nothing was done, if not."""
 
-    def zero(self, offset: int, length: int) -> None:
-        """Makes bytes zeros, and gives their room back."""
+    def zeroing(self, offset: int, length: int) -> Callable[[], None]:
+        """What makes bytes zeros, and gives their room back. To find it may wait for a store, to do it for a log."""
 
     def flush(self) -> None:
         """Returns when every write and zeroing that has returned, of any connection, is durable."""
@@ -64,6 +71,7 @@ class LiveExport:
     def __init__(self, group: Group, volume: Volume, store: Store | None) -> None:
         self.group, self.info = group, volume.info
         self._volume, self._store = volume, store
+        self._look_again = -math.inf
 
     def read(self, offset: int, length: int) -> bytes:
         """See `Export`."""
@@ -95,9 +103,9 @@ class LiveExport:
             session.order.release()
         return True
 
-    def zero(self, offset: int, length: int) -> None:
-        """See `Export`."""
-        self._volume.discard(offset, length)
+    def zeroing(self, offset: int, length: int) -> Callable[[], None]:
+        """See `Export`. Of what no event has ever named nothing is: `tidelog.gateways.nbd.discards`."""
+        return partial(self._zero, self._seen(self._present(offset, length, "discard"), offset, length), offset, length)
 
     def flush(self) -> None:
         """See `Export`."""
@@ -109,7 +117,7 @@ class LiveExport:
         info = self._present(offset, length)
         if self._store is None:
             return [Extent(length, hole=False)]
-        presence = self._store.presence(info, *_blocks(info, offset, length))
+        presence = self._store.presence(info, *block_range(info, offset, length))
         with self.group.session.order:
             self._present(offset, length)
             named = self.group.session.named(presence.sequence, {info.id})
@@ -121,11 +129,28 @@ class LiveExport:
     def close(self) -> None:
         """There is nothing to let go of."""
 
-    def _present(self, offset: int, length: int) -> VolumeInfo:
+    def _seen(self, info: VolumeInfo, offset: int, length: int) -> Seen | None:
+        """What is known of an extent that is to be zeroed. That its site does not tell fails nothing."""
+        if self._store is None or time.monotonic() < self._look_again:
+            return None
+        try:
+            return look(self.group, info, self._store, offset, length)
+        except TidelogError:  # a session that has ended says so when it is done
+            self._look_again = time.monotonic() + LOOK_AGAIN
+            return None
+
+    def _zero(self, seen: Seen | None, offset: int, length: int) -> None:
+        session, pacing = self.group.session, self.group.pacing
+        if pacing is not None:
+            pacing.admit(session)
+        with session.order:
+            zero(self.group, self._present(offset, length, "discard"), seen, offset, length)
+
+    def _present(self, offset: int, length: int, what: str = "look") -> VolumeInfo:
         """The volume as it is now. Raises `NotFound` once it was deleted, `OutOfBounds` beyond the end that it has."""
         info = self._volume.info
         if offset + length > info.size:
-            raise out_of_bounds(info, "look", offset, length)
+            raise out_of_bounds(info, what, offset, length)
         return info
 
 
@@ -150,7 +175,7 @@ class CopyExport:
         """Never: it is refused before."""
         raise AssertionError("a copy is read-only")
 
-    def zero(self, offset: int, length: int) -> None:  # noqa: ARG002
+    def zeroing(self, offset: int, length: int) -> Callable[[], None]:  # noqa: ARG002
         """Never: it is refused before."""
         raise AssertionError("a copy is read-only")
 
@@ -161,7 +186,7 @@ class CopyExport:
         """See `Export`. Of an archived copy all is data."""
         if not isinstance(self._source, Store):
             return [Extent(length, hole=False)]
-        presence = self._source.presence(self.info, *_blocks(self.info, offset, length), self._copy)
+        presence = self._source.presence(self.info, *block_range(self.info, offset, length), self._copy)
         return extents(presence, self.info.block_size, offset, length)
 
     def close(self) -> None:
@@ -189,25 +214,20 @@ class CloneExport:
         """See `Export`. Redis is always waited for."""
         return False
 
-    def zero(self, offset: int, length: int) -> None:
+    def zeroing(self, offset: int, length: int) -> Callable[[], None]:
         """See `Export`."""
-        self._image.discard(self.info, offset, length)
+        return partial(zero_in_clone, self._image, self.info, offset, length)
 
     def flush(self) -> None:
         """Nothing waits."""
 
     def extents(self, offset: int, length: int) -> list[Extent]:
         """See `Export`."""
-        presence: Presence = self._image.presence(self.info, *_blocks(self.info, offset, length))
+        presence: Presence = self._image.presence(self.info, *block_range(self.info, offset, length))
         return extents(presence, self.info.block_size, offset, length)
 
     def close(self) -> None:
         """The image is shared by the clone's connections."""
-
-
-def _blocks(info: VolumeInfo, offset: int, length: int) -> tuple[int, int]:
-    """The first block of an extent, and the one behind its last."""
-    return offset // info.block_size, -(-(offset + length) // info.block_size)
 
 
 def _parts(offset: int, length: int) -> list[tuple[int, int]]:

@@ -3,6 +3,7 @@
 import signal
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.cli.operating import Command, Operator, operating
 from tests.nbd.client import Client
+from tests.nbd.disk import Disk
 from tidelog.config import Config
 from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import MemoryDeployment, RealDeployment
@@ -152,3 +154,16 @@ def serve(operator: Operator, bank_of_its_own: str) -> Iterator[Serve]:
     yield start
     for one in started:
         one.command.kill()
+
+
+@pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.servers)])
+def disk(request: pytest.FixtureRequest) -> Iterator[Disk]:
+    kind = "tidelog_memory_deployment" if request.param == "memory" else "tidelog_deployment"
+    with ExitStack() as ending:
+        yield Disk(request.getfixturevalue(kind), f"bank-{uuid.uuid4().hex[:8]}", ending)
+
+
+@pytest.fixture
+def memory_disk(tidelog_memory_deployment: RunningDeployment) -> Iterator[Disk]:
+    with ExitStack() as ending:
+        yield Disk(tidelog_memory_deployment, "bank", ending)

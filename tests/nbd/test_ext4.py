@@ -13,6 +13,7 @@ import pytest
 from tests.nbd.mounting import mounted, require_mounting, run
 from tests.tools import tool
 from tidelog.producers.group import Group
+from tidelog.schemas.control import CopyFormed
 from tidelog.testing.child import ChildProcess
 from tidelog.testing.nbd import RunningNbd
 from tidelog.testing.readiness import wait_until
@@ -20,7 +21,7 @@ from tidelog.testing.running import RunningDeployment
 
 pytestmark = pytest.mark.servers
 
-SIZE = 64 << 20
+SIZE, LARGE = 64 << 20, 16 << 30
 TURNS = 3
 SOURCES = Path(__file__).parents[2] / "docs"
 
@@ -51,7 +52,7 @@ def keep(target: Path, turn: int) -> None:
 
 
 @pytest.fixture
-def mark(tidelog_deployment: RunningDeployment, tidelog_group: Group) -> Callable[[str], object]:
+def mark(tidelog_deployment: RunningDeployment, tidelog_group: Group) -> Callable[[str], dict[str, CopyFormed]]:
     """Marks a copy and waits until both sites have it; osaka runs, too."""
     tidelog_group.create_volume("ledger", SIZE)
     tidelog_deployment.wait_for_store("osaka", tidelog_group.name, timeout=60)
@@ -60,7 +61,10 @@ def mark(tidelog_deployment: RunningDeployment, tidelog_group: Group) -> Callabl
 
 
 def test_a_file_system_from_a_copy(
-    tidelog_nbd: RunningNbd, tidelog_deployment: RunningDeployment, mark: Callable[[str], object], tmp_path: Path
+    tidelog_nbd: RunningNbd,
+    tidelog_deployment: RunningDeployment,
+    mark: Callable[[str], dict[str, CopyFormed]],
+    tmp_path: Path,
 ) -> None:
     """Made in a file and copied in; from its copy at the other site it is clean, and has the same files. This mounts
     nothing."""
@@ -80,9 +84,34 @@ def test_a_file_system_from_a_copy(
     assert digests(out) == digests(SOURCES)
 
 
+def test_a_large_file_system_on_a_new_volume(
+    tidelog_nbd: RunningNbd,
+    tidelog_deployment: RunningDeployment,
+    tidelog_group: Group,
+    mark: Callable[[str], dict[str, CopyFormed]],
+    tmp_path: Path,
+) -> None:
+    """Made as anybody makes one, which discards the whole device first: the copy's blocks, which its receipt counts and
+    its digest asks for, are those that were written. From the other site's copy it is clean."""
+    require_mounting(tmp_path)
+    tidelog_group.create_volume("large", LARGE)
+    tidelog_group.flush(applied_at=2, sites=["tokyo", "osaka"], timeout=60)
+    with as_file(tidelog_nbd.uri("large"), tmp_path / "fuse") as disk:
+        run("mkfs.ext4", "-q", "-F", disk)
+    receipts = mark("made")
+    assert [receipt.blocks_changed < 10_000 for receipt in receipts.values()] == [True, True]
+    back = tmp_path / "back.img"
+    with RunningNbd(tidelog_deployment.deployment, tidelog_nbd.group, "osaka") as there:
+        run("nbdcopy", there.uri("large@made"), back)
+    run("e2fsck", "-fn", back)
+
+
 @pytest.mark.slow
 def test_copies_of_a_file_system_in_use(
-    tidelog_nbd: RunningNbd, tidelog_deployment: RunningDeployment, mark: Callable[[str], object], tmp_path: Path
+    tidelog_nbd: RunningNbd,
+    tidelog_deployment: RunningDeployment,
+    mark: Callable[[str], dict[str, CopyFormed]],
+    tmp_path: Path,
 ) -> None:
     """Mounted by the kernel, over nbdfuse and a loop device; copies are cut while trees come and go. Each, at
     the other site, replays its journal, is clean, and has every tree that was synced before it."""

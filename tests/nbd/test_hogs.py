@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.nbd.client import READ, STATUS, WRITE, Client
+from tests.nbd.client import READ, STATUS, WRITE, ZEROES, Client
 from tests.nbd.conftest import COPIED, SIZE, Bank
 from tidelog.gateways.nbd import watch
 from tidelog.gateways.nbd.budget import Budget
@@ -184,9 +184,9 @@ def test_a_share_of_a_total() -> None:
 
 @pytest.fixture
 def frozen(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """The site's store answers no read, and no look for holes, until this is set."""
+    """The site's store answers no read, and no look for holes or for what a discard has to name, until this is set."""
     goes_on = threading.Event()
-    for kind, name in ((Volume, "read"), (CopyExport, "read"), (Store, "presence")):
+    for kind, name in ((Volume, "read"), (CopyExport, "read"), (Store, "presence"), (Store, "named")):
         asked: Callable[..., object] = getattr(kind, name)
 
         def waits(*arguments: object, asked: Callable[..., object] = asked) -> object:
@@ -200,11 +200,11 @@ def frozen(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Ev
 
 
 def test_a_frozen_store_holds_up_no_flush(bank: Bank, frozen: threading.Event) -> None:
-    """However many reads and looks of live volumes and copies wait for it; new clients come in, too."""
+    """However many reads, looks and discards of live volumes and copies wait for it; new clients come in, too."""
     with bank.opened() as reader, bank.opened("ledger@nightly") as copy, bank.opened() as writer:
         for index in range(64):
-            for one in (reader, copy):
-                one.request(READ if index % 2 else STATUS, 4096 * index, 4096)
+            for one, kinds in ((reader, (READ, STATUS, READ, ZEROES)), (copy, (READ, STATUS))):
+                one.request(kinds[index % len(kinds)], 4096 * index, 4096)
         for _ in range(5):
             writer.write(0, b"on")
             writer.flush()

@@ -66,13 +66,13 @@ def test_errors_in_time_and_back_again(bank: Bank, server: RunningNbd, log: Memo
 
 
 def test_a_write_with_fua_waits_for_the_log(server: RunningNbd, log: MemoryLog) -> None:
-    """Also a discard; without FUA neither does."""
-    for command, data in ((WRITE, b"data"), (ZEROES, b"")):
+    """Also a discard, and one of what was never written; without FUA none does."""
+    for command, data, offset in ((WRITE, b"data", 0), (ZEROES, b"", 0), (ZEROES, b"", 1 << 19)):
         with Client(server.uri("ledger")).go() as client:
             log.hold()
-            assert client.call(command, 0, 4, data).error == 0
-            durable = client.request(command, 0, 4, data, FUA)
-            plain = client.request(command, 4096, 4, data)
+            assert client.call(command, offset, 4, data).error == 0
+            durable = client.request(command, offset, 4, data, FUA)
+            plain = client.request(command, offset + 4096, 4, data)
             assert client.answer().cookie == plain
             log.release()
             assert client.answer()[:2] == (durable, 0)

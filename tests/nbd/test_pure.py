@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tidelog.errors import ConfigError, UsageError
 from tidelog.gateways.nbd.address import TcpAddress, UnixAddress, default_socket, parse_address
 from tidelog.gateways.nbd.budget import Budget
-from tidelog.gateways.nbd.extents import extents
+from tidelog.gateways.nbd.extents import extents, parts
 from tidelog.gateways.nbd.security import HAS_PSK, certified, keyed
 from tidelog.gateways.nbd.wire import STRING_BYTES_MAX, error_chunk
 from tidelog.stores.presence import Presence
@@ -44,6 +44,29 @@ def test_extents_tell_of_every_byte(
         at = offset + index
         data = at // BLOCK in held or any(start <= at < start + count for start, count in written)
         assert hole is not data
+
+
+@given(
+    spans=st.lists(st.tuples(st.integers(0, 200), st.integers(1, 30)), max_size=12),
+    place=st.tuples(st.integers(0, 200), st.integers(1, 100)),
+    gap=st.integers(0, 20),
+    most=st.integers(1, 5),
+)
+def test_parts_of_an_extent(spans: list[tuple[int, int]], place: tuple[int, int], gap: int, most: int) -> None:
+    """They hold what the spans have of it, are few, apart by a gap, and end with something; where there is room for
+    more, no gap is inside, and else none that is wider than one that is not."""
+    start, end = place[0], sum(place)
+    wanted = {at for low, count in spans for at in range(low, low + count) if start <= at < end}
+    found = parts([(low, low + count) for low, count in spans], start, end, gap, most)
+    held = {at for low, high in found for at in range(low, high)}
+    assert len(found) <= most and wanted <= held
+    assert all(low in wanted and high - 1 in wanted for low, high in found)
+    outside = [after[0] - before[1] for before, after in pairwise(found)]
+    assert all(width >= max(gap, 1) for width in outside)
+    inside = [
+        after - before - 1 for before, after in pairwise(sorted(wanted)) if after > before + 1 and before + 1 in held
+    ]
+    assert max(inside, default=0) <= (max(gap - 1, 0) if len(found) < most else min([*outside, 1000]))
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """Change bitmaps against plain sets."""
 
+import time
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidelog.stores.bitmap import ChangeBitmap
+from tidelog.stores.bitmap import GAP_BLOCKS, ChangeBitmap
 
 blocks = st.sets(st.integers(0, 300), max_size=60)
 ranges = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), max_size=6)
@@ -66,3 +69,26 @@ def test_the_last_block(members: set[int]) -> None:
     bitmap = of(members)
     bitmap.reserve(400)
     assert bitmap.last == max(members, default=-1)
+
+
+@given(st.sets(st.integers(0, 600), max_size=30))
+def test_spans(members: set[int]) -> None:
+    """They hold every member, begin and end with one, and are apart by a gap; none has so wide a gap inside that it
+    must be told apart."""
+    spans = of(members).spans()
+    assert {block for block in members if not any(low <= block < high for low, high in spans)} == set()
+    assert all(low in members and high - 1 in members for low, high in spans)
+    assert all(after[0] - before[1] >= GAP_BLOCKS for before, after in pairwise(spans))
+    ends = sorted(members)
+    apart = sum(after - before > GAP_BLOCKS + 15 for before, after in pairwise(ends))
+    assert len(spans) >= apart + bool(members)
+
+
+@pytest.mark.parametrize("pattern", [b"\xff", b"\x01", b"\x01\0", b"\x01\0\0\0\0", b"\0"])
+def test_the_spans_of_a_million_blocks_are_told_fast(pattern: bytes) -> None:
+    """Of one look over a volume, whatever is named in it."""
+    bitmap = ChangeBitmap((pattern * (1 << 17))[: 1 << 17])
+    started = time.process_time()
+    spans = bitmap.spans()
+    assert time.process_time() - started < 1
+    assert sum(high - low for low, high in spans) >= bitmap.count

@@ -1,6 +1,7 @@
 """Which blocks have content, live, in copies and in clones: against what reading them says."""
 
 import random
+from collections.abc import Iterable
 
 import pytest
 from store_lab import Author, apply
@@ -8,6 +9,7 @@ from store_lab import Author, apply
 from tidelog.errors import NotFound
 from tidelog.schemas.events import Discard
 from tidelog.stores import presence
+from tidelog.stores.bitmap import ChangeBitmap
 from tidelog.stores.image import Store
 
 BLOCK, BLOCKS = 512, 61
@@ -80,6 +82,38 @@ def test_a_look_is_bounded(store: Store, author: Author, monkeypatch: pytest.Mon
         looks.append((found.end, found.runs))
         at = found.end
     assert looks == [(15, [(10, 15)]), (47, [(15, 18)]), (61, [(50, 51)])]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_was_ever_named_is_told(store: Store, author: Author, seed: int) -> None:
+    """Never less: also what was discarded, what only elder copies' generations name, and one of those is dropped; with
+    the head that this is true at."""
+    rnd = random.Random(seed)
+    volume, named = author.create("v", SIZE), set[int]()
+    for name in ("a", "b", "c"):
+        for _ in range(3):
+            block = rnd.randrange(BLOCKS - 1)
+            author.write((volume, block * BLOCK + 7, b"x"))
+            author.add(Discard, volume=volume, offset=(block + 1) * BLOCK, length=1)
+            named |= {block, block + 1}
+        author.mark(name)
+    apply(store, author)
+    (info,) = store.volumes()
+    for dropped in (None, "a", "b"):
+        if dropped is not None:
+            author.drop(store.copy(dropped))
+            apply(store, author)
+        for first, end in ((0, BLOCKS), (17, 44)):
+            found = store.named(info, first, end)
+            assert (found.end, found.head) == (end, store.position().head)
+            assert found.spans == of(block for block in named if first <= block < end).spans()
+
+
+def of(blocks: Iterable[int]) -> ChangeBitmap:
+    bitmap = ChangeBitmap()
+    for block in blocks:
+        bitmap.add(block)
+    return bitmap
 
 
 def test_a_copy_that_is_gone(store: Store, author: Author) -> None:
