@@ -50,6 +50,7 @@ BENCHMARKS: dict[str, Callable[[Bench], list[Row]]] = {
     "clones": drill.clones,
     "export": exports.exports,
     "nbd": devices.nbd,
+    "nbd-discards": devices.discards,
     "log-bytes": sizes.log_bytes,
     "materialise": materialise.rates,
     "volume-copy": volume_copies.wire,
