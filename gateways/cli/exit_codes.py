@@ -16,7 +16,7 @@ EXIT_CODES = {
     OK: "ok",
     FAILURE: "failure",
     USAGE: "usage: the command line, or what it names, is wrong",
-    DEGRADED: "degraded or partial: copies differ, a site has not answered in time or is silent",
+    DEGRADED: "degraded or partial: copies differ, a site has not answered in time or is silent, a writer is gone",
     HALTED: "halted: a site or a log stops on doubt",
     MISSED: "objective missed: a site's RPO is more than the configured one",
     10: "configuration",

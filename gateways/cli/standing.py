@@ -15,10 +15,12 @@ COLUMNS = ("site", "state", "applied", "behind", *RPO_COLUMNS, "reported", "work
 NUMBERS = ("applied", "behind", *RPO_COLUMNS)
 
 
-def exit_code(sites: Iterable[SiteStanding], alarms: Iterable[str] = (), missed: Iterable[str] = ()) -> int:
+def exit_code(
+    sites: Iterable[SiteStanding], alarms: Iterable[str] = (), missed: Iterable[str] = (), *, writer_gone: bool = False
+) -> int:
     """3 for an alarm, else 4 for a site that has halted, else 5 for an objective that is missed, else 3 for a site that
-    is silent, unknown or stopped, or whose worker reports what is in its way. A site that is not configured is not
-    judged."""
+    is silent, unknown or stopped, or whose worker reports what is in its way, and for a writer that is gone. A site
+    that is not configured is not judged."""
     if any(True for _ in alarms):
         return DEGRADED
     sites = [site for site in sites if site.configured]
@@ -26,14 +28,15 @@ def exit_code(sites: Iterable[SiteStanding], alarms: Iterable[str] = (), missed:
         return HALTED
     if any(True for _ in missed):
         return MISSED
-    return OK if all(site.well for site in sites) else DEGRADED
+    return OK if all(site.well for site in sites) and not writer_gone else DEGRADED
 
 
 def exit_code_of(observed: Sequence[Observed]) -> int:
     """The same of all that was observed."""
     sites = [site for group in observed for site in group.standing.sites]
     alarms = [alarm for group in observed for alarm in group.alarms]
-    return exit_code(sites, alarms, [missed for group in observed for missed in group.missed])
+    missed = [missed for group in observed for missed in group.missed]
+    return exit_code(sites, alarms, missed, writer_gone=any(group.writer_is_gone for group in observed))
 
 
 def site_row(site: SiteStanding, exposed: Exposure) -> tuple[str | Text, ...]:

@@ -35,8 +35,8 @@ def show(
     interval: Annotated[str, typer.Option("--interval", help="How often, with --watch; at least 100ms.")] = "1s",
     json: Json = False,
 ) -> int:
-    """Every group at every site: state, RPO, rates, newest copy, alarms. Exit code 3 if degraded, 4 if a site halted,
-    5 if an objective is missed."""
+    """Every group at every site: state, RPO, rates, newest copy, alarms. Exit code 3 if degraded or a writer is gone, 4
+    if a site halted, 5 if an objective is missed."""
     invocation = of(context)
     pause = parse_duration(interval)
     if pause < INTERVAL_MIN:
