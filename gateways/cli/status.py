@@ -111,5 +111,5 @@ class Watched:
         return Text(told + why, style="bold red")
 
     def screen(self) -> StatusScreen:
-        """What is to be shown now."""
-        return StatusScreen(self.observed, self.heading())
+        """What is to be shown now, in the room that the terminal has."""
+        return StatusScreen(self.observed, self.heading(), fitted=True)

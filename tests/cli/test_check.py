@@ -5,13 +5,12 @@ import re
 
 import pytest
 
-from tests.cli.conftest import SITES, TOML
+from tests.cli.conftest import SITES, TOML, killed_writer
 from tidelog.consumers.access import open_group
 from tidelog.errors import LogUnavailable
 from tidelog.gateways.standing.observer import Observer
 from tidelog.gateways.web.documents import help_json
 from tidelog.schemas.control import CopyFormed, SiteStatus, copy_key, status_key
-from tidelog.schemas.reports import WriterStatus, writer_key
 from tidelog.testing.readiness import wait_until
 
 PERFDATA = re.compile(r"[a-z0-9._/-]+=(U|[\d.]+s?);[\d.]*;[\d.]*;0")
@@ -114,18 +113,6 @@ def test_copies_that_differ_are_critical(bank, deployment):
     text, _ = comes_to(bank, 2)
     assert "copy one of group bank" in text and "differs" in text
     assert bank("check").code == 3
-
-
-def killed_writer(deployment):
-    """Its last report says that it is open, as after a SIGKILL."""
-    group = open_group("bank", deployment=deployment)
-    control = deployment.cluster.control
-    assert wait_until(lambda: control.snapshot()[writer_key("bank")].state == "OPEN", timeout_s=60)
-    report = control.snapshot()[writer_key("bank")]
-    group.close()
-    assert isinstance(report, WriterStatus)
-    control.publish(report)
-    return report
 
 
 def test_a_silent_writer_is_a_warning(bank, deployment):

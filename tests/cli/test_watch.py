@@ -93,13 +93,19 @@ def test_a_terminal_that_is_made_narrower(bank: Operator) -> None:
 
 
 def test_a_group_that_is_made_meanwhile_appears(bank: Operator) -> None:
-    """And what happens to a site is seen as it happens."""
+    """And what happens to a site is seen as it happens. On a lower screen it has at least a line."""
     terminal = OnTerminal(bank.line(*WATCH), rows=60, columns=80)
     assert "group orders" not in seen(terminal, r"^group bank ")
     bank.ok("group", "create", "orders")
     seen(terminal, r"^group orders ")
     bank.ok("site", "rebuild", "tokyo", "-g", "bank", "--yes")
     seen(terminal, r"^tokyo  STREAMING  at [1-9]\d*, 0 behind")
+    ended(terminal)
+    terminal = OnTerminal(bank.line(*WATCH), rows=12, columns=80)
+    seen(terminal, r"^bank  STREAMING at tokyo, RPO \S+ s$")
+    seen(terminal, r"^orders  STREAMING at tokyo, RPO ")
+    shown = seen(terminal, r"^\d+ lines are hidden: see a group alone with --group$")
+    assert shown.startswith(("seen at ", "NO ANSWER "))
     ended(terminal)
 
 
