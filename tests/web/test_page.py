@@ -153,6 +153,31 @@ def test_kafka_is_away(page: Page, server: HttpServer, bank: Scene, shoot: Shoot
     assert page.run("return getComputedStyle(document.querySelector('main')).filter") == "none"
 
 
+def test_a_page_that_is_opened_while_kafka_is_away(page: Page, bank: Scene, shoot: Shoot) -> None:
+    """It has what the server has seen before: the last hour and the copies of each group, marked as old."""
+    bank.running.group("orders")
+    with served(bank) as server:
+        eventually(lambda: "orders" in server.board.history.groups, "the second group")
+        eventually(lambda: server.board.unready == "" and server.board.of("bank"), "a look")
+        bank.control.cut_off()
+        page.open(server.url)
+        page.says("#banners", "Kafka has not answered since", "What is shown below is of")
+        page.says("#looked", "old")
+        page.says("#copies", "1 copy: 1 equal", "monday")
+        eventually(lambda: len(page.all("#charts figure")) == 1 + len(SITES), "a chart of each site")
+        lines = "return document.querySelectorAll('.chart .line').length"
+        assert page.run(lines) > 0 and ":" in page.text("#moment-text")
+        assert page.run("return document.documentElement.hasAttribute('data-old')")
+        page.click("#groups a[href='#orders']")
+        page.says("#copies", "No copy yet")
+        eventually(lambda: len(page.all("#charts figure")) == 1 + len(SITES), "charts of the other group")
+        assert page.complaints() == []
+        shoot("opened-while-away")
+        bank.control.restore()
+        page.falls_silent("#banners")
+        page.says("#moment-text", "now")
+
+
 def test_the_server_is_away(page: Page, bank: Scene, shoot: Shoot) -> None:
     """The page says so, and finds the next server at that address by itself."""
     with served(bank) as server:
