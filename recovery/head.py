@@ -1,5 +1,7 @@
 """The newest events of a log: the head that counts, and whether a writer is alive."""
 
+from collections.abc import Iterator
+
 from tidelog.errors import CorruptEvent, Halted
 from tidelog.producers.control import ControlView
 from tidelog.producers.follower import Follower, follow
@@ -47,13 +49,17 @@ def newest_event(log: Log, codec: Codec, epoch: int = 0) -> Event | None:
 
     One look-up as a rule. With an epoch that a site has reported, what a fenced writer still sends is passed over.
     """
+    return next((event for event in events_back(log, codec) if event.epoch >= epoch), None)
+
+
+def events_back(log: Log, codec: Codec) -> Iterator[Event]:
+    """The events among the last few offsets, the newest first, one look-up each; what is no event is left out."""
     bounds = log.bounds()
     for offset in range(bounds.end - 1, max(bounds.start, bounds.end - TAIL_RECORDS) - 1, -1):
         record = log.record_at(offset)
         event = _decoded(codec, record) if record is not None else None
-        if event is not None and event.epoch >= epoch:
-            return event
-    return None
+        if event is not None:
+            yield event
 
 
 def event_after(log: Log, codec: Codec, status: SiteStatus) -> Event | None:

@@ -104,7 +104,9 @@ _OF_SITES = (
     _observed("tidelog_site_not_copied_seconds", _SITE, "seconds", "Part of the copy RPO: applied, in no copy here."),
     _observed("tidelog_site_copy_rpo_seconds", _SITE, "seconds", "Age of the oldest change that no copy here holds."),
     _observed("tidelog_site_copy_rpo_objective_seconds", _SITE, "seconds", "The configured objective of that age."),
-    _observed("tidelog_site_lag_events", _SITE, "events", "Events between the site's position and the newest one."),
+    _observed(
+        "tidelog_site_lag_events", _SITE, "events", "Sequence numbers between the site's position and the newest."
+    ),
     _observed("tidelog_site_lag_seconds", _SITE, "seconds", "Time of the log between the two."),
     _observed("tidelog_site_sequence", _SITE, "events", "The site's position: the sequence that it has applied last."),
     _observed("tidelog_site_applied_timestamp_seconds", _SITE, "seconds", "Time of that event; 0 if there was none."),

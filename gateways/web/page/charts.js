@@ -125,7 +125,7 @@ function rates(buckets, sites, step, width, times, cursor, shown) {
   const said = series.map(({ name, points }) => `${name} ${perSecond(at(points, shown))}`).join(", ");
   const svg = drawing(width, times, step, rateScale(top(series, [])), series, [], cursor, `Events per second over the last hour. ${said}`);
   const entries = series.map(({ line, name, points }) => ({ line, name, value: perSecond(at(points, shown)) }));
-  return figure("rates", "Throughput", "events per second, into the log and applied", svg, entries);
+  return figure("rates", "Throughput", "events per second, into the log and applied, heartbeats left out", svg, entries);
 }
 
 function exposure(buckets, site, step, width, times, cursor, shown) {
