@@ -16,11 +16,12 @@ from tidelog.consumers.rates import Rates, rates_of
 from tidelog.errors import TidelogError
 from tidelog.gateways.standing.changes import LogChanges
 from tidelog.gateways.standing.sidefiles import configured, sentence, state_word, summaries
+from tidelog.gateways.standing.unapplied import Unapplied
 from tidelog.producers.control import ControlView
 from tidelog.producers.log import Log
 from tidelog.producers.mirrors import mirror_here
 from tidelog.producers.sidefile_folder import Summary
-from tidelog.recovery.head import event_after, newest_event
+from tidelog.recovery.head import newest_event
 from tidelog.recovery.parted import parted_sites
 from tidelog.recovery.rpo import Exposure, WriterStanding, WriterState, exposure, missed, unseen_writer, writer_standing
 from tidelog.schemas.control import GroupCreated, SiteStatus
@@ -83,6 +84,7 @@ class Observer:
         self._logs: dict[str, Log] = {}
         self._topics: dict[str, str] = {}  # of those logs: a region that is taken up again has another
         self._changes: dict[str, LogChanges] = {}  # in those logs
+        self._unapplied: dict[str, Unapplied] = {}  # of them
 
     def __enter__(self) -> Self:
         return self
@@ -142,7 +144,7 @@ class Observer:
         """Looks at that group from the beginning the next time. Raises the error if it is of the one asked for."""
         if group in self._logs:
             self._logs.pop(group).close()
-            del self._topics[group], self._changes[group]
+            del self._topics[group], self._changes[group], self._unapplied[group]
         if self._only is not None:
             raise error
         return error
@@ -175,9 +177,10 @@ class Observer:
     def _oldest_unapplied_us(self, record: GroupCreated, site: SiteStanding, newest: Event | None) -> int | None:
         if site.status is None or newest is None or site.parted or site.status.sequence >= newest.last_sequence:
             return 0
-        event = event_after(self._logs[record.group], self._cluster.codec(record), site.status)
+        group = record.group
+        found = self._unapplied[group].since_us(self._logs[group], self._cluster.codec(record), site.status)
         self._answered()
-        return None if event is None else event.first_timestamp_us
+        return found
 
     def _parted(self, record: GroupCreated, view: ControlView) -> dict[str, str]:
         if self._topics.get(record.group) != record.topic:
@@ -185,6 +188,7 @@ class Observer:
                 self._logs.pop(record.group).close()
             self._logs[record.group], self._topics[record.group] = self._cluster.log(record), record.topic
             self._changes[record.group] = LogChanges(self._config.writer.heartbeat)
+            self._unapplied[record.group] = Unapplied()
         found = parted_sites(self._logs[record.group], _reports(view, record.group))
         self._answered()
         return found
