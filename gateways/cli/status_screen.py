@@ -29,7 +29,7 @@ _TEXTS = ("site", "state", "newest copy", "reported", "worker")
 _SPARED = ("worker", "reported", "applied")  # in this order, where there is not the room for all
 _UNLIMITED = 100_000
 WORST_FIRST = (
-    *("HALTED", "NEEDS_REBUILD", "DIVERGED", "SILENT", "UNKNOWN", "STOPPED"),
+    *("HALTED", "NEEDS_REBUILD", "DIVERGED", "SILENT", "UNKNOWN", "STOPPED", "WAITING"),
     *("REBUILDING", "REPLAYING", "STARTING", "STREAMING"),
 )
 

@@ -49,7 +49,7 @@ class Listed:
     stability: Stability = Stability.STABLE
 
 
-SITE_STATES = (*(state.value for state in State), "SILENT", "UNKNOWN", "DIVERGED")
+SITE_STATES = (*(state.value for state in State), "SILENT", "UNKNOWN", "DIVERGED", "WAITING")
 ELSEWHERE = "elsewhere"
 WRITER_STATES = (*(state.value for state in WriterState), ELSEWHERE)
 # The metrics and the states that say that something is wrong: each is in a rule of infra/prometheus, and no rule asks
@@ -76,7 +76,7 @@ ALARMING = frozenset(
     }
 )
 ALARMING_STATES = {
-    "tidelog_site_state": frozenset({"HALTED", "NEEDS_REBUILD", "DIVERGED", "SILENT", "UNKNOWN", "STOPPED"}),
+    "tidelog_site_state": frozenset({"HALTED", "NEEDS_REBUILD", "DIVERGED", "SILENT", "UNKNOWN", "STOPPED", "WAITING"}),
     "tidelog_writer_state": frozenset({"silent", "ended"}),  # unknown is that the group is not seen
     "tidelog_worker_state": frozenset({"HALTED", "NEEDS_REBUILD"}),
 }

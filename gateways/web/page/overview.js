@@ -8,7 +8,7 @@ const STUCK = { NEEDS_REBUILD: "needs a rebuild", DIVERGED: "has another history
 const AWAY = new Set(["SILENT", "UNKNOWN", "STOPPED"]);
 
 // Of a site, in the order of what matters most.
-const RANK = ["HALTED", "NEEDS_REBUILD", "DIVERGED", "SILENT", "UNKNOWN", "STOPPED", "REBUILDING", "REPLAYING", "STARTING"];
+const RANK = ["HALTED", "NEEDS_REBUILD", "DIVERGED", "SILENT", "UNKNOWN", "STOPPED", "WAITING", "REBUILDING", "REPLAYING", "STARTING"];
 const rank = (site) => (RANK.includes(site.state) ? RANK.indexOf(site.state) : RANK.length);
 const worst = (group) => [...group.sites].sort((one, other) => rank(one) - rank(other))[0];
 
