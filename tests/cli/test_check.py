@@ -192,6 +192,23 @@ def test_a_group_that_cannot_be_looked_at_is_critical_and_hides_no_other(bank, d
     assert bank("status", "--group", "gone").code == bank("check", "--group", "gone").code == 2
 
 
+def test_what_helps_is_said_of_a_group_that_cannot_be_looked_at(bank, deployment):
+    """In every form: here its key is missing on this machine."""
+    streaming(bank)
+    assert bank("group", "create", "sealed").code == 0
+    record = deployment.cluster.find_group("sealed")
+    deployment.cluster.control.publish(record.model_copy(update={"keyed": True}))
+    found = json.loads(bank("status", "--json").out)["groups"][1]
+    assert "there is no key for it" in found["problem"] and "groups.sealed" in found["hint"]
+    for command in (("status",), ("site", "status")):
+        shown = " ".join(bank(*command).text.split())
+        assert "cannot be looked at" in shown and found["hint"] in shown and shown.count("hint") == 1
+    with Observer(deployment) as observer:
+        helped = next(one for one in help_json(observer.observe()) if one["what"] == "group")
+    assert (helped["group"], helped["reason"], helped["hint"]) == ("sealed", found["problem"], found["hint"])
+    assert helped["commands"] == ["tidelog group show sealed"]
+
+
 def test_a_site_that_was_retired_is_shown_and_judged_no_more(bank, sites, deployment):
     """Its last word would be SILENT, a missed objective and a copy that is missing, for ever."""
     sites.stop_site("london")

@@ -204,6 +204,21 @@ def test_before_there_is_a_group_and_when_one_comes(page: Page, shoot: Shoot) ->
         page.says("#copies", "No copy yet", "tidelog pitc create NAME --group bank --in 5s")
 
 
+def test_a_group_that_cannot_be_looked_at(page: Page, server: HttpServer, bank: Scene, shoot: Shoot) -> None:
+    """An alarm, why, and what helps; the other group is seen as before, and no writer is said to be gone."""
+    page.open(server.url)
+    page.says("#headline", "All is well")
+    record = bank.deployment.cluster.create_group("sealed")
+    bank.control.publish(record.model_copy(update={"keyed": True}))
+    page.says("#alarms", "sealed cannot be looked at")
+    page.says("#help", "the log", "group sealed", "not seen", "there is no key for it", "et groups.sealed.key_file")
+    assert "the writer" not in page.text("#help") and "writer" not in page.text("#headline")
+    page.click("#groups a[href='#bank']")
+    eventually(lambda: "streaming" in site(page, "osaka"), "the other group")
+    assert page.complaints() == []
+    shoot("unseen")
+
+
 def test_the_region_of_a_mirror(page: Page, server: HttpServer, bank: Scene, shoot: Shoot) -> None:
     """No writer and no primary here: where the log comes from."""
     page.open(server.url)
