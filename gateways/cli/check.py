@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tidelog.errors import TidelogError
-from tidelog.gateways.cli.exit_codes import NAGIOS_UNKNOWN
+from tidelog.gateways.cli.exit_codes import NAGIOS
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import OnlyGroup
 from tidelog.gateways.cli.output import count_text
@@ -15,9 +15,6 @@ from tidelog.gateways.cli.standing import exit_code_of, problems
 from tidelog.gateways.standing.observer import Observed, Observer
 
 app = typer.Typer()
-
-# Nagios' own exit codes, by the word that a plugin says.
-NAGIOS = {"OK": 0, "WARNING": 1, "CRITICAL": 2, "UNKNOWN": NAGIOS_UNKNOWN}
 
 
 @app.command("check")
