@@ -37,5 +37,5 @@ class Progress:
     state: State
     error: TidelogError | None
     head: Head
-    events_applied: int
+    records_applied: int
     skipped: Skipped

@@ -85,7 +85,7 @@ class Replica:
         self._state = State.STARTING
         self._error: TidelogError | None = None
         self._head = before or _NOTHING
-        self._events_applied = 0
+        self._records_applied = 0
         self._follower: Follower | None = None
         self._fetcher: Fetcher | None = None
         self._receipts: Receipts | None = None
@@ -133,7 +133,7 @@ class Replica:
             if self._rebuilding is not None:
                 state = State.REBUILDING
         skipped = follower.skipped if follower is not None else Skipped()
-        return Progress(state, error, head, self._events_applied, skipped)
+        return Progress(state, error, head, self._records_applied, skipped)
 
     def _run(self) -> None:
         connection = LogConnection(self._open_log)
@@ -150,7 +150,7 @@ class Replica:
     def _apply_again_and_again(self, connection: LogConnection) -> None:
         pause = 0.0
         while not self._stopping.wait(pause):
-            before, began, moved = self._events_applied, time.monotonic(), False
+            before, began, moved = self._records_applied, time.monotonic(), False
             try:
                 self._read_and_apply(connection)
             except PositionMoved:  # read the store anew; whoever moved it may be ahead of us
@@ -162,7 +162,7 @@ class Replica:
                 connection.close()
             if moved:
                 pause = 0.0 if time.monotonic() - began > UNDISTURBED else MOVED_AGAIN
-            elif self._events_applied > before or self._state is State.REBUILDING:
+            elif self._records_applied > before or self._state is State.REBUILDING:
                 pause = RETRY_FIRST
             else:
                 pause = min(RETRY_MOST, max(RETRY_FIRST, pause * 2))
@@ -289,7 +289,7 @@ class Replica:
             if error.offset is None:  # the store knows events, and where they stand only in passing
                 error.offset = next((offset for event, offset in run.events if event.sequence == error.sequence), None)
             raise
-        self._events_applied += len(run.events)
+        self._records_applied += len(run.events)
         self._counts.took(run.events, time.perf_counter() - began, applier.sent - sent)
         changed = applier.position.layout != layout  # a copy was cut, or is to be dropped
         if changed:

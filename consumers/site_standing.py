@@ -35,7 +35,8 @@ class SiteStanding:
     @property
     def state(self) -> str:
         """The state to show: what it last said, ``SILENT`` if that is old, ``UNKNOWN`` if it never spoke, ``DIVERGED``
-        if the log is not the one that it has applied and it has not halted on that.
+        if the log is not the one that it has applied and it has not halted on that, ``WAITING`` if its worker cannot go
+        on, or begin, since something does not answer, such as its Redis.
 
         One that ended in an orderly way has said so and is ``STOPPED``, not silent.
         """
@@ -45,7 +46,7 @@ class SiteStanding:
             return "DIVERGED"
         if self.silent and self.status.state not in STUCK and self.status.state != "STOPPED":
             return "SILENT"
-        return self.status.state
+        return "WAITING" if self.status.state == "STARTING" and self.status.reason else self.status.state
 
     @property
     def stuck(self) -> bool:

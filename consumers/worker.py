@@ -244,7 +244,7 @@ class SiteWorker:
             timestamp_us=head.timestamp_us,
             offset=head.offset,
             end_offset=end,
-            events_applied=progress.events_applied,
+            events_applied=self.reports.counts_of(name).changes,
             redelivered=progress.skipped.redelivered,
             void=progress.skipped.void,
             reported_us=wall_us(),

@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from tidelog.config import Config
 from tidelog.gateways.cli.application import app
-from tidelog.gateways.cli.exit_codes import EXIT_CODES
+from tidelog.gateways.cli.exit_codes import EXIT_CODES, NAGIOS, NAGIOS_MEANINGS
 from tidelog.gateways.metrics.page import page as metrics
 from tidelog.schemas.events import EVENT_TYPES
 from tidelog.schemas.registry import Schema, schemas
@@ -191,7 +191,13 @@ def _avro(kind: Any) -> str:
 def exit_codes() -> str:
     """What each exit code of the command line means."""
     rows = [[str(code), meaning] for code, meaning in sorted(EXIT_CODES.items())]
-    return _page("Reference: exit codes", _table(["code", "meaning"], rows))
+    nagios = [[str(code), word, NAGIOS_MEANINGS[word]] for word, code in NAGIOS.items()]
+    return _page(
+        "Reference: exit codes",
+        _table(["code", "meaning"], rows),
+        "## `tidelog check --nagios`\n\nIts exit codes are Nagios' own:",
+        _table(["code", "word", "meaning"], nagios),
+    )
 
 
 PAGES: dict[str, Callable[[], str]] = {

@@ -1,5 +1,7 @@
 """The newest events of a log: the head that counts, and whether a writer is alive."""
 
+from collections.abc import Iterator
+
 from tidelog.errors import CorruptEvent, Halted
 from tidelog.producers.control import ControlView
 from tidelog.producers.follower import Follower, follow
@@ -7,11 +9,13 @@ from tidelog.producers.log import Log, Record
 from tidelog.schemas.chain import Head, origin
 from tidelog.schemas.codec import Codec
 from tidelog.schemas.control import GroupCreated, SiteStatus
-from tidelog.schemas.events import Event
+from tidelog.schemas.events import Event, Heartbeat
 
 FOLD_TIMEOUT = 30.0
 # How far back the newest readable record is looked for: what is no event may stand behind it.
 TAIL_RECORDS = 32
+# So many heartbeats of an idle session are passed over in one look; some five hours of them, by default.
+IDLE_RECORDS = 20_000
 
 
 def find_head(log: Log, codec: Codec, record: GroupCreated, view: ControlView) -> Head:
@@ -47,26 +51,50 @@ def newest_event(log: Log, codec: Codec, epoch: int = 0) -> Event | None:
 
     One look-up as a rule. With an epoch that a site has reported, what a fenced writer still sends is passed over.
     """
+    return next((event for event in events_back(log, codec) if event.epoch >= epoch), None)
+
+
+def events_back(log: Log, codec: Codec) -> Iterator[Event]:
+    """The events among the last few offsets, the newest first, one look-up each; what is no event is left out."""
     bounds = log.bounds()
     for offset in range(bounds.end - 1, max(bounds.start, bounds.end - TAIL_RECORDS) - 1, -1):
         record = log.record_at(offset)
         event = _decoded(codec, record) if record is not None else None
-        if event is not None and event.epoch >= epoch:
-            return event
-    return None
+        if event is not None:
+            yield event
 
 
-def event_after(log: Log, codec: Codec, status: SiteStatus) -> Event | None:
-    """The first event behind a reported position that counts there, as far as its epoch and sequence tell, among the
-    next few offsets; None if there is none, or too much that is void in front of it."""
-    bounds = log.bounds()
-    first = max(bounds.start, status.offset + 1)
-    for offset in range(first, min(bounds.end, first + TAIL_RECORDS)):
+def first_change(log: Log, codec: Codec, status: SiteStatus, from_offset: int) -> tuple[Event | None, int, bool]:
+    """The first event behind a reported position that counts there, as far as its epoch and sequence tell, and is no
+    heartbeat, looked for from an offset behind that position; where the next look goes on; and whether all was looked
+    at. At most `IDLE_RECORDS` are: then the event is the last heartbeat, behind which the change must be.
+    """
+    bounds, idle = log.bounds(), None
+    first = max(bounds.start, from_offset)
+    end = min(bounds.end, first + IDLE_RECORDS)
+    for record in _records(log, first, end):
+        event = _decoded(codec, record)
+        if event is None or event.epoch < status.epoch or event.last_sequence <= status.sequence:
+            continue
+        if not isinstance(event, Heartbeat):
+            return event, record.offset, True
+        idle = event
+    return (None, end, True) if end == bounds.end else (idle, end, False)
+
+
+def _records(log: Log, first: int, end: int) -> Iterator[Record]:
+    """A few by one look-up each, since the first one is a change as a rule; many of an idle time at once."""
+    few = min(end, first + TAIL_RECORDS)
+    for offset in range(first, few):
         record = log.record_at(offset)
-        event = _decoded(codec, record) if record is not None else None
-        if event is not None and event.epoch >= status.epoch and event.last_sequence > status.sequence:
-            return event
-    return None
+        if record is not None:
+            yield record
+    if few < end:
+        reader = log.reader(few)
+        try:
+            yield from reader.records(end, FOLD_TIMEOUT)
+        finally:
+            reader.close()
 
 
 def _reported_head(log: Log, codec: Codec, record: GroupCreated, view: ControlView) -> Head | None:

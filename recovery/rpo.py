@@ -4,8 +4,8 @@ Each part is the age of the oldest thing in it, so an idle group has none, howev
 
 - not in the log: accepted by the writer, not confirmed. The writer reports it. Of a writer that has gone silent it is
   unknown what it had accepted; nothing older than its last sign of life, since a log is in order: that age then counts.
-- in the log and not applied at the site, by the site's last report. A heartbeat counts: until it is applied, the site
-  does not know that nothing was written.
+- in the log and not applied at the site, by the site's last report. A heartbeat does not count: nothing is lost with
+  it, whether the site has heard of it or not.
 - applied at the site and in none of its copies. Only what changes a volume counts.
 """
 
@@ -114,7 +114,7 @@ def exposure(
     oldest_unapplied_us: int | None,
     now_us: int,
 ) -> Exposure:
-    """A site's parts. ``oldest_unapplied_us`` is the time of the first event in the log behind the site's reported
+    """A site's parts. ``oldest_unapplied_us`` is the time of the first change in the log behind the site's reported
     position: 0 if there is none, None if it could not be read (then the position's own time stands for it)."""
     site, group, status = standing.site, standing.group, standing.status
     not_applied = not_copied = None

@@ -84,14 +84,14 @@ METRIC_MUTANTS = (
     ),
     Mutant(
         "a-halted-site-is-a-warning",
-        "gateways/cli/check.py",
+        "gateways/cli/standing.py",
         "                yield Problem(site.stuck, f",
         "                yield Problem(False, f",
         f"{CHECK} -k halted",
     ),
     Mutant(
         "a-silent-writer-is-well",
-        "gateways/cli/check.py",
+        "gateways/cli/standing.py",
         "        if writer.state is WriterState.SILENT:\n",
         "        if writer.state is WriterState.NONE:\n",
         f"{CHECK} -k writer",

@@ -41,6 +41,13 @@ STANDING_MUTANTS = (
         "tests/cli/test_parted.py",
     ),
     Mutant(
+        "a-writer-that-is-gone-is-no-trouble",
+        "gateways/cli/standing.py",
+        " and not writer_gone else DEGRADED\n",
+        " else DEGRADED\n",
+        "tests/cli/test_check.py",
+    ),
+    Mutant(
         "a-store-that-others-change-is-waited-for-as-one-that-is-away",
         "consumers/replica.py",
         " > UNDISTURBED else MOVED_AGAIN\n",

@@ -118,6 +118,11 @@ class Counted:
     seal: bytes
     offset: int
 
+    @property
+    def changes(self) -> int:
+        """As rates and totals count: a heartbeat is none, each write of a batch is one."""
+        return 0 if self.kind == "Heartbeat" else self.last - self.first + 1
+
 
 class Reference:
     """The fold of a log. ``gap`` while an event is missing; ``skipped`` counts records by verdict."""

@@ -2,30 +2,19 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
 from tidelog.errors import TidelogError
-from tidelog.gateways.cli.exit_codes import NAGIOS_UNKNOWN
+from tidelog.gateways.cli.exit_codes import NAGIOS
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import OnlyGroup
-from tidelog.gateways.cli.output import count_text, seconds_text
-from tidelog.gateways.cli.standing import exit_code_of
+from tidelog.gateways.cli.output import count_text
+from tidelog.gateways.cli.standing import exit_code_of, problems
 from tidelog.gateways.standing.observer import Observed, Observer
-from tidelog.recovery.rpo import WriterState
 
 app = typer.Typer()
-
-# Nagios' own exit codes, by the word that a plugin says.
-NAGIOS = {"OK": 0, "WARNING": 1, "CRITICAL": 2, "UNKNOWN": NAGIOS_UNKNOWN}
-
-
-class Problem(NamedTuple):
-    """What is wrong, in a sentence, and whether somebody must look now."""
-
-    critical: bool
-    text: str
 
 
 @app.command("check")
@@ -85,24 +74,6 @@ def one_line(observed: Sequence[Observed]) -> str:
     known = [age for age in ages if age is not None]
     rpo = f", rpo {max(known):.1f}s" if known else ""
     return f"TIDELOG {word} - {count_text(len(observed), 'group')}, {count_text(sites, 'site')}{rpo}"
-
-
-def problems(observed: Sequence[Observed]) -> Iterator[Problem]:
-    """Critical: alarms, sites that wait for an operator, objectives that are missed. A warning: a site that is silent,
-    unknown, stopped or says what is in its way, and a writer that has gone silent or has ended by an error."""
-    for group in observed:
-        yield from (Problem(True, text) for text in [*group.alarms, *group.missed])
-        for site in group.configured_sites:
-            if not site.well:
-                text = f"group {site.group} at {site.site} is {site.state}"
-                yield Problem(site.stuck, f"{text} ({site.reason})" if site.reason else text)
-        writer, name = group.writer, group.standing.record.group
-        if not group.writer_is_gone:
-            continue
-        if writer.state is WriterState.SILENT:
-            yield Problem(False, f"no word from the writer of group {name} for {seconds_text(writer.silent_seconds)}")
-        elif writer.report is not None:
-            yield Problem(False, f"the writer of group {name} has ended: {writer.report.reason}")
 
 
 def perfdata(observed: Sequence[Observed]) -> Iterator[str]:

@@ -10,13 +10,12 @@ HALTED = 4
 MISSED = 5
 FENCED = 13
 INTERRUPTED = 130
-NAGIOS_UNKNOWN = 3  # of `tidelog check --nagios` alone, as are its other codes
 
 EXIT_CODES = {
     OK: "ok",
     FAILURE: "failure",
     USAGE: "usage: the command line, or what it names, is wrong",
-    DEGRADED: "degraded or partial: copies differ, a site has not answered in time or is silent",
+    DEGRADED: "degraded or partial: copies differ, a site has not answered in time or is silent, a writer is gone",
     HALTED: "halted: a site or a log stops on doubt",
     MISSED: "objective missed: a site's RPO is more than the configured one",
     10: "configuration",
@@ -24,6 +23,16 @@ EXIT_CODES = {
     12: "Redis unreachable, or the wrong store",
     FENCED: "fenced, or refused because a writer is alive",
     INTERRUPTED: "interrupted",
+}
+
+
+# Those of `tidelog check --nagios` alone, as Nagios has them, by the word that a plugin says.
+NAGIOS = {"OK": 0, "WARNING": 1, "CRITICAL": 2, "UNKNOWN": 3}
+NAGIOS_MEANINGS = {
+    "OK": "all is well",
+    "WARNING": "a site is silent, unknown, stopped or waiting; a writer is silent or has ended by an error",
+    "CRITICAL": "an alarm, a site that has halted, an objective that is missed or unknown",
+    "UNKNOWN": "nothing could be judged: Kafka, the configuration, the command line, or there is no group",
 }
 
 

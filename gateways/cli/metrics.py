@@ -7,6 +7,7 @@ from tidelog.errors import ConfigError, LogUnavailable
 from tidelog.gateways.cli.exit_codes import OK
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import OnlyGroup
+from tidelog.gateways.extras import installation
 from tidelog.gateways.standing.observer import Observer
 
 app = typer.Typer()
@@ -37,4 +38,4 @@ def _print(invocation: Invocation, text: bytes) -> None:
 
 def metrics_missing(error: ModuleNotFoundError) -> ConfigError:
     """What to say where the extra is not installed."""
-    return ConfigError(f"metrics need the package {error.name}", hint="pip install 'tidelog[metrics]'")
+    return ConfigError(f"metrics need the package {error.name}", hint=installation("metrics"))

@@ -22,6 +22,7 @@ STATE_STYLES = {
     "STARTING": "cyan",
     "REBUILDING": "cyan",
     "STOPPED": "yellow",
+    "WAITING": "yellow",
     "SILENT": "bold red",
     "UNKNOWN": "yellow",
     "HALTED": "bold red",

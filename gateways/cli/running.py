@@ -11,7 +11,7 @@ from typer.exceptions import TyperException
 
 from tidelog.errors import TidelogError
 from tidelog.gateways.cli.application import app
-from tidelog.gateways.cli.exit_codes import FAILURE, INTERRUPTED, NAGIOS_UNKNOWN, OK, USAGE
+from tidelog.gateways.cli.exit_codes import FAILURE, INTERRUPTED, NAGIOS, OK, USAGE
 from tidelog.gateways.cli.hints import for_operators
 from tidelog.gateways.cli.invocation import Invocation, OpenDeployment
 from tidelog.termination import interrupt_on_sigterm
@@ -75,7 +75,7 @@ def _usage(invocation: Invocation, error: TyperException) -> int:
         print(
             f"TIDELOG UNKNOWN - {' '.join(error.format_message().replace('|', '/').split())}", file=invocation.out.file
         )
-        return NAGIOS_UNKNOWN
+        return NAGIOS["UNKNOWN"]
     path = context.command_path if context is not None else "tidelog"
     _tell(invocation, error, error.format_message(), f"see: {path} --help")
     return error.exit_code

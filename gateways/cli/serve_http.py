@@ -12,6 +12,7 @@ from tidelog.errors import UsageError
 from tidelog.gateways.cli.exit_codes import INTERRUPTED, OK
 from tidelog.gateways.cli.invocation import of
 from tidelog.gateways.cli.options import OnlyGroup
+from tidelog.gateways.extras import installation
 
 if TYPE_CHECKING:
     from tidelog.gateways.web.server import HttpServer
@@ -41,7 +42,7 @@ def serve_http(
         from tidelog.gateways.web.serving import serving
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"the status page needs {error.name}, which is not installed", hint="pip install 'tidelog[web]'"
+            f"the status page needs {error.name}, which is not installed", hint=installation("web")
         ) from None
     invocation = of(context)
     found = serving(invocation.config.http, address, token_file, tls_cert, tls_key)

@@ -89,6 +89,10 @@ def status(
     ]
     for alarm in () if json else [*unseen, *alarms]:
         invocation.out.print(Text(f"ALARM: {alarm}", style="red"))
+    for one in () if json else observed:
+        if one.hint:
+            name = one.standing.record.group
+            invocation.out.print(Text(f"  hint for group {name}: {for_operators(one.hint, name)}"))
     return exit_code(standings, unseen, alarms)
 
 

@@ -1,6 +1,7 @@
-"""Where sites stand, as rows of a table, and the exit code that it comes to."""
+"""Where sites stand, as rows of a table, what is wrong with it, and the exit code that it comes to."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from rich.text import Text
 
@@ -9,16 +10,25 @@ from tidelog.gateways.cli.exit_codes import DEGRADED, HALTED, MISSED, OK
 from tidelog.gateways.cli.output import seconds_text, state_text
 from tidelog.gateways.cli.rpo_text import RPO_COLUMNS, rpo_cells
 from tidelog.gateways.standing.observer import Observed
-from tidelog.recovery.rpo import Exposure
+from tidelog.recovery.rpo import Exposure, WriterState
 
 COLUMNS = ("site", "state", "applied", "behind", *RPO_COLUMNS, "reported", "worker")
 NUMBERS = ("applied", "behind", *RPO_COLUMNS)
 
 
-def exit_code(sites: Iterable[SiteStanding], alarms: Iterable[str] = (), missed: Iterable[str] = ()) -> int:
+class Problem(NamedTuple):
+    """What is wrong, in a sentence, and whether somebody must look now."""
+
+    critical: bool
+    text: str
+
+
+def exit_code(
+    sites: Iterable[SiteStanding], alarms: Iterable[str] = (), missed: Iterable[str] = (), *, writer_gone: bool = False
+) -> int:
     """3 for an alarm, else 4 for a site that has halted, else 5 for an objective that is missed, else 3 for a site that
-    is silent, unknown or stopped, or whose worker reports what is in its way. A site that is not configured is not
-    judged."""
+    is silent, unknown or stopped, or whose worker reports what is in its way, and for a writer that is gone. A site
+    that is not configured is not judged."""
     if any(True for _ in alarms):
         return DEGRADED
     sites = [site for site in sites if site.configured]
@@ -26,14 +36,33 @@ def exit_code(sites: Iterable[SiteStanding], alarms: Iterable[str] = (), missed:
         return HALTED
     if any(True for _ in missed):
         return MISSED
-    return OK if all(site.well for site in sites) else DEGRADED
+    return OK if all(site.well for site in sites) and not writer_gone else DEGRADED
 
 
 def exit_code_of(observed: Sequence[Observed]) -> int:
     """The same of all that was observed."""
     sites = [site for group in observed for site in group.standing.sites]
     alarms = [alarm for group in observed for alarm in group.alarms]
-    return exit_code(sites, alarms, [missed for group in observed for missed in group.missed])
+    missed = [missed for group in observed for missed in group.missed]
+    return exit_code(sites, alarms, missed, writer_gone=any(group.writer_is_gone for group in observed))
+
+
+def problems(observed: Sequence[Observed]) -> Iterator[Problem]:
+    """Critical: alarms, sites that wait for an operator, objectives that are missed. A warning: a site that is silent,
+    unknown, stopped or says what is in its way, and a writer that has gone silent or has ended by an error."""
+    for group in observed:
+        yield from (Problem(True, text) for text in [*group.alarms, *group.missed])
+        for site in group.configured_sites:
+            if not site.well:
+                text = f"group {site.group} at {site.site} is {site.state}"
+                yield Problem(site.stuck, f"{text} ({site.reason})" if site.reason else text)
+        writer, name = group.writer, group.standing.record.group
+        if not group.writer_is_gone:
+            continue
+        if writer.state is WriterState.SILENT:
+            yield Problem(False, f"no word from the writer of group {name} for {seconds_text(writer.silent_seconds)}")
+        elif writer.report is not None:
+            yield Problem(False, f"the writer of group {name} has ended: {writer.report.reason}")
 
 
 def site_row(site: SiteStanding, exposed: Exposure) -> tuple[str | Text, ...]:

@@ -35,8 +35,8 @@ def show(
     interval: Annotated[str, typer.Option("--interval", help="How often, with --watch; at least 100ms.")] = "1s",
     json: Json = False,
 ) -> int:
-    """Every group at every site: state, RPO, rates, newest copy, alarms. Exit code 3 if degraded, 4 if a site halted,
-    5 if an objective is missed."""
+    """Every group at every site: state, RPO, rates, newest copy, alarms. Exit code 3 if degraded or a writer is gone, 4
+    if a site halted, 5 if an objective is missed."""
     invocation = of(context)
     pause = parse_duration(interval)
     if pause < INTERVAL_MIN:
@@ -111,5 +111,5 @@ class Watched:
         return Text(told + why, style="bold red")
 
     def screen(self) -> StatusScreen:
-        """What is to be shown now."""
-        return StatusScreen(self.observed, self.heading())
+        """What is to be shown now, in the room that the terminal has."""
+        return StatusScreen(self.observed, self.heading(), fitted=True)

@@ -1,10 +1,11 @@
 """What `tidelog status` shows: each group with its sites, in a table if the terminal has room for one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +16,7 @@ from tidelog.gateways.cli.hints import for_operators
 from tidelog.gateways.cli.output import count_text, equal_text, make_table, seconds_text, short, size_text, state_text
 from tidelog.gateways.cli.primary_text import primary_text
 from tidelog.gateways.cli.rpo_text import mirrored_text, pacing_text, writer_text
+from tidelog.gateways.cli.standing import problems
 from tidelog.gateways.standing.observer import Observed
 from tidelog.gateways.standing.sidefiles import sentence, state_word
 
@@ -26,23 +28,92 @@ COLUMNS = (
 _TEXTS = ("site", "state", "newest copy", "reported", "worker")
 _SPARED = ("worker", "reported", "applied")  # in this order, where there is not the room for all
 _UNLIMITED = 100_000
+WORST_FIRST = (
+    *("HALTED", "NEEDS_REBUILD", "DIVERGED", "SILENT", "UNKNOWN", "STOPPED", "WAITING"),
+    *("REBUILDING", "REPLAYING", "STARTING", "STREAMING"),
+)
 
 
 class StatusScreen:
-    """All groups, as they were observed, in the width that there is. ``heading`` stands above them."""
+    """All groups, as they were observed, in the width that there is. ``heading`` stands above them. With ``fitted``
+    in the height, too: where not all has room, a line of each group comes first, the worst one's above, and the last
+    line says how many are hidden."""
 
-    def __init__(self, observed: Sequence[Observed], heading: Text | None = None) -> None:
-        self._observed, self._heading = observed, heading
+    def __init__(self, observed: Sequence[Observed], heading: Text | None = None, *, fitted: bool = False) -> None:
+        self._observed, self._heading, self._fitted = observed, heading, fitted
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if self._heading is not None:
-            yield self._heading
-        for group in self._observed:
-            yield from (Text(f"ALARM: {alarm}", style=ALARM_STYLE) for alarm in [*group.alarms, *group.missed])
-        if not self._observed:
-            yield Text("no group yet; make one with: tidelog group create NAME")
-        for group in self._observed:
-            yield from _group(group, console, options)
+        above = [] if self._heading is None else [self._heading]
+        if not self._fitted:
+            yield from (*above, *_all(self._observed, console, options))
+            return
+        lines = _lines(above, console, options)
+        room = options.size.height - len(lines)
+        below = _lines(_all(self._observed, console, options), console, options)
+        while below and _blank(below[-1]):
+            below.pop()
+        lines += below if len(below) <= room else _cut(self._observed, room, console, options)
+        for line in lines:
+            yield from (*line, Segment.line())
+
+
+def _all(observed: Sequence[Observed], console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+    for group in observed:
+        yield from (Text(f"ALARM: {alarm}", style=ALARM_STYLE) for alarm in [*group.alarms, *group.missed])
+    if not observed:
+        yield Text("no group yet; make one with: tidelog group create NAME")
+    for group in observed:
+        yield from _group(group, console, options)
+
+
+def _lines(shown: Iterable[RenderableType], console: Console, options: ConsoleOptions) -> list[list[Segment]]:
+    return [line for each in shown for line in console.render_lines(each, options, pad=False)]
+
+
+def _blank(line: list[Segment]) -> bool:
+    return not any(segment.text.strip() for segment in line)
+
+
+def _cut(observed: Sequence[Observed], room: int, console: Console, options: ConsoleOptions) -> list[list[Segment]]:
+    """So many lines, the last of which says what is not among them."""
+    worst_first = sorted(observed, key=_goodness)
+    standings = _lines(map(_standing, worst_first), console, options)
+    details = _lines(_all(worst_first, console, options), console, options)
+    shown = max(0, room - 1)
+    left = max(0, shown - len(standings))
+    hidden = sum(not _blank(line) for line in details[left:])
+    told = count_text(hidden, "line is", "lines are")
+    if shown < len(standings):
+        told = f"{count_text(len(standings) - shown, 'group')} and {told}"
+    end = Text(f"{told} hidden: see a group alone with --group", style="bold", no_wrap=True, overflow="ellipsis")
+    return [*standings[:shown], *details[:left], *_lines([end], console, options)]
+
+
+def _goodness(group: Observed) -> tuple[bool, bool, int]:
+    """The least of the worst group, by the verdict of `tidelog check`, then by its worst site."""
+    found = [problem.critical for problem in problems([group])]
+    return not any(found), not found, min(map(_rank, group.configured_sites), default=0)
+
+
+def _rank(site: SiteStanding) -> int:
+    return WORST_FIRST.index(site.state) if site.state in WORST_FIRST else len(WORST_FIRST)
+
+
+def _standing(group: Observed) -> Text:
+    """One line: the worst site's state, the worst RPO, and the first of what is wrong."""
+    sites, line = group.configured_sites, Text(no_wrap=True, overflow="ellipsis")
+    line.append(group.standing.record.group, "bold")
+    if sites:
+        worst = min(sites, key=_rank)
+        alike = [site.site for site in sites if site.state == worst.state]
+        ages = [group.exposures[site.site].rpo for site in sites]
+        rpo = max((age for age in ages if age is not None), default=None) if None not in ages else None
+        where = alike[0] if len(alike) == 1 else f"{len(alike)} sites"
+        line.append("  ").append_text(state_text(worst.state)).append(f" at {where}, RPO {seconds_text(rpo)}")
+    found = sorted(problems([group]), key=lambda problem: not problem.critical)
+    if found:
+        line.append(f"; {found[0].text}", "bold red" if found[0].critical else "yellow")
+    return line
 
 
 def _group(group: Observed, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:

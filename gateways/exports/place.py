@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from tidelog.errors import AlreadyExists, UsageError
+from tidelog.gateways.extras import installation
 from tidelog.gateways.files import new_folder
 
 _LOCAL = ("file", "local")
@@ -85,7 +86,9 @@ def place_of(url: str) -> Place:
     except ImportError as error:
         raise UsageError(
             f"{protocol}:// needs a package that is not installed: {error}",
-            hint=f"install fsspec's extra for it: pip install 'fsspec[{protocol}]'",
+            hint=installation("s3")
+            if protocol in ("s3", "s3a")
+            else f"install fsspec's extra for it: pip install 'fsspec[{protocol}]'",
         ) from error
     except ValueError as error:
         raise UsageError(f"{url}: {error}", hint="fsspec's protocols are those that can be used") from error

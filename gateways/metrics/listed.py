@@ -49,7 +49,7 @@ class Listed:
     stability: Stability = Stability.STABLE
 
 
-SITE_STATES = (*(state.value for state in State), "SILENT", "UNKNOWN", "DIVERGED")
+SITE_STATES = (*(state.value for state in State), "SILENT", "UNKNOWN", "DIVERGED", "WAITING")
 ELSEWHERE = "elsewhere"
 WRITER_STATES = (*(state.value for state in WriterState), ELSEWHERE)
 # The metrics and the states that say that something is wrong: each is in a rule of infra/prometheus, and no rule asks
@@ -76,7 +76,7 @@ ALARMING = frozenset(
     }
 )
 ALARMING_STATES = {
-    "tidelog_site_state": frozenset({"HALTED", "NEEDS_REBUILD", "DIVERGED", "SILENT", "UNKNOWN", "STOPPED"}),
+    "tidelog_site_state": frozenset({"HALTED", "NEEDS_REBUILD", "DIVERGED", "SILENT", "UNKNOWN", "STOPPED", "WAITING"}),
     "tidelog_writer_state": frozenset({"silent", "ended"}),  # unknown is that the group is not seen
     "tidelog_worker_state": frozenset({"HALTED", "NEEDS_REBUILD"}),
 }
@@ -104,7 +104,9 @@ _OF_SITES = (
     _observed("tidelog_site_not_copied_seconds", _SITE, "seconds", "Part of the copy RPO: applied, in no copy here."),
     _observed("tidelog_site_copy_rpo_seconds", _SITE, "seconds", "Age of the oldest change that no copy here holds."),
     _observed("tidelog_site_copy_rpo_objective_seconds", _SITE, "seconds", "The configured objective of that age."),
-    _observed("tidelog_site_lag_events", _SITE, "events", "Events between the site's position and the newest one."),
+    _observed(
+        "tidelog_site_lag_events", _SITE, "events", "Sequence numbers between the site's position and the newest."
+    ),
     _observed("tidelog_site_lag_seconds", _SITE, "seconds", "Time of the log between the two."),
     _observed("tidelog_site_sequence", _SITE, "events", "The site's position: the sequence that it has applied last."),
     _observed("tidelog_site_applied_timestamp_seconds", _SITE, "seconds", "Time of that event; 0 if there was none."),

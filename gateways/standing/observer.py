@@ -14,12 +14,14 @@ from tidelog.consumers.deployment import Deployment
 from tidelog.consumers.primary import chosen_primary
 from tidelog.consumers.rates import Rates, rates_of
 from tidelog.errors import TidelogError
+from tidelog.gateways.standing.changes import LogChanges
 from tidelog.gateways.standing.sidefiles import configured, sentence, state_word, summaries
+from tidelog.gateways.standing.unapplied import Unapplied
 from tidelog.producers.control import ControlView
 from tidelog.producers.log import Log
 from tidelog.producers.mirrors import mirror_here
 from tidelog.producers.sidefile_folder import Summary
-from tidelog.recovery.head import event_after, newest_event
+from tidelog.recovery.head import newest_event
 from tidelog.recovery.parted import parted_sites
 from tidelog.recovery.rpo import Exposure, WriterStanding, WriterState, exposure, missed, unseen_writer, writer_standing
 from tidelog.schemas.control import GroupCreated, SiteStatus
@@ -44,6 +46,7 @@ class Observed:
     rates: dict[str, Rates]  # by site
     problem: str = ""  # why the group could not be looked at: all of its log is unknown then
     hint: str = ""  # what to do about that
+    changes: int | None = None  # that have come into the log since it was looked at first; None where it was not
 
     @property
     def alarms(self) -> list[str]:
@@ -80,6 +83,8 @@ class Observer:
         self._only, self._answered = only, answered
         self._logs: dict[str, Log] = {}
         self._topics: dict[str, str] = {}  # of those logs: a region that is taken up again has another
+        self._changes: dict[str, LogChanges] = {}  # in those logs
+        self._unapplied: dict[str, Unapplied] = {}  # of them
 
     def __enter__(self) -> Self:
         return self
@@ -139,7 +144,7 @@ class Observer:
         """Looks at that group from the beginning the next time. Raises the error if it is of the one asked for."""
         if group in self._logs:
             self._logs.pop(group).close()
-            del self._topics[group]
+            del self._topics[group], self._changes[group], self._unapplied[group]
         if self._only is not None:
             raise error
         return error
@@ -155,20 +160,35 @@ class Observer:
         chosen = chosen_primary(view, standing.record)
         mirror = mirror_here(view, group, self._logs[group].id)
         rates = {site.site: rates_of(view, site) for site in standing.sites}
-        return Observed(standing, event, writer, found, now_us, chosen, config.primary, mirror, sidefiles, rates)
+        return Observed(
+            standing,
+            event,
+            writer,
+            found,
+            now_us,
+            chosen,
+            config.primary,
+            mirror,
+            sidefiles,
+            rates,
+            changes=self._changes[group].count,
+        )
 
     def _oldest_unapplied_us(self, record: GroupCreated, site: SiteStanding, newest: Event | None) -> int | None:
         if site.status is None or newest is None or site.parted or site.status.sequence >= newest.last_sequence:
             return 0
-        event = event_after(self._logs[record.group], self._cluster.codec(record), site.status)
+        group = record.group
+        found = self._unapplied[group].since_us(self._logs[group], self._cluster.codec(record), site.status)
         self._answered()
-        return None if event is None else event.first_timestamp_us
+        return found
 
     def _parted(self, record: GroupCreated, view: ControlView) -> dict[str, str]:
         if self._topics.get(record.group) != record.topic:
             if record.group in self._logs:
                 self._logs.pop(record.group).close()
             self._logs[record.group], self._topics[record.group] = self._cluster.log(record), record.topic
+            self._changes[record.group] = LogChanges(self._config.writer.heartbeat)
+            self._unapplied[record.group] = Unapplied()
         found = parted_sites(self._logs[record.group], _reports(view, record.group))
         self._answered()
         return found
@@ -176,8 +196,10 @@ class Observer:
     def _newest(self, record: GroupCreated, view: ControlView, parted: Mapping[str, str]) -> Event | None:
         shared = (status for status in _reports(view, record.group) if status.site not in parted)
         epoch = max((status.epoch for status in shared), default=0)
-        found = newest_event(self._logs[record.group], self._cluster.codec(record), epoch)
+        log, codec = self._logs[record.group], self._cluster.codec(record)
+        found = newest_event(log, codec, epoch)
         self._answered()
+        self._changes[record.group].look(log, codec, found)
         return found
 
 

@@ -38,11 +38,12 @@ class Board:
         self._silence: TidelogError | None = None  # what the clock has made a problem of
         self._late = False
         self._problem: TidelogError | None = None
+        self._newest: dict[str, dict[str, Any]] = {}  # by the same look as the status
         self._copies: dict[str, tuple[int, tuple[CatalogueCopy, ...]]] = {}
         self._message = ""
         self._closed = False
         self._changed = asyncio.Event()
-        self._publish({})
+        self._publish()
 
     def begin(self) -> None:
         """In the event loop that it belongs to from now on."""
@@ -81,7 +82,7 @@ class Board:
             self._problem = self._silence = None
         self._late = self._problem is None and now - self._looked > self.patience / 2
         if (self._problem, self._late) != before:
-            self._publish({})
+            self._publish()
 
     def stop(self) -> None:
         """Ends what `follow` gives."""
@@ -143,13 +144,14 @@ class Board:
             now = group.standing.copies
             self._copies[group.standing.record.group] = (number + (now != copies or not number), now)
         buckets = self.history.add(observed)
-        self._publish({name: bucket.json() for name, bucket in buckets.items()})
+        self._newest = {name: bucket.json() for name, bucket in buckets.items()}
+        self._publish()
 
     def _take_problem(self, error: TidelogError) -> None:
         self._problem = error
-        self._publish({})
+        self._publish()
 
-    def _publish(self, newest: dict[str, dict[str, Any]]) -> None:
+    def _publish(self) -> None:
         problem = self._problem
         document = {
             "version": JSON_VERSION,
@@ -167,7 +169,7 @@ class Board:
             },
             "status": self.status,
             "help": help_json(self.observed),
-            "newest": newest,  # of the history, by group
+            "newest": self._newest,  # of the history, by group
             "copies": {group: self.revision(group) for group in self._copies},
         }
         self._message = f"event: look\ndata: {json.dumps(document, separators=(',', ':'))}\n\n"

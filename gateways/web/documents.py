@@ -28,10 +28,12 @@ def commands_in(hint: str) -> list[str]:
 
 
 def help_json(observed: Iterable[Observed]) -> list[dict[str, Any]]:
-    """Every site that is not well, and every writer that has ended without a word: why, and what helps or tells more.
-    Nothing here changes by the second."""
+    """Every group that cannot be looked at, every site that is not well, and every writer that has ended without a word
+    (``what`` of them it is): why, and what helps or tells more. Nothing here changes by the second."""
     found = []
     for group in observed:
+        if group.problem:
+            found.append(_help_with_group(group))
         found += [_help(site) for site in group.configured_sites if not site.well]
         if group.writer_is_gone:
             found.append(_help_with_writer(group))
@@ -50,6 +52,7 @@ def _help(site: SiteStanding) -> dict[str, Any]:
     if not site.reason and site.state in _AWAY:
         hint = f"start one: tidelog site run {site.site}"
     return {
+        "what": "site",
         "group": site.group,
         "site": site.site,
         "state": site.state,
@@ -65,6 +68,7 @@ def _help_with_writer(group: Observed) -> dict[str, Any]:
     name, report = group.standing.record.group, group.writer.report
     ended = group.writer.state is WriterState.ENDED and report is not None
     return {
+        "what": "writer",
         "group": name,
         "site": None,
         "state": "STOPPED" if ended else "SILENT",
@@ -73,6 +77,21 @@ def _help_with_writer(group: Observed) -> dict[str, Any]:
         "hint": "its application opens the group again; what it had accepted and not flushed is unknown"
         " (docs/runbooks/rpo-alarm.md)",
         "commands": [f"tidelog status --group {name}"],
+    }
+
+
+def _help_with_group(group: Observed) -> dict[str, Any]:
+    name = group.standing.record.group
+    hint = for_operators(group.hint, name)
+    return {
+        "what": "group",
+        "group": name,
+        "site": None,
+        "state": "UNSEEN",
+        "stuck": False,
+        "reason": group.problem,
+        "hint": hint,
+        "commands": commands_in(hint) or [f"tidelog group show {name}"],
     }
 
 

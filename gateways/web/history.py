@@ -24,30 +24,26 @@ Numbers = tuple[float | None, ...]
 
 
 class Rate:
-    """Events per second over the last `RATE_SECONDS`, by what was seen of a sequence number."""
+    """Events per second over the last `RATE_SECONDS`, by what was seen of a number that grows with each."""
 
     def __init__(self) -> None:
         self._told: deque[tuple[int, int]] = deque()
-        self._seen_us = 0
 
-    def see(self, told_us: int, sequence: int, seen_us: int | None = None) -> None:
-        """A sequence number at a time of whoever tells of it, seen at ``seen_us`` of this process's monotonic clock
-        (None: that is the clock). One that went back (another history, a rebuilt site) begins anew, and so do a
-        teller's clock that was put back, and a time in which nobody could look: what came in between came at no rate
-        that is known."""
+    def see(self, at_us: int, count: int) -> None:
+        """The number at a time of this process's monotonic clock. One that went back (another history) begins anew, and
+        so does a time in which nobody could look: what came in between came at no rate that is known."""
         if self._told:
             before_us, before = self._told[-1]
-            if sequence < before or not 0 <= told_us - before_us <= OLD_SECONDS * 1_000_000:
+            if count < before or at_us - before_us > OLD_SECONDS * 1_000_000:
                 self._told.clear()
-        if not self._told or told_us > self._told[-1][0]:
-            self._told.append((told_us, sequence))
-            self._seen_us = told_us if seen_us is None else seen_us
-        while len(self._told) > 2 and told_us - self._told[1][0] >= RATE_SECONDS * 1_000_000:
+        if not self._told or at_us > self._told[-1][0]:
+            self._told.append((at_us, count))
+        while len(self._told) > 2 and at_us - self._told[1][0] >= RATE_SECONDS * 1_000_000:
             self._told.popleft()
 
     def value(self, now_us: int) -> float | None:
-        """At a time of the monotonic clock. None while less than two are known, or the newest was seen long ago."""
-        if len(self._told) < 2 or now_us - self._seen_us > OLD_SECONDS * 1_000_000:
+        """At a time of that clock. None while less than two are known, or the newest was seen long ago."""
+        if len(self._told) < 2 or now_us - self._told[-1][0] > OLD_SECONDS * 1_000_000:
             return None
         (first_us, first), (last_us, last) = self._told[0], self._told[-1]
         return (last - first) / ((last_us - first_us) / 1_000_000)
@@ -55,7 +51,8 @@ class Rate:
 
 @dataclass(slots=True)
 class Bucket:
-    """`BUCKET_SECONDS` of a group: rates at their end, and of everything else the worst."""
+    """`BUCKET_SECONDS` of a group: rates at their end, and of everything else the worst. Rates are of changes, which is
+    every event but heartbeats, each write of a batch for itself: into the log, and at a site as its worker tells."""
 
     begins_s: int
     events_per_second: float | None = None
@@ -73,24 +70,21 @@ class GroupHistory:
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.buckets: deque[Bucket] = deque(maxlen=BUCKETS)
-        self._log, self._sites = Rate(), dict[str, Rate]()
+        self._log = Rate()
         self._monotonic = monotonic
 
     def add(self, group: Observed) -> Bucket:
         """Takes in a look; the bucket that it has fallen into."""
         now_us, bucket = int(self._monotonic() * 1_000_000), self._bucket(group.observed_us)
-        if group.newest is not None:
-            self._log.see(now_us, group.newest.last_sequence)
+        if group.changes is not None:
+            self._log.see(now_us, group.changes)
         bucket.events_per_second = self._log.value(now_us)
         for standing in group.standing.sites:
             exposed = group.exposures[standing.site]
-            rate = self._sites.setdefault(standing.site, Rate())
-            if standing.status is not None:
-                rate.see(standing.status.reported_us, standing.status.sequence, now_us)
             found = (standing.lag_events, exposed.not_logged, exposed.not_applied, exposed.not_copied)
             before = bucket.sites.get(standing.site, (None,) * len(COLUMNS))[1:]
             worst = (_worst(one, other) for one, other in zip(before, found, strict=True))
-            bucket.sites[standing.site] = (rate.value(now_us), *worst)
+            bucket.sites[standing.site] = (group.rates[standing.site].events, *worst)
         return bucket
 
     def _bucket(self, at_us: int) -> Bucket:

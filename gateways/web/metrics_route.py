@@ -6,6 +6,7 @@ from importlib import import_module
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from tidelog.gateways.extras import installation
 from tidelog.gateways.standing.observer import Observed
 from tidelog.gateways.web.board import Board
 
@@ -28,7 +29,7 @@ class MetricsRoute:
         except ModuleNotFoundError as error:
             if error.name not in (MODULE, "prometheus_client"):
                 raise
-            return PlainTextResponse("no metrics here: pip install 'tidelog[metrics]'\n", 404)
+            return PlainTextResponse(f"no metrics here: {installation('metrics')}\n", 404)
         observed = None if self._board.unready else self._board.observed
         text, media_type = exposition(observed, self._board.looked_us)
         return Response(text, media_type=media_type)

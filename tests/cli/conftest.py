@@ -11,10 +11,13 @@ import pytest
 
 from tests.cli.operating import Operator, operating
 from tidelog.config import Config
+from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import Deployment, MemoryDeployment
 from tidelog.gateways.cli import main
 from tidelog.producers.cluster import Cluster
+from tidelog.schemas.reports import WriterStatus, writer_key
 from tidelog.stores.keyspace import Keyspace
+from tidelog.testing.readiness import wait_until
 from tidelog.testing.running import RunningDeployment
 
 SITES = ("tokyo", "osaka", "london")
@@ -110,6 +113,22 @@ def bank(cli: Cli, sites: RunningDeployment) -> Cli:
     for site in SITES:
         assert sites.site(site).group("bank").wait_until(2)
     return cli
+
+
+def killed_writer(deployment: Deployment, group: str = "bank") -> WriterStatus:
+    """A writer whose last report says that it is open, as after a SIGKILL: that report."""
+    control, writer = deployment.cluster.control, open_group(group, deployment=deployment)
+
+    def reported() -> WriterStatus | None:
+        found = control.snapshot().get(writer_key(group))
+        return found if isinstance(found, WriterStatus) and found.state == "OPEN" else None
+
+    assert wait_until(reported, timeout_s=60)
+    report = reported()
+    writer.close()
+    assert report is not None
+    control.publish(report)
+    return report
 
 
 @pytest.fixture

@@ -3,12 +3,19 @@
 import ast
 import re
 import shlex
+import sys
+import tomllib
 from pathlib import Path
+from typing import get_args
 
+import pytest
 import typer
 
+from tidelog.errors import UsageError
 from tidelog.gateways.cli.application import app
 from tidelog.gateways.cli.hints import for_operators
+from tidelog.gateways.exports.place import place_of
+from tidelog.gateways.extras import Extra, installation
 from tidelog.testing.readiness import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -87,3 +94,19 @@ def test_a_hint_that_names_a_command_which_asks_says_so(bank, sites):
         assert tuple(shlex.split(again)[:2]) == config
         assert bank(*shlex.split(again)[2:]).code == 0
     assert wait_until(lambda: bank("status").code == 0, timeout_s=10)
+
+
+def test_hints_name_extras_as_the_package_has_them():
+    """In one place, for all that tell how one is installed."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {*get_args(Extra), "dev"} == project["optional-dependencies"].keys()
+    assert installation("web") == f"pip install '{project['name']}[web]'"
+    sources = {path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")}
+    assert [path.name for path in sources if "tidelog[" in path.read_text()] == ["extras.py"]
+
+
+def test_a_place_that_needs_an_extra_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # as where it is not installed
+    with pytest.raises(UsageError, match="s3://") as raised:
+        place_of("s3://bucket/folder")
+    assert raised.value.hint == "pip install 'tidelog[s3]'"

@@ -73,7 +73,7 @@ def test_a_site_whose_redis_is_down_is_degraded(bank, sites, deployment, monkeyp
     monkeypatch.setattr(deployment, "keyspace", down)
     sites.site("osaka")
     assert wait_until(lambda: "StoreUnavailable" in bank("status").text, timeout_s=10)
-    assert state_of(bank) == "STARTING"
+    assert state_of(bank) == "WAITING"
     for command in (("status",), ("site", "status", "osaka")):
         shown = bank(*command)
         assert shown.code == 3 and "StoreUnavailable: Redis does not answer" in shown.text

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from tests.cli.conftest import SITES, TOML
+from tests.cli.conftest import SITES, TOML, killed_writer
 from tidelog.consumers.access import open_group
 from tidelog.gateways.cli.status_screen import COLUMNS, StatusScreen
 from tidelog.gateways.standing.observer import Observer
@@ -41,11 +41,11 @@ def observed(bank, deployment):  # noqa: ARG001
     return found
 
 
-def drawn(observed, width):
-    """The lines, as a terminal of that width has them."""
-    console = Console(width=width, color_system=None, force_terminal=False, file=None)
+def drawn(observed, width, height=None):
+    """The lines, as a terminal of that width has them; with a height those that it shows at once."""
+    console = Console(width=width, height=height, color_system=None, force_terminal=False, file=None)
     with console.capture() as captured:
-        console.print(StatusScreen(observed, Text("seen now")))
+        console.print(StatusScreen(observed, Text("seen now"), fitted=height is not None))
     lines = captured.get().splitlines()
     assert all(len(line) <= width for line in lines)
     return [line.rstrip() for line in lines]
@@ -130,3 +130,64 @@ def test_the_time_to_go_is_shown_while_a_site_catches_up(observed, sites, deploy
     assert "  100 events/s, 1 MiB/s, at the end in 60 s" in lines
     (row,) = [row for row in table_of(drawn(found, 1000)) or () if row["site"] == "london"]
     assert (row["state"], row["events/s"], row["data/s"], row["ETA"]) == ("REPLAYING", "100", "1 MiB/s", "60 s")
+
+
+HIDDEN = re.compile(r"((\d+) groups? and )?(\d+) lines? (is|are) hidden: see a group alone with --group")
+
+
+@pytest.fixture
+def several(observed, bank, deployment):
+    """Three groups, the last by name with a site that has halted, the one before with a writer that is gone."""
+    assert observed
+    for name in ("orders", "stock"):
+        assert bank("group", "create", name).code == 0
+    log = deployment.cluster.log(deployment.cluster.find_group("stock"))
+    log.appender().send(b"this is no event", lambda *_: None)
+    killed_writer(deployment, "orders")
+    found = []
+    with Observer(deployment) as observer:
+
+        def there():
+            found[:] = observer.observe()
+            states = [site.state for group in found[:2] for site in group.standing.sites]
+            halted = all(site.state == "HALTED" for site in found[2].standing.sites)
+            return halted and set(states) == {"STREAMING"} and found[1].writer_is_gone
+
+        assert wait_until(there, timeout_s=60), found
+    return found
+
+
+def test_more_than_a_screen_has_a_line_of_each_group_and_says_what_is_hidden(several):
+    """The worst first, with as many of its lines below as there is room for."""
+    lines = drawn(several, 80, 24)
+    assert len(lines) == 24 and lines[0] == "seen now"
+    standings = (
+        r"stock  HALTED at 3 sites, RPO \S+ s; group stock at tokyo is HALTED \(Corrupt.*…",
+        r"orders  STREAMING at 3 sites, RPO \S+ s; no word from the writer of group .*…",
+        r"bank  STREAMING at 3 sites, RPO \S+ s",
+    )
+    for line, pattern in zip(lines[1:4], standings, strict=True):
+        assert re.fullmatch(pattern, line), lines
+    assert lines[4].startswith("group stock  ")
+    found = HIDDEN.fullmatch(lines[-1])
+    assert found and found[2] is None
+    whole = [line for line in drawn(several, 80)[1:] if line]
+    shown = [line for line in lines[4:-1] if line]
+    assert int(found[3]) == len(whole) - len(shown) and set(shown) <= set(whole)
+
+
+def test_a_screen_that_is_smaller_still_hides_whole_groups_and_counts_them(several):
+    """Those that are well go first."""
+    lines = drawn(several, 80, 4)
+    assert [line.split("  ")[0] for line in lines[:3]] == ["seen now", "stock", "orders"]
+    found = HIDDEN.fullmatch(lines[3])
+    assert found and found[2] == "1" and int(found[3]) == len([line for line in drawn(several, 80)[1:] if line])
+
+
+def test_what_has_room_is_shown_whole(several):
+    """In the order of the names, without a line that says it again."""
+    whole = drawn(several, 80)
+    while not whole[-1]:
+        whole.pop()
+    assert drawn(several, 80, len(whole)) == whole
+    assert HIDDEN.fullmatch(drawn(several, 80, len(whole) - 1)[-1])

@@ -158,7 +158,7 @@ def test_a_worker_whose_redis_is_late_says_where_the_site_stood(copied, sites, m
         return json.loads(copied("site", "status", "london", "--json").out)["sites"][0]
 
     assert wait_until(lambda: "does not answer" in status()["reason"], timeout_s=10)
-    assert (status()["state"], status()["sequence"]) == ("STARTING", before.sequence)
+    assert (status()["state"], status()["sequence"]) == ("WAITING", before.sequence)
     real("london", "bank").data.clear()
     monkeypatch.setattr(deployment, "keyspace", real)
     assert wait_until(lambda: status()["state"] == "NEEDS_REBUILD", timeout_s=20)

@@ -24,19 +24,26 @@ def kafka() -> Iterator[KafkaServer]:
 
 
 @pytest.fixture(scope="module")
-def bank(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+def redis() -> Iterator[RedisServer]:
+    """Likewise, of tokyo."""
+    with RedisServer() as server:
+        yield server
+        server.resume()
+
+
+@pytest.fixture(scope="module")
+def bank(kafka: KafkaServer, redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """The group `bank` at tokyo, whose worker runs; it gives Kafka little time to answer."""
     folder: Path = tmp_path_factory.mktemp("watch")
-    with RedisServer() as redis:
-        for operator in operating(folder, kafka.bootstrap_servers, {"tokyo": redis.url}):
-            patience = 'request_timeout = "3s"\nconnect_timeout = "3s"\n'
-            operator.config.write_text(operator.config.read_text().replace("[kafka]\n", f"[kafka]\n{patience}"))
-            operator.ok("group", "create", "bank")
-            operator.work("tokyo")
-            operator.ok("volume", "create", "ledger", "-g", "bank", "--size", "1MiB")
-            operator.ok("pitc", "create", "one", "-g", "bank", "--wait", "--timeout", "60s")
-            yield operator
-            kafka.resume()
+    for operator in operating(folder, kafka.bootstrap_servers, {"tokyo": redis.url}):
+        patience = 'request_timeout = "3s"\nconnect_timeout = "3s"\n'
+        operator.config.write_text(operator.config.read_text().replace("[kafka]\n", f"[kafka]\n{patience}"))
+        operator.ok("group", "create", "bank")
+        operator.work("tokyo")
+        operator.ok("volume", "create", "ledger", "-g", "bank", "--size", "1MiB")
+        operator.ok("pitc", "create", "one", "-g", "bank", "--wait", "--timeout", "60s")
+        yield operator
+        kafka.resume()
 
 
 def seen(terminal: OnTerminal, condition: str, timeout_s: float = 60) -> str:
@@ -93,13 +100,36 @@ def test_a_terminal_that_is_made_narrower(bank: Operator) -> None:
 
 
 def test_a_group_that_is_made_meanwhile_appears(bank: Operator) -> None:
-    """And what happens to a site is seen as it happens."""
+    """And what happens to a site is seen as it happens. On a lower screen it has at least a line."""
     terminal = OnTerminal(bank.line(*WATCH), rows=60, columns=80)
     assert "group orders" not in seen(terminal, r"^group bank ")
     bank.ok("group", "create", "orders")
     seen(terminal, r"^group orders ")
     bank.ok("site", "rebuild", "tokyo", "-g", "bank", "--yes")
     seen(terminal, r"^tokyo  STREAMING  at [1-9]\d*, 0 behind")
+    ended(terminal)
+    terminal = OnTerminal(bank.line(*WATCH), rows=12, columns=80)
+    seen(terminal, r"^bank  STREAMING at tokyo, RPO \S+ s$")
+    seen(terminal, r"^orders  STREAMING at tokyo, RPO ")
+    shown = seen(terminal, r"^\d+ lines are hidden: see a group alone with --group$")
+    assert shown.startswith(("seen at ", "NO ANSWER "))
+    ended(terminal)
+
+
+def test_a_redis_that_freezes_under_a_site_that_streams(bank: Operator, redis: RedisServer) -> None:
+    """It is not starting: it waits, at the position that it had, and says for what; then it streams again."""
+    terminal = OnTerminal(bank.line(*WATCH, "--group", "bank"), rows=40, columns=80)
+    shown = seen(terminal, r"^tokyo  STREAMING  at \d+, 0 behind")
+    at = int(re.search(r"^tokyo  STREAMING  at (\d+)", shown, re.MULTILINE)[1])  # type: ignore[index]
+    redis.pause()
+    try:
+        shown = seen(terminal, r"^tokyo  (?!STREAMING|REPLAYING)")
+        (state, position) = re.search(r"^tokyo  (\w+)  at (\d+), ", shown, re.MULTILINE).groups()  # type: ignore[union-attr]
+        assert state == "WAITING" and int(position) >= at
+        seen(terminal, r"^tokyo: StoreUnavailable: ")
+    finally:
+        redis.resume()
+    seen(terminal, r"^tokyo  STREAMING  at \d+, 0 behind")
     ended(terminal)
 
 

@@ -48,7 +48,7 @@ def test_a_mirror_that_begins_anywhere(stood: tuple[Lab, dict[bytes, Value]]) ->
         if not index or (first.last, first.seal) in been or begins_behind:
             b.caught_up()
             applied = [event for event in counted if event.last > position.head.sequence]
-            until(lambda replica=replica, applied=applied: replica.progress(0).events_applied == len(applied))
+            until(lambda replica=replica, applied=applied: replica.progress(0).records_applied == len(applied))
             assert b.store().position().cluster_id == "b"
             went_on += 1
             behind += begins_behind

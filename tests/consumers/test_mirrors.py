@@ -81,7 +81,7 @@ def test_a_site_that_changes_logs_goes_on_where_it_was(lab: Lab, b: MirrorLab, s
     record = b.log.record_at(position.head.offset)
     assert position.cluster_id == "b" and record is not None and record.value[-16:] == position.head.seal
     applied = [event for event in lab.reference().counted if event.last > stood.head.sequence]
-    assert replica.progress(0).events_applied == len(applied)
+    assert replica.progress(0).records_applied == len(applied)
     replica.stop()
     b.replica()  # once more: the position is this cluster's by now
     b.caught_up()

@@ -140,7 +140,7 @@ def test_two_workers_at_once(lab: Lab) -> None:
     assert [both.digest(copy) for copy in both.copies()] == [one.digest(copy) for copy in one.copies()]
     assert [copy.blocks_changed for copy in both.copies()] == [copy.blocks_changed for copy in one.copies()]
     events = len(lab.reference().counted)
-    until(lambda: alone.progress(0).events_applied == events, "all applied by the one")
+    until(lambda: alone.progress(0).records_applied == events, "all applied by the one")
 
 
 def test_every_position_is_moved_from_its_predecessor(lab: Lab) -> None:

@@ -1,4 +1,4 @@
-"""The last hour in memory: rates by sequence numbers, the worst of everything else, bounded, and honest about gaps."""
+"""The last hour in memory: rates of changes, the worst of everything else, bounded, and honest about gaps."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.web.scenes import SITES, config_of, eventually, scene
+from tidelog.gateways.metrics.observed import exposition
+from tidelog.gateways.standing.documents import status_document
 from tidelog.gateways.standing.observer import Observed, Observer
-from tidelog.gateways.web.history import BUCKET_SECONDS, BUCKETS, RATE_SECONDS, GroupHistory, History, Rate
-from tidelog.schemas.control import SiteStatus
+from tidelog.gateways.web.history import BUCKET_SECONDS, BUCKETS, RATE_SECONDS, Bucket, GroupHistory, History, Rate
 
 SECOND = 1_000_000
 START = 1_795_000_000 * SECOND
+TOTAL = "tidelog_site_events_applied_total{"
 
 
 @pytest.fixture(scope="module")
@@ -29,17 +31,19 @@ def seen() -> Iterator[Observed]:
         yield eventually(look, "every site has reported")
 
 
-def look(seen: Observed, second: int, sequence: int, not_applied: float | None = 0.0) -> Observed:
-    """The same at a time, with every site at a sequence number."""
-    at_us = START + second * SECOND
-    sites = []
-    for site in seen.standing.sites:
-        assert isinstance(site.status, SiteStatus)
-        status = site.status.model_copy(update={"reported_us": at_us, "sequence": sequence})
-        sites.append(replace(site, status=status, lag_events=0))
-    exposures = {name: replace(found, not_applied=not_applied) for name, found in seen.exposures.items()}
-    standing = replace(seen.standing, sites=tuple(sites))
-    return replace(seen, standing=standing, exposures=exposures, observed_us=at_us)
+def look(
+    seen: Observed, second: int, changes: int, not_applied: float | None = 0.0, rate: float | None = 7.0
+) -> Observed:
+    """The same at a time, with so many changes in the log, and a rate that every site tells."""
+    sites = tuple(replace(site, lag_events=0) for site in seen.standing.sites)
+    return replace(
+        seen,
+        standing=replace(seen.standing, sites=sites),
+        exposures={name: replace(found, not_applied=not_applied) for name, found in seen.exposures.items()},
+        rates={name: replace(found, events=rate) for name, found in seen.rates.items()},
+        observed_us=START + second * SECOND,
+        changes=changes,
+    )
 
 
 class Clock:
@@ -86,50 +90,88 @@ def test_a_bucket_has_the_worst(seen: Observed) -> None:
     """Of the looks that fell into it; what is unknown in one of them does not hide what is known in another."""
     history = GroupHistory(Clock())
     for second, not_applied in enumerate((0.1, 7.0, None, 0.2)):
-        bucket = history.add(look(seen, second, 100 * second, not_applied))
-    assert len(history.buckets) == 1 and bucket.begins_s == START // SECOND
+        bucket = history.add(look(seen, second, 100 * second, not_applied, 100.0 + second))
+    assert len(history.buckets) == 1 and bucket.begins_s == START // SECOND and bucket.events_per_second == 100
     for site in SITES:
-        assert bucket.sites[site][0] == 100 and bucket.sites[site][3] == 7.0
+        assert bucket.sites[site][0] == 103 and bucket.sites[site][3] == 7.0
     history.add(look(seen, BUCKET_SECONDS, 1000, None))
     assert [one.sites["osaka"][3] for one in history.buckets] == [7.0, None]
 
 
 def test_an_hour_and_no_more(seen: Observed) -> None:
     """However long it runs; a gap, in which Kafka was away, stays a gap."""
-    history = GroupHistory(Clock(BUCKET_SECONDS))
+    clock = Clock(BUCKET_SECONDS)
+    history = GroupHistory(clock)
     for number in range(BUCKETS + 50):
         history.add(look(seen, number * BUCKET_SECONDS, number))
     assert len(history.buckets) == BUCKETS
-    last = history.buckets[-1].begins_s
+    last, clock.seconds = history.buckets[-1].begins_s, 151 * BUCKET_SECONDS
     history.add(look(seen, (BUCKETS + 200) * BUCKET_SECONDS, BUCKETS + 60))
     assert history.buckets[-1].begins_s - last == 151 * BUCKET_SECONDS and len(history.buckets) == BUCKETS
-    assert history.buckets[-1].sites["osaka"][0] is None
+    assert history.buckets[-1].events_per_second is None
 
 
 @pytest.mark.parametrize("stepped_s", [-3600, -12, 3600])
 def test_a_clock_that_is_put_right(seen: Observed, stepped_s: int) -> None:
-    """This machine's, back or forward: what lies in the future is dropped, the rest stays, and buckets and rates go on;
-    the log's without a gap, a site's (by the site's clock, put back, too) with its second report."""
+    """This machine's, back or forward: what lies in the future is dropped, the rest stays, and buckets and rates go on,
+    without a gap."""
     history, step_s = GroupHistory(Clock()), 2 * BUCKET_SECONDS
     for second in range(step_s):
         history.add(look(seen, second, 7 * second))
     for second in range(step_s, 2 * step_s):
         bucket = history.add(look(seen, second + stepped_s, 7 * second))
-        assert bucket.events_per_second == 0, "not None: by the monotonic clock no time is missing"
-        assert bucket.sites["osaka"][0] == (7 if second > step_s else None)
+        assert bucket.events_per_second == 7, "not None: by the monotonic clock no time is missing"
         begins = [one.begins_s for one in history.buckets]
         assert begins == sorted(set(begins)) and begins[-1] == bucket.begins_s
         assert bucket.begins_s == (START // SECOND + second + stepped_s) // BUCKET_SECONDS * BUCKET_SECONDS
 
 
-def test_a_site_whose_reports_have_ended(seen: Observed) -> None:
-    """Its rate ends, too, whatever this machine's clock says of the last one."""
+def test_a_log_that_was_not_seen_for_long(seen: Observed) -> None:
+    """Its rate ends, whatever this machine's clock says of the last look; what sites tell is theirs."""
     history = GroupHistory(Clock())
     for second in range(3):
         history.add(look(seen, second, 7 * second))
-    last = look(seen, 3, 21)
-    rates = [history.add(replace(last, observed_us=START - 3600 * SECOND)).sites["osaka"][0] for _ in range(30)]
-    assert rates[0] == 7 and rates[-1] is None
+    unseen = replace(look(seen, 3, 21, rate=None), observed_us=START - 3600 * SECOND, changes=None)
+    buckets = [history.add(unseen) for _ in range(30)]
+    rates = [bucket.events_per_second for bucket in buckets]
+    assert rates[-1] is None and buckets[-1].sites["osaka"][0] is None
+
+
+def test_an_event_is_the_same_to_the_page_the_documents_and_the_metrics() -> None:
+    """Heartbeats move the sequence and are no change, each write of a batch is one: in the log and at every site."""
+    with scene(config_of()) as made, Observer(made.deployment) as observer:
+        group, history = made.bank(), GroupHistory()
+
+        def looked() -> tuple[Observed, Bucket]:
+            (found,) = observer.observe()
+            return found, history.add(found)
+
+        def applied(found: Observed) -> set[int]:
+            lines = exposition([found])[0].decode().splitlines()
+            told = {int(float(line.split()[1])) for line in lines if line.startswith(TOTAL)}
+            documents = status_document([found])["groups"][0]["sites"]
+            return told | {document["events_applied"] for document in documents}
+
+        def settled(least: int) -> Observed | None:
+            found, _ = looked()
+            there = all(site.lag_events == 0 for site in found.standing.sites) and len(applied(found)) == 1
+            return found if there and found.changes is not None and found.changes >= least else None
+
+        first = eventually(lambda: settled(0), "all of it at every site")
+        begun, (before,) = first.newest.last_sequence, applied(first)
+        idle = eventually(lambda: (found := settled(0)) and found.newest.last_sequence >= begun + 3 and found, "idle")
+        assert idle.changes == first.changes and applied(idle) == {before}
+        for number in range(40):
+            group.volume("ledger").write(number, b"x")
+        group.flush(applied_at=3)
+        last = eventually(lambda: settled(first.changes + 40), "the writes")
+        assert last.changes == first.changes + 40 and applied(last) == {before + 40}
+
+        def quiet() -> bool:
+            bucket = looked()[1]
+            return {bucket.events_per_second, *(numbers[0] for numbers in bucket.sites.values())} == {0}
+
+        eventually(quiet, "rates of 0, beside heartbeats")
 
 
 def test_a_group_that_goes_is_forgotten(seen: Observed) -> None:

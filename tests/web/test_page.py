@@ -153,6 +153,31 @@ def test_kafka_is_away(page: Page, server: HttpServer, bank: Scene, shoot: Shoot
     assert page.run("return getComputedStyle(document.querySelector('main')).filter") == "none"
 
 
+def test_a_page_that_is_opened_while_kafka_is_away(page: Page, bank: Scene, shoot: Shoot) -> None:
+    """It has what the server has seen before: the last hour and the copies of each group, marked as old."""
+    bank.running.group("orders")
+    with served(bank) as server:
+        eventually(lambda: "orders" in server.board.history.groups, "the second group")
+        eventually(lambda: server.board.unready == "" and server.board.of("bank"), "a look")
+        bank.control.cut_off()
+        page.open(server.url)
+        page.says("#banners", "Kafka has not answered since", "What is shown below is of")
+        page.says("#looked", "old")
+        page.says("#copies", "1 copy: 1 equal", "monday")
+        eventually(lambda: len(page.all("#charts figure")) == 1 + len(SITES), "a chart of each site")
+        lines = "return document.querySelectorAll('.chart .line').length"
+        assert page.run(lines) > 0 and ":" in page.text("#moment-text")
+        assert page.run("return document.documentElement.hasAttribute('data-old')")
+        page.click("#groups a[href='#orders']")
+        page.says("#copies", "No copy yet")
+        eventually(lambda: len(page.all("#charts figure")) == 1 + len(SITES), "charts of the other group")
+        assert page.complaints() == []
+        shoot("opened-while-away")
+        bank.control.restore()
+        page.falls_silent("#banners")
+        page.says("#moment-text", "now")
+
+
 def test_the_server_is_away(page: Page, bank: Scene, shoot: Shoot) -> None:
     """The page says so, and finds the next server at that address by itself."""
     with served(bank) as server:
@@ -177,6 +202,21 @@ def test_before_there_is_a_group_and_when_one_comes(page: Page, shoot: Shoot) ->
         made.deployment.cluster.create_group("bank")
         page.says("#group", "bank", "nothing written yet", "never seen", "primary tokyo")
         page.says("#copies", "No copy yet", "tidelog pitc create NAME --group bank --in 5s")
+
+
+def test_a_group_that_cannot_be_looked_at(page: Page, server: HttpServer, bank: Scene, shoot: Shoot) -> None:
+    """An alarm, why, and what helps; the other group is seen as before, and no writer is said to be gone."""
+    page.open(server.url)
+    page.says("#headline", "All is well")
+    record = bank.deployment.cluster.create_group("sealed")
+    bank.control.publish(record.model_copy(update={"keyed": True}))
+    page.says("#alarms", "sealed cannot be looked at")
+    page.says("#help", "the log", "group sealed", "not seen", "there is no key for it", "et groups.sealed.key_file")
+    assert "the writer" not in page.text("#help") and "writer" not in page.text("#headline")
+    page.click("#groups a[href='#bank']")
+    eventually(lambda: "streaming" in site(page, "osaka"), "the other group")
+    assert page.complaints() == []
+    shoot("unseen")
 
 
 def test_the_region_of_a_mirror(page: Page, server: HttpServer, bank: Scene, shoot: Shoot) -> None:

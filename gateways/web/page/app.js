@@ -67,7 +67,7 @@ async function once(key, path, take) {
 
 function refresh() {
   const group = chosen()?.group;
-  if (!group || old()) return;
+  if (!group || !known.link.up) return;
   const history = known.history.get(group);
   const newest = known.newest.get(group);
   const last = history?.buckets.at(-1);
@@ -83,7 +83,7 @@ function refresh() {
     });
   }
   const catalogue = known.copies.get(group);
-  const stale = catalogue && Date.now() - catalogue.asked > LOCKS_MS;
+  const stale = catalogue && !old() && Date.now() - catalogue.asked > LOCKS_MS;
   if (!catalogue || catalogue.revision !== known.look.copies[group] || stale) {
     once(`copies ${group}`, `/api/v1/copies?group=${encodeURIComponent(group)}`, (found) => {
       known.copies.set(group, { ...found, asked: Date.now() });
@@ -172,7 +172,7 @@ function drawCopies(group) {
 function drawCharts(group) {
   const { paddingLeft, paddingRight } = getComputedStyle(byId("charts"));
   const room = byId("charts").clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
-  morph(byId("charts"), charts(group, known.history.get(group.group), known.cursor, room, now()));
+  morph(byId("charts"), charts(group, known.history.get(group.group), known.cursor, room, now(), !old()));
   const range = byId("moment");
   const buckets = known.history.get(group.group)?.buckets;
   if (!range || !buckets?.length) return;

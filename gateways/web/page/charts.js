@@ -125,7 +125,7 @@ function rates(buckets, sites, step, width, times, cursor, shown) {
   const said = series.map(({ name, points }) => `${name} ${perSecond(at(points, shown))}`).join(", ");
   const svg = drawing(width, times, step, rateScale(top(series, [])), series, [], cursor, `Events per second over the last hour. ${said}`);
   const entries = series.map(({ line, name, points }) => ({ line, name, value: perSecond(at(points, shown)) }));
-  return figure("rates", "Throughput", "events per second, into the log and applied", svg, entries);
+  return figure("rates", "Throughput", "events per second, into the log and applied, heartbeats left out", svg, entries);
 }
 
 function exposure(buckets, site, step, width, times, cursor, shown) {
@@ -147,8 +147,8 @@ function exposure(buckets, site, step, width, times, cursor, shown) {
   return figure(`rpo-${site.site}`, `RPO at ${site.site}`, "what would be lost, by age", svg, entries);
 }
 
-// `history` has the group's buckets; `cursor` is the time of the one to read, null for the newest.
-export function charts(group, history, cursor, room, now) {
+// `history` has the group's buckets; `cursor` is the time of the one to read, null for the newest, which is now if `live`.
+export function charts(group, history, cursor, room, now, live) {
   const buckets = history?.buckets ?? [];
   const title = h("h3", { class: "title" }, "The last hour");
   if (!buckets.length) return [title, h("p", { class: "muted" }, "Nothing has been seen yet.")];
@@ -173,7 +173,7 @@ export function charts(group, history, cursor, room, now) {
       { class: "moment" },
       h("label", { for: "moment" }, "Moment"),
       h("input", { type: "range", id: "moment", min: from, max: newest, step, "data-keep": "", "aria-describedby": "moment-text" }),
-      h("output", { id: "moment-text", for: "moment", class: "num" }, cursor === null ? "now" : clock(cursor * 1000)),
+      h("output", { id: "moment-text", for: "moment", class: "num" }, cursor === null && live ? "now" : clock(shown * 1000)),
     ),
   ];
 }

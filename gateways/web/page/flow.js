@@ -84,14 +84,11 @@ function sitePlace(site, primary) {
   );
 }
 
-function toGo(site, rates, logRate) {
-  const gain = (rates?.[0] ?? 0) - (logRate ?? 0);
-  return site.state === "REPLAYING" && site.lag_events && gain > 0 ? `, ${span(site.lag_events / gain)} to go` : "";
-}
+const toGo = (site) => (site.state === "REPLAYING" && site.eta_seconds ? `, ${span(site.eta_seconds)} to go` : "");
 
-function siteLabel(site, rates, logRate) {
+function siteLabel(site, rates) {
   if (!FLOWS.has(site.state)) return h("span", { class: `flow-label tone-${stateOf(site).tone}` }, "no flow");
-  const lag = site.lag_events ? `${span(site.lag_seconds)} behind${toGo(site, rates, logRate)}` : "no lag";
+  const lag = site.lag_events ? `${span(site.lag_seconds)} behind${toGo(site)}` : "no lag";
   return h(
     "span",
     { class: "flow-label" },
@@ -125,7 +122,7 @@ export function flow(group, newest, now) {
           h(
             "li",
             { class: "branch", "data-key": site.site },
-            h("div", { class: "cell cell-out" }, siteLabel(site, newest?.sites?.[site.site], logRate)),
+            h("div", { class: "cell cell-out" }, siteLabel(site, newest?.sites?.[site.site])),
             sitePlace(site, site.site === primary),
           ),
         ),

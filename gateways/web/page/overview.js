@@ -8,7 +8,7 @@ const STUCK = { NEEDS_REBUILD: "needs a rebuild", DIVERGED: "has another history
 const AWAY = new Set(["SILENT", "UNKNOWN", "STOPPED"]);
 
 // Of a site, in the order of what matters most.
-const RANK = ["HALTED", "NEEDS_REBUILD", "DIVERGED", "SILENT", "UNKNOWN", "STOPPED", "REBUILDING", "REPLAYING", "STARTING"];
+const RANK = ["HALTED", "NEEDS_REBUILD", "DIVERGED", "SILENT", "UNKNOWN", "STOPPED", "WAITING", "REBUILDING", "REPLAYING", "STARTING"];
 const rank = (site) => (RANK.includes(site.state) ? RANK.indexOf(site.state) : RANK.length);
 const worst = (group) => [...group.sites].sort((one, other) => rank(one) - rank(other))[0];
 
@@ -32,7 +32,7 @@ export function headline(status, help) {
   if (away.length) return { text: `${plural(away.length, "site has", "sites have")} no worker`, tone: "warn" };
   const troubled = help.filter((found) => found.site !== null);
   if (troubled.length) return { text: `Something is in the way of ${troubled[0].site}`, tone: "warn" };
-  const writers = help.filter((found) => found.site === null);
+  const writers = help.filter((found) => found.what === "writer");
   if (writers.length) return { text: writers.length === 1 ? `The writer of ${writers[0].group} is gone` : `${writers.length} writers are gone`, tone: "warn" };
   const busy = named(sites.filter((site) => BUSY.has(site.state)));
   if (busy.length) return { text: busy.length === 1 ? `${busy[0]} is catching up` : `${busy.length} sites are catching up`, tone: "busy" };
@@ -99,7 +99,7 @@ export function help(found) {
       return h(
         "div",
         { class: `hand edge-${stateOf(one).tone}`, "data-key": key },
-        h("h3", {}, h("span", {}, heap.map(({ site }) => site ?? "the writer").join(", ")), h("span", { class: "muted" }, `group ${one.group}`), badge(stateOf(one))),
+        h("h3", {}, h("span", {}, heap.map(({ site, what }) => site ?? (what === "group" ? "the log" : "the writer")).join(", ")), h("span", { class: "muted" }, `group ${one.group}`), badge(stateOf(one))),
         h("p", {}, one.reason || "No reason is known."),
         hints.map((hint) => h("p", { class: "muted" }, hint)),
         h("p", { class: "commands" }, commands.map((command) => copyable(command))),

@@ -7,6 +7,8 @@ export const STATES = {
   REPLAYING: { word: "catching up", tone: "busy", shape: "arrows" },
   STARTING: { word: "starting", tone: "busy", shape: "arrow" },
   REBUILDING: { word: "rebuilding", tone: "busy", shape: "arrows" },
+  UNSEEN: { word: "not seen", tone: "bad", shape: "diamond" },
+  WAITING: { word: "waiting", tone: "warn", shape: "triangle" },
   STOPPED: { word: "stopped", tone: "warn", shape: "square" },
   UNKNOWN: { word: "never seen", tone: "warn", shape: "ring" },
   SILENT: { word: "silent", tone: "bad", shape: "diamond" },
