@@ -35,7 +35,8 @@ def diverged(lab: Lab, keep: Callable[[int], int] = lambda end: end // 2) -> tup
     store = lab.store()
     stood, held = store.position().head.sequence, {v.id: store.read(v, 0, v.size) for v in store.volumes()}
     lab.log.truncate(keep(lab.log.bounds().end))
-    until(lambda: lab.status().state == "HALTED" and lab.status("tokyo").state == "HALTED", "the halts")
+    for site in ("osaka", "tokyo"):  # on a busy machine one may not have reported at all yet
+        until(lambda site=site: (told := lab.status(site)) and told.state == "HALTED", f"the halt of {site}")
     written(lab.group()).close()
     return stood, held
 
