@@ -9,6 +9,9 @@ WORKERS ?= 2
 # In an environment of its own: its boto3 and that of s3fs do not go together.
 MOTO := .cache/moto
 
+# Tests start Python a thousand times: to compile tidelog anew each time is a sixth of what a command costs.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup jars moto test demo bench check docs mutants up down clean
 
@@ -27,7 +30,8 @@ $(STAMP): pyproject.toml
 
 # Fetched before the tests so that no test's time limit holds the download.
 jars: setup
-	@$(BIN)/python -c 'from tidelog.testing.kafka_jars import kafka_jars, mirror_jars; kafka_jars(); mirror_jars()'
+	@$(BIN)/python -c 'from tidelog.testing.kafka_jars import mirror_jars; mirror_jars()'
+	@$(BIN)/python -c 'from tidelog.testing.kafka_classes import archive_classes; archive_classes()'
 
 moto: $(MOTO)/.installed  ## A server that speaks S3, for the tests of exports
 

@@ -97,7 +97,9 @@ class Rollback:
             raise self._moved_on()
         copies = self._copies()  # of the watched position: whoever changes them changes that
         there = copies.get(copy.generation)
-        if there is None or there.state is not CopyState.FORMED or there.seal != copy.seal or base != self._base(copy):
+        if base != self._base(copy):  # another roll back has ended since, or what one left behind was dropped
+            raise self._moved_on()
+        if there is None or there.state is not CopyState.FORMED or there.seal != copy.seal:
             raise NotFound(f"copy {copy.name}, which was to be gone back to, is not here any more", hint="run it again")
         for one in copies.values():
             if base < one.generation and one.origin not in (CopyOrigin.LOST, CopyOrigin.ROLLBACK):

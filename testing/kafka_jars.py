@@ -51,6 +51,12 @@ def mirror_jars() -> Path:
     return _fetched(f"kafka-mirror-{KAFKA_VERSION}", MIRROR_POM)
 
 
+def class_archive() -> Path:
+    """Where `tidelog.testing.kafka_classes` keeps what a broker has loaded; a JVM passes by one that another has made,
+    or of other jars."""
+    return cache_folder() / f"kafka-{KAFKA_VERSION}.jsa"
+
+
 def _fetched(name: str, pom: Path) -> Path:
     jars = cache_folder() / name
     if jars.is_dir():

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from tidelog.testing.kafka_jars import KAFKA_VERSION, java_command, kafka_jars
+from tidelog.testing.kafka_jars import KAFKA_VERSION, class_archive, java_command, kafka_jars
 from tidelog.testing.kafka_settings import (
     KAFKA_SETTINGS,
     PERFORMANCE_HEAP,
@@ -98,7 +98,9 @@ class KafkaServer(LocalServer):
         properties = self.runtime_dir / "server.properties"
         lines = (f"{key}={value}".replace("\\", "\\\\") for key, value in self._settings().items())
         properties.write_text("\n".join(lines) + "\n")
-        java = [java_command(), *self._jvm, f"-Dlog4j2.configurationFile={LOG4J}", "-cp", f"{kafka_jars()}/*"]
+        archive = class_archive()
+        shared = (f"-XX:SharedArchiveFile={archive}",) if archive.exists() else ()
+        java = [java_command(), *self._jvm, *shared, f"-Dlog4j2.configurationFile={LOG4J}", "-cp", f"{kafka_jars()}/*"]
         if not (self.data_dir / "meta.properties").exists():
             self._format(java, properties)
         return [*java, "kafka.Kafka", str(properties)]

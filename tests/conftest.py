@@ -21,6 +21,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object | Non
     return Dealing(config, log)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In each of the workers."""
+    if hasattr(config, "workerinput"):
+        from tests.dealing import slow_first
+
+        slow_first(items)
+
+
 SECOND_TRIES = 4
 
 

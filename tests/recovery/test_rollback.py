@@ -1,19 +1,17 @@
 """Rolling a site back, from the plan to the worker that goes on, with logs that were cut, made anew, or moved."""
 
-import threading
 from collections.abc import Callable
 
 import pytest
 
 from tests.consumers.conftest import KIB, Lab, until, written
 from tidelog.clock import wall_us
-from tidelog.errors import RollingBack, StoreUnavailable, TidelogError, UsageError
+from tidelog.errors import RollingBack, TidelogError, UsageError
 from tidelog.producers.follower import carries_head
 from tidelog.recovery.rebuild_survey import survey
 from tidelog.recovery.rollback import SiteRollback
 from tidelog.recovery.rollback_plan import Way, plan_rollback
 from tidelog.schemas.control import CopyFormed, CopyOrdered
-from tidelog.stores.rollback import Rollback
 from tidelog.stores.store import Copy, CopyOrigin
 
 
@@ -37,7 +35,8 @@ def diverged(lab: Lab, keep: Callable[[int], int] = lambda end: end // 2) -> tup
     store = lab.store()
     stood, held = store.position().head.sequence, {v.id: store.read(v, 0, v.size) for v in store.volumes()}
     lab.log.truncate(keep(lab.log.bounds().end))
-    until(lambda: lab.status().state == "HALTED" and lab.status("tokyo").state == "HALTED", "the halts")
+    for site in ("osaka", "tokyo"):  # on a busy machine one may not have reported at all yet
+        until(lambda site=site: (told := lab.status(site)) and told.state == "HALTED", f"the halt of {site}")
     written(lab.group()).close()
     return stood, held
 
@@ -173,28 +172,6 @@ def test_elder_copies_are_found_in_a_log_that_has_moved(lab: Lab, cut_short: boo
         assert copy.cluster_id == "elsewhere" and carries_head(lab.log, copy.head)
 
 
-def test_two_at_once(lab: Lab) -> None:
-    """One of them ends, the other is told; the site is whole."""
-    diverged(lab)
-    plan = plan_rollback(lab.deployment, "osaka", "bank")
-    errors: list[Exception] = []
-
-    def run() -> None:
-        try:
-            for _ in SiteRollback(lab.deployment, plan):
-                pass
-        except StoreUnavailable as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert len(errors) == 1, errors
-    lab.caught_up()
-
-
 def test_nothing_to_roll_back(lab: Lab) -> None:
     """The site stands where the log goes on: nothing is done, and nothing can be asked to be."""
     written(lab.group()).close()
@@ -277,20 +254,3 @@ def test_a_store_in_which_nothing_was_applied(lab: Lab) -> None:
     lab.store(create=True)
     with pytest.raises(UsageError, match="has applied nothing"):
         plan_rollback(lab.deployment, "osaka", "bank")
-
-
-def test_a_store_that_moves_on_is_not_rolled_back_over(lab: Lab) -> None:
-    """What was planned is conditional on the store: a transaction in between refuses the first step."""
-    diverged(lab)
-    plan = plan_rollback(lab.deployment, "osaka", "bank")
-    keyspace = lab.keyspace()
-
-    def come_between(point: str) -> None:
-        if point == "exec":
-            keyspace.between = lambda _point: None
-            keyspace.transact([(b"SET", b"tidelog:{bank}:position", keyspace.get(b"tidelog:{bank}:position"))])
-
-    keyspace.between = come_between
-    with Rollback(keyspace, lab.store().identity) as rollback, pytest.raises(StoreUnavailable, match="another process"):
-        rollback.begin(plan.position, plan.copy, plan.head, plan.cluster_id)
-    assert lab.store().rebuilding() is None and len(lab.store().copies(lost=True)) == len(lab.store().copies())
