@@ -181,8 +181,8 @@ class SiteWorker:
         return None if archived else find_site(config, self.site).keep
 
     def _rebuild_begun(self, name: str, replica: Replica) -> bool:
-        """Whether a replica that has halted may start over, because an operator has begun to rebuild its store, or has
-        imported a copy into it, which may be over before anybody has seen that it began."""
+        """Whether a replica that has halted may start over, because an operator has begun to rebuild its store, has
+        rolled it back or imported a copy into it, which may be over before anybody has seen that it began."""
         progress = replica.progress(0)
         if progress.state not in (State.HALTED, State.NEEDS_REBUILD) or replica.running:
             self._halted_at.pop(name, None)
@@ -199,9 +199,10 @@ class SiteWorker:
         except TidelogError:
             pass  # there is none, or none that can be read
         before = self._halted_at.setdefault(name, position)
-        if position is None or progress.state is not State.NEEDS_REBUILD:
+        if position is None:
             return False
-        return position != before or position.head.sequence != progress.head.sequence
+        moved = position.head.sequence - progress.head.sequence
+        return position != before or moved < 0 or (moved > 0 and progress.state is State.NEEDS_REBUILD)
 
     def _stop_replicas(self, names: Iterable[str]) -> None:
         """All at once, by one deadline: a site may have hundreds, and each takes its last transaction's time."""

@@ -3,6 +3,7 @@
 import itertools
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -56,6 +57,18 @@ def test_two_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch, nth: int) -> Non
     run()
     assert next(requests) > nth and len(told) == 1, told
     lab.caught_up()
+
+
+def test_a_worker_that_seemed_silent_goes_on(lab: Lab) -> None:
+    """The roll back hands on to nobody then, and is over before the worker, which has halted, may have seen it."""
+    stood, _ = diverged(lab)
+    plan = replace(plan_rollback(lab.deployment, "osaka", "bank"), worker=False)
+    rollback = SiteRollback(lab.deployment, plan)
+    for _ in rollback:
+        pass
+    assert not rollback.report.worker and lab.store().rebuilding() is None
+    store = lab.caught_up()
+    assert store.copy("lost-tail").sequence == stood
 
 
 def test_a_store_that_moves_on_is_not_rolled_back_over(lab: Lab) -> None:
