@@ -10,6 +10,7 @@ from typing import Literal
 
 from tidelog.config import Config
 from tidelog.errors import UsageError
+from tidelog.schemas.mirrors import in_incarnation
 
 ResourceType = Literal["TOPIC", "GROUP", "CLUSTER"]
 CLUSTER_NAME = "kafka-cluster"  # Kafka's own name for the one resource of that kind
@@ -35,9 +36,12 @@ def roles(config: Config) -> list[str]:
     return ["writer", *(f"site-{name}" for name in config.sites), "reader", "admin"]
 
 
-def group_acls(config: Config, group: str, principals: Mapping[str, str] | None = None) -> list[Acl]:
+def group_acls(
+    config: Config, group: str, principals: Mapping[str, str] | None = None, incarnation: int = 1
+) -> list[Acl]:
     """The ACLs of all roles for one group, by role. ``principals`` names who has a role ("User:app"); by default that
-    is ``User:tidelog-ROLE``. Raises `UsageError` for a role that there is not. Asks no Kafka.
+    is ``User:tidelog-ROLE``. ``incarnation`` is that of its topic: the second is there once a region that was lost has
+    come back. Raises `UsageError` for a role that there is not. Asks no Kafka.
 
     - ``writer`` is the application: it opens the group and writes to it.
     - ``site-NAME`` is the worker of that site.
@@ -52,13 +56,16 @@ def group_acls(config: Config, group: str, principals: Mapping[str, str] | None 
     found: list[Acl] = []
     for role in known:
         principal = given.get(role, f"User:tidelog-{role}")
-        for resource_type, name, operations in _needs(config, group, role):
+        for resource_type, name, operations in _needs(config, group, role, incarnation):
             found += [Acl(role, principal, operation, resource_type, name) for operation in operations]
     return found
 
 
-def _needs(config: Config, group: str, role: str) -> Iterable[tuple[ResourceType, str, tuple[str, ...]]]:
-    log, control, schemas = f"{config.prefix}.{group}", f"{config.prefix}-control", f"{config.prefix}-schemas"
+def _needs(
+    config: Config, group: str, role: str, incarnation: int
+) -> Iterable[tuple[ResourceType, str, tuple[str, ...]]]:
+    log = in_incarnation(f"{config.prefix}.{group}", incarnation)
+    control, schemas = f"{config.prefix}-control", f"{config.prefix}-schemas"
     if role == "writer":
         return [("TOPIC", log, _WRITE), ("TOPIC", control, _WRITE)]
     if role == "reader":

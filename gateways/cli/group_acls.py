@@ -10,10 +10,10 @@ from tidelog.gateways.cli.output import emit_json
 from tidelog.producers.acls import acl_commands, group_acls
 
 
-def print_acls(invocation: Invocation, group: str, principals: Sequence[str], *, json: bool) -> None:
+def print_acls(invocation: Invocation, group: str, principals: Sequence[str], incarnation: int, *, json: bool) -> None:
     """Prints commands, or a document; Kafka is not asked and nothing is made. ``principals`` are ``ROLE=PRINCIPAL``."""
     config = invocation.config
-    acls = group_acls(config, group, dict(map(_principal, principals)))
+    acls = group_acls(config, group, dict(map(_principal, principals)), incarnation)
     if json:
         more = {"host": "*", "permission": "ALLOW", "pattern": "LITERAL"}
         emit_json(invocation, {"group": group, "acls": [asdict(acl) | more for acl in acls]})

@@ -38,15 +38,19 @@ def create(
         list[str] | None,
         typer.Option("--principal", help="With --print-acls: who has a role, as writer=User:NAME."),
     ] = None,
+    incarnation: Annotated[
+        int,
+        typer.Option(min=1, help="With --print-acls: which of the group's topics, as N of PREFIX.NAME.RN."),
+    ] = 1,
     json: Json = False,
 ) -> None:
     """Makes a group: its topic, its id and its record on the control topic."""
     invocation = of(context)
     if acls:
-        print_acls(invocation, check_name("group", name), principals or (), json=json)
+        print_acls(invocation, check_name("group", name), principals or (), incarnation, json=json)
         return
-    if principals:
-        raise UsageError("--principal belongs to --print-acls")
+    if principals or incarnation != 1:
+        raise UsageError("--principal and --incarnation belong to --print-acls")
     record = invocation.deployment.cluster.create_group(check_name("group", name), keyed=keyed)
     _show(invocation, record, json=json)
 

@@ -59,6 +59,18 @@ def test_the_commands_say_what_the_document_says(run) -> None:
     assert {one[3] for one in wanted if one[2] == "GROUP"} == {"shop-tokyo", "shop-osaka"}
 
 
+def test_the_topic_of_a_region_that_comes_back(run) -> None:
+    """The same rights on the next incarnation's topic: those of the sealed one stay."""
+    code, out, _ = run("--print-acls", "--json", "--incarnation", "2")
+    assert code == 0
+    first = {tuple(one.items()) for one in json.loads(run("--print-acls", "--json")[1])["acls"]}
+    second = {tuple(one.items()) for one in json.loads(out)["acls"]}
+    here = [dict(one) for one in second - first]
+    assert {one["resource"] for one in here} == {"shop.bank.R2"}
+    assert {tuple((one | {"resource": "shop.bank"}).items()) for one in here} == first - second
+    assert run("--incarnation", "2")[0] == run("--print-acls", "--incarnation", "0")[0] == 2
+
+
 def test_a_principal_can_be_named(run) -> None:
     """As certificates name them, with commas and blanks."""
     code, out, _ = run("--print-acls", "--json", "--principal", "writer=User:CN=the app,O=shop")
@@ -75,7 +87,7 @@ def test_a_principal_can_be_named(run) -> None:
         (("--print-acls", "--principal", "boss=User:x"), "there is no role boss"),
         (("--print-acls", "--principal", "writer"), "names no principal"),
         (("--print-acls", "--principal", "writer=x"), "names no principal"),
-        (("--principal", "writer=User:x"), "belongs to --print-acls"),
+        (("--principal", "writer=User:x"), "belong to --print-acls"),
     ],
 )
 def test_what_it_refuses(run, words: tuple[str, ...], said: str) -> None:
