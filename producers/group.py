@@ -171,7 +171,8 @@ class Group:
         What of the target lies behind the source's end becomes zeros. The first copy between two volumes brings what
         was ever written to either, each later one what has changed since. Raises `NotFound`, `UsageError` (other block
         size, smaller target, a volume onto itself), `SiteBehind` if the site that this group reads from does not come
-        to the last write within 30 s, `CopyMissing` if it lacks the copy, `Fenced`, `LogUnavailable`.
+        to the last write within 30 s, `LogDiverged` if it has another history, `CopyMissing` if it lacks the copy,
+        `Fenced`, `LogUnavailable`.
         """
         return copy_volume(self, source, target, copy)
 

@@ -67,6 +67,7 @@ class Outage:
             sidefile.remove()
             raise
         self.drain = source.drain(sidefile, settings)
+        self.spool.overlay.writers = self.drain.writers
         self._source, self._ended = source, ended
         self._session: ResumableSession | None = None  # that drains
         self._cursor: Cursor = sidefile.start  # up to which it was handed the file

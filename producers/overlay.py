@@ -12,6 +12,7 @@ from itertools import islice, takewhile
 from typing import NamedTuple
 
 from tidelog.producers.batch import OpenBatch
+from tidelog.schemas.chain import Head
 from tidelog.schemas.events import Discard, Event, VolumeCopied, VolumeResized, WriteBatch
 from tidelog.schemas.volumes import VolumeTable
 
@@ -40,7 +41,7 @@ class Named(NamedTuple):
 
 
 class Overlay:
-    """Own writes after sequence ``floor``, at most about ``capacity`` bytes of them. Thread-safe.
+    """Own writes of a session after sequence ``floor``, at most about ``capacity`` bytes of them. Thread-safe.
 
     Of a copy onto a volume it keeps no data: until a site has applied the last one, ``copied``, nobody but the site
     knows what the target holds, or which blocks differ.
@@ -48,8 +49,10 @@ class Overlay:
     Writes are indexed only when somebody reads, so that a session that only writes pays nothing for it.
     """
 
-    def __init__(self, floor: int, capacity: int) -> None:
-        self.floor = self.copied = floor
+    def __init__(self, opened: Head, capacity: int) -> None:
+        self.floor = self.copied = opened.sequence
+        self._opened = opened
+        self.writers = {opened.writer}  # whose events come behind the opening in the log
         self._copies: dict[int, int] = {}  # target -> sequence of the last copy onto it
         self.prune_limit = sys.maxsize  # what is younger is not forgotten because a site has applied it
         self._capacity = capacity
@@ -87,6 +90,12 @@ class Overlay:
         """A copy onto a volume."""
         with self._lock:
             self._copies[target] = self.copied = sequence
+
+    def vouches(self, head: Head) -> bool:
+        """Whether a site that stands at ``head`` is behind the opening, or has come to an event of this session's own:
+        then it has applied all those before it, and no others. Else it has applied another history, or that of a
+        session which has fenced this one."""
+        return head.sequence < self._opened.sequence or head.writer in self.writers
 
     def needs(self, volume: int) -> int:
         """The sequence that a site must have applied before own writes laid over its data make the volume."""

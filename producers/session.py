@@ -52,7 +52,7 @@ class WriterSession:
         self._clock, self._settings = clock, settings
         self._on_turn = on_turn  # what else the session's own thread does
         self.epoch, self.writer, self.state = opened.epoch, opened.writer, state
-        self.overlay = Overlay(opened.sequence, settings.overlay_bytes)
+        self.overlay = Overlay(opened, settings.overlay_bytes)
         self._order = order or threading.RLock()  # sequence, time, chain and the order of sends
         self._wake = threading.Event()  # something for the session's own thread to do
         self._confirmations = Confirmations(log, codec, opened, settings.write_timeout, self._wake.set)

@@ -36,7 +36,7 @@ class Drain:
         self.sidefile, self._log, self._codec = sidefile, log, codec
         self._clock, self._timeout = clock, timeout
         self._follower = Follower(log, codec, sidefile.header.base)
-        self._ours = {sidefile.header.base.writer}
+        self.writers = {sidefile.header.base.writer}  # ours, so far as they may be in the log
         self._cursor = sidefile.start  # behind what is in the log
         self.superseded: Superseded | None = None
 
@@ -51,6 +51,7 @@ class Drain:
                 hint="another process opened this group for writing",
             )
         writer = self._codec.seal(self.sidefile.header.id + head.seal)
+        self.writers.add(writer)  # before it is sent: a site may show it first
         upcoming, stamp = self.oldest_us, self._clock.stamp()
         return Opening(writer, max(head.timestamp_us + 1, min(upcoming or stamp, stamp) - 1))
 
@@ -114,11 +115,11 @@ class Drain:
         header = self.sidefile.header
         if isinstance(event, WriterOpened):
             if event.writer == self._codec.seal(header.id + event.previous) and self.superseded is None:
-                self._ours.add(event.writer)
+                self.writers.add(event.writer)
                 return
             if self.superseded is None:
                 self.superseded = Superseded(f"{event.opened_by} opened the group (epoch {event.epoch})")
-        elif self.superseded is None and event.writer in self._ours:
+        elif self.superseded is None and event.writer in self.writers:
             self._found(event, again=event.writer == header.base.writer)
 
     def _found(self, event: Event, *, again: bool) -> None:

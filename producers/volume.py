@@ -4,7 +4,7 @@ import time
 from operator import index
 from typing import TYPE_CHECKING, Protocol
 
-from tidelog.errors import NotFound, SiteBehind
+from tidelog.errors import LogDiverged, NotFound, SiteBehind
 from tidelog.producers.durability import Durability
 from tidelog.producers.extents import out_of_bounds
 from tidelog.producers.rules import require_size
@@ -30,10 +30,11 @@ class ReadSide(Protocol):
     def site(self) -> str:
         """Whose image it is."""
 
-    def read(self, volume: VolumeInfo, offset: int, length: int) -> tuple[bytes, int]:
-        """``length`` bytes, and a sequence up to which they are complete: what came later may or may not be in them,
-        so the writer lays its own writes after that sequence over them. Zeros where the site does not know the volume,
-        or that part of it, yet. Raises `StoreUnavailable`."""
+    def read(self, volume: VolumeInfo, offset: int, length: int) -> tuple[bytes, int, Head]:
+        """``length`` bytes, a sequence up to which they are complete, and the head at which the site stood: what came
+        later may or may not be in them, so the writer lays its own writes after that sequence over them, if that head
+        is one of its history. Zeros where the site does not know the volume, or that part of it, yet. Raises
+        `StoreUnavailable`."""
 
     def changes(self, source: int, target: int, copy: tuple[int, bytes] | None) -> "tuple[ChangedBlocks, Head]":
         """The blocks in which a volume, live or in a copy (sequence, seal), may differ from another at the site, and
@@ -135,7 +136,7 @@ class Volume:
         at a site or not. Reading no bytes gives none.
 
         Raises `OutOfBounds`; `SiteBehind` if the site does not reach, within 30 s, what the session no longer holds
-        itself; `StoreUnavailable`.
+        itself; `LogDiverged` if it has another history than the log; `StoreUnavailable`.
         """
         info = self.info
         if offset < 0 or length < 0 or offset + length > info.size:
@@ -145,12 +146,17 @@ class Volume:
         session, side = self._group.session, self._group.read_side
         deadline = time.monotonic() + READ_TIMEOUT
         while True:
-            found, sequence = side.read(info, offset, length)
+            found, sequence, head = side.read(info, offset, length)
+            vouched = session.overlay.vouches(head)
             data = bytearray(found)
-            if session.patch(self.id, offset, data, sequence):
+            # Asked in any case: it raises what has ended the session.
+            if session.patch(self.id, offset, data, sequence) and vouched:
                 session.overlay.prune(sequence)
                 return bytes(data)
-            if time.monotonic() > deadline:
+            late = time.monotonic() > deadline
+            if not vouched:
+                refuse_other_history(self._group, head, late=late)
+            elif late:
                 needed = session.overlay.needs(self.id)
                 raise SiteBehind(
                     f"site {side.site} has applied sequence {sequence}, and reading needs {needed}",
@@ -176,3 +182,17 @@ class Volume:
     def open(self) -> VolumeFile:
         """The volume as a raw binary file, seekable, readable and writable; wrap it in `io.BufferedRandom`."""
         return VolumeFile(self, self)
+
+
+def refuse_other_history(group: "Group", head: Head, *, late: bool) -> None:
+    """Raises `LogDiverged` of a site at ``head``, for which the overlay does not vouch: at once if its epoch is none
+    that comes after the session's own. Of a later one it may be that a session of the log has fenced this one, which
+    then hears of that with its next heartbeat: raises only when it is ``late``."""
+    session, site = group.session, group.read_side.site
+    if late or head.epoch <= session.epoch:
+        raise LogDiverged(
+            f"site {site} has applied sequence {head.sequence} of another writer session (epoch {head.epoch}) than this"
+            f" one (epoch {session.epoch})",
+            group=group.name,
+            hint=f"its history is not the log's, or another process has opened the group: tidelog site status {site}",
+        )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tidelog.errors import SiteBehind
 from tidelog.producers.overlay import Named
 from tidelog.producers.rules import CopyOrder, copy_order
-from tidelog.producers.volume import READ_TIMEOUT, ChangedBlocks
+from tidelog.producers.volume import READ_TIMEOUT, ChangedBlocks, refuse_other_history
 from tidelog.schemas.block_bitmap import pack_bitmap
 from tidelog.schemas.events import Event, VolumeCopied
 
@@ -57,9 +57,12 @@ def copy_volume(group: "Group", source: str, target: str, copy: str | None) -> V
 
 
 def try_copy(group: "Group", source: str, target: str, copy: str | None) -> VolumeCopy | None:
-    """One attempt, not confirmed yet; None, and nothing is in the log, if the site must come further first."""
+    """One attempt, not confirmed yet; None, and nothing is in the log, if the site must come further first. Raises
+    `LogDiverged` if it never does."""
     order = _order(group, source, target, copy)
     changes, head = group.read_side.changes(order.source.id, order.target.id, order.copy)
+    if not group.session.overlay.vouches(head):
+        refuse_other_history(group, head, late=False)
     # A site that has come to an event of this very session has applied all those before it, and no others.
     if head.writer != group.session.writer or head.sequence < order.copy_sequence:
         return None

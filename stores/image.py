@@ -193,8 +193,8 @@ class Store(Rebuildable):
             return self.read_live(volume, offset, length)[0]
         return self._reader(volume, copy).read(offset, length)
 
-    def read_live(self, volume: VolumeInfo, offset: int, length: int) -> tuple[bytes, int]:
-        """Live bytes and the sequence at which they stood so, all at one position."""
+    def read_live(self, volume: VolumeInfo, offset: int, length: int) -> tuple[bytes, Head]:
+        """Live bytes and the head at which they stood so, all at one position."""
         return self._live.read(volume, offset, length)
 
     def changes(self, source: int, target: int, copy: tuple[int, bytes] | None = None) -> tuple[ChangeBitmap, Head]:

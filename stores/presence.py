@@ -33,11 +33,11 @@ _FIRST_BYTE = Fetch(
 
 class Presence(NamedTuple):
     """Of the blocks up to ``end`` - 1 those in ``runs`` (from, and up to; in order) have content, all others are zeros.
-    Of a live volume that holds after the event ``sequence``; what later events have changed may be in it, or not."""
+    Of a live volume that holds after the event at ``head``; what later events have changed may be in it, or not."""
 
     end: int
     runs: list[tuple[int, int]]
-    sequence: int
+    head: Head
 
 
 class NamedSpans(NamedTuple):
@@ -63,28 +63,28 @@ def live_presence(keyspace: Keyspace, keys: Keys, volume: VolumeInfo, first: int
     named = _cut(_named(keyspace, keys, volume, first, end))
     blocks = [named.base + block for block in named.blocks.blocks()]
     if not blocks:
-        return Presence(named.end, [], named.head.sequence)
+        return Presence(named.end, [], named.head)
     key_of = keys.block_format(volume.id)
     commands = _FIRST_BYTE.commands([key_of % block for block in blocks])
     position, rebuild, *replies = keyspace.transact([(b"GET", keys.position), (b"GET", keys.rebuild), *commands])
     check_good(rebuild)
     present(position)  # without one, an erase may have taken some of the blocks
     found = zip(blocks, _FIRST_BYTE.contents(replies), strict=True)
-    return Presence(named.end, _runs(block for block, there in found if there is not None), named.head.sequence)
+    return Presence(named.end, _runs(block for block, there in found if there is not None), named.head)
 
 
 def copied_presence(keyspace: Keyspace, keys: Keys, volume: VolumeInfo, copy: Copy, first: int, end: int) -> Presence:
     """The same of a volume in a copy."""
     named = _cut(_named(keyspace, keys, volume, first, end))
     reader = CopyReader(keyspace, keys, volume, copy, fetch=_FIRST_BYTE)
-    return Presence(named.end, _runs(sorted(reader.blocks(named.base, named.blocks))), copy.sequence)
+    return Presence(named.end, _runs(sorted(reader.blocks(named.base, named.blocks))), copy.head)
 
 
 def cloned_presence(keyspace: Keyspace, keys: Keys, clone: Clone, volume: VolumeInfo, first: int, end: int) -> Presence:
     """The same of a volume in a clone."""
     named = _cut(_named(keyspace, keys, volume, first, end, clone))
     reader = CloneReader(keyspace, keys, clone, volume, fetch=_FIRST_BYTE)
-    return Presence(named.end, _runs(sorted(reader.blocks(named.base, named.blocks))), clone.image.sequence)
+    return Presence(named.end, _runs(sorted(reader.blocks(named.base, named.blocks))), clone.image.head)
 
 
 def spans_named(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from tidelog.errors import NotFound, OutOfBounds, SiteBehind, StoreUnavailable
+from tidelog.schemas.chain import Head
 from tidelog.schemas.volumes import VolumeInfo
 from tidelog.stores.bitmap import ChangeBitmap, byte_range
 from tidelog.stores.keys import Keys
@@ -41,30 +42,30 @@ class LiveReader:
         self._keyspace = keyspace
         self._keys = keys
 
-    def read(self, volume: VolumeInfo, offset: int, length: int) -> tuple[bytes, int]:
-        """Bytes and the sequence at which they stood so: one state for the whole length.
+    def read(self, volume: VolumeInfo, offset: int, length: int) -> tuple[bytes, Head]:
+        """Bytes and the head at which they stood so: one state for the whole length.
 
         Up to `READ_BYTES_MAX` that is one MULTI and cannot fail; beyond, the parts must meet the store at one position:
         `StoreUnavailable` if it moves each time (read a copy instead). Raises `OutOfBounds`, `NotFound`, `SiteBehind`.
         """
         for _ in range(READ_TRIES):
             parts: list[bytes] = []
-            sequences: set[int] = set()
+            heads: set[Head] = set()
             at = 0
-            while len(sequences) < 2 and (at < length or not parts):
+            while len(heads) < 2 and (at < length or not parts):
                 count = min(READ_BYTES_MAX, length - at)
-                part, sequence = self._read(volume, offset + at, count)
+                part, head = self._read(volume, offset + at, count)
                 parts.append(part)
-                sequences.add(sequence)
+                heads.add(head)
                 at += count
-            if len(sequences) == 1:
-                return (parts[0] if len(parts) == 1 else b"".join(parts)), sequences.pop()
+            if len(heads) == 1:
+                return (parts[0] if len(parts) == 1 else b"".join(parts)), heads.pop()
         raise StoreUnavailable(
             f"volume {volume.name} changes faster than {length} bytes of it can be read",
             hint="read from a copy instead",
         )
 
-    def _read(self, volume: VolumeInfo, offset: int, length: int) -> tuple[bytes, int]:
+    def _read(self, volume: VolumeInfo, offset: int, length: int) -> tuple[bytes, Head]:
         first, end = _block_span(volume, offset, length)
         block_of = self._keys.block_format(volume.id)
         commands: list[Command] = [
@@ -90,7 +91,7 @@ class LiveReader:
         contents = cast("list[bytes | None]", blocks[0]) if blocks else []
         whole = _assembled(contents, volume.block_size)
         skip = offset - first * volume.block_size
-        return whole[skip : skip + length], position.head.sequence
+        return whole[skip : skip + length], position.head
 
 
 class Generations:

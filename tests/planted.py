@@ -163,6 +163,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/producers",
     ),
     Mutant(
+        "a-site-of-another-history-is-read",
+        "producers/overlay.py",
+        "        return head.sequence < self._opened.sequence or head.writer in self.writers\n",
+        "        return True\n",
+        "tests/consumers/test_reading_in_doubt.py",
+    ),
+    Mutant(
         "skips-to-the-end-when-out-of-range",
         "producers/kafka_clients.py",
         '"auto_offset_reset": "none"',

@@ -149,10 +149,10 @@ def send_live(invocation: Invocation, store: Store, volume_name: str, offset: st
     volume = store.volume(volume_name)
     start, count = extent(volume, offset, length)
     with invocation.err.status(f"reading {size_text(count)} of volume {volume.name} at one position"):
-        data, sequence = store.read_live(volume, start, count)
+        data, head = store.read_live(volume, start, count)
     parts = (data[at : at + PART_BYTES] for at in range(0, count, PART_BYTES))
     send(invocation, f"sending volume {volume.name}", parts, count)
-    invocation.say(f"{count} bytes of volume {volume.name} at sequence {sequence}, site {store.identity.site}")
+    invocation.say(f"{count} bytes of volume {volume.name} at sequence {head.sequence}, site {store.identity.site}")
 
 
 def send(invocation: Invocation, what: str, parts: Iterator[bytes], total: int) -> None:

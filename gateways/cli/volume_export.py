@@ -52,7 +52,8 @@ class _Live:
         """All bytes, in order."""
         for offset in range(0, self.volume.size, PART_BYTES):
             length = min(PART_BYTES, self.volume.size - offset)
-            data, self.last = self._store.read_live(self.volume, offset, length)
+            data, head = self._store.read_live(self.volume, offset, length)
+            self.last = head.sequence
             yield data
 
 

@@ -117,11 +117,12 @@ class LiveExport:
         info = self._present(offset, length)
         if self._store is None:
             return [Extent(length, hole=False)]
-        presence = self._store.presence(info, *block_range(info, offset, length))
-        with self.group.session.order:
+        presence, session = self._store.presence(info, *block_range(info, offset, length)), self.group.session
+        with session.order:
             self._present(offset, length)
-            named = self.group.session.named(presence.sequence, {info.id})
-        if named is None:  # the session no longer knows all that came since
+            vouched = session.overlay.vouches(presence.head)
+            named = session.named(presence.head.sequence, {info.id}) if vouched else None
+        if named is None:  # the site has another history, or the session no longer knows all that came since
             return [Extent(length, hole=False)]
         written = ((start, count) for _, start, count in named.extents)
         return extents(presence, info.block_size, offset, length, written)

@@ -86,7 +86,8 @@ def test_a_live_export_of_two_points_in_time_is_not_kept(bank, sites, tmp_path, 
 
     def parts(self):
         for offset in (0, MIB // 2):
-            data, self.last = self._store.read_live(self.volume, offset, MIB // 2)
+            data, head = self._store.read_live(self.volume, offset, MIB // 2)
+            self.last = head.sequence
             reads.append(offset)
             yield data
             if offset == 0:

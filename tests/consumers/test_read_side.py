@@ -14,6 +14,7 @@ from tidelog.producers import volume as volume_module
 from tidelog.producers.follower import Follower
 from tidelog.producers.group import Group
 from tidelog.producers.memory_log import MemoryLog
+from tidelog.schemas.chain import Head
 from tidelog.schemas.volumes import VolumeInfo
 
 
@@ -172,7 +173,7 @@ def test_a_volume_that_never_stands_still(lab: Lab) -> None:
     side = SiteReadSide(lab.deployment, "osaka", "bank")
     store = Moving(lab.store("osaka"), lambda: None)
 
-    def read_live(info: VolumeInfo, *_: int) -> tuple[bytes, int]:
+    def read_live(info: VolumeInfo, *_: int) -> tuple[bytes, Head]:
         raise OutOfBounds(f"{info.name} is smaller by now")
 
     store.read_live = read_live

@@ -16,6 +16,7 @@ from tidelog.gateways.nbd.budget import Budget
 from tidelog.gateways.nbd.extents import extents, parts
 from tidelog.gateways.nbd.security import HAS_PSK, certified, keyed
 from tidelog.gateways.nbd.wire import STRING_BYTES_MAX, error_chunk
+from tidelog.schemas.chain import origin
 from tidelog.stores.presence import Presence
 
 BLOCK, BLOCKS = 8, 20
@@ -35,7 +36,7 @@ def test_extents_tell_of_every_byte(
     if end * BLOCK <= offset:
         end = offset // BLOCK + 1
     runs = [(block, block + 1) for block in sorted(held) if block < end]
-    found = extents(Presence(end, runs, 0), BLOCK, offset, length, written)
+    found = extents(Presence(end, runs, origin("")), BLOCK, offset, length, written)
     told = [extent.hole for extent in found for _ in range(extent.length)]
     assert all(extent.length > 0 for extent in found)
     assert all(first.hole != second.hole for first, second in pairwise(found))

@@ -56,23 +56,25 @@ class LaggingSite:
         self.site = "tokyo"
         self.on_read: Callable[[], None] = lambda: None
 
-    def read(self, volume: VolumeInfo, offset: int, length: int) -> tuple[bytes, int]:
+    def read(self, volume: VolumeInfo, offset: int, length: int) -> tuple[bytes, int, Head]:
         self.on_read()
         reference = folded(self._log, until=self.applied + self.extra)
         there = reference.volumes.get(volume.id)
         data = bytes(there.data[offset : offset + length]) if there is not None else b""
-        return data.ljust(length, b"\0"), self.applied
+        return data.ljust(length, b"\0"), self.applied, self._head(folded(self._log, until=self.applied))
 
     def changes(self, source: int, target: int, copy: tuple[int, bytes] | None) -> tuple[ChangedBlocks, Head]:
         self.on_read()
         reference = folded(self._log, until=self.applied)
-        event = reference.at(reference.sequence)
-        head = origin("") if event is None else Head(event.last, event.seal, event.epoch, event.writer, 0, event.offset)
         changes = ChangeBitmap()
         if {source, target} <= reference.volumes.keys() and (copy is None or copy[0] in reference.copies):
             for block in reference.may_differ(source, target, copy[0] if copy else 0):
                 changes.add(block)
-        return changes, head
+        return changes, self._head(reference)
+
+    def _head(self, reference: Reference) -> Head:
+        event = reference.at(reference.sequence)
+        return origin("") if event is None else Head(event.last, event.seal, event.epoch, event.writer, 0, event.offset)
 
 
 def folded(log: MemoryLog, until: int | None = None) -> Reference:

@@ -10,6 +10,7 @@ from tidelog.errors import NotFound, SiteBehind
 from tidelog.producers import volume as volume_module
 from tidelog.producers.batch import OpenBatch
 from tidelog.producers.overlay import Overlay
+from tidelog.schemas.chain import origin
 
 KIB = 1024
 
@@ -167,7 +168,7 @@ def test_reading_while_others_write(lab: Lab) -> None:
 def test_the_overlay_alone() -> None:
     """Index, forgetting and the unsent batch, against a plain list of writes."""
     random = Random(7)
-    overlay, written = Overlay(0, 20_000), []
+    overlay, written = Overlay(origin("bank"), 20_000), []
     sequence = 1
     for _ in range(200):
         if random.random() < 0.1:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
 
 from tests.simulation.actors import SITES, WRITERS, Site, Writer
 from tests.simulation.site_operations import SiteOperations
@@ -47,5 +49,6 @@ class VolumeCopying(SiteOperations):
             return
         if copy is not None:
             self.sources.add(copy.seal)
-        group = Group("bank", session, site.store, MemoryControl(), 4096, (), ())  # type: ignore[arg-type]
+        side: Any = SimpleNamespace(site=site.store.identity.site, changes=site.store.changes)
+        group = Group("bank", session, side, MemoryControl(), 4096, (), ())
         try_copy(group, source.name, fitting[b // SITES % len(fitting)].name, copy.name if copy else None)

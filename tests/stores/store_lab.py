@@ -119,7 +119,7 @@ def check(
             key: info for key, (info, _) in state.volumes.items()
         }
         for info, content in state.volumes.values():
-            assert store.read_live(info, 0, info.size) == (content, position.head.sequence), info
+            assert store.read_live(info, 0, info.size) == (content, position.head), info
     copies = store.copies()
     there = {copy.sequence for copy in copies}
     due = {sequence for sequence in model.copies if sequence <= position.head.sequence}

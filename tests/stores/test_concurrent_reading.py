@@ -97,7 +97,7 @@ def _look_at_copies(store: Store, model: Model) -> int:
 def _look_at_live(store: Store, model: Model) -> int:
     reads = 0
     for volume in store.volumes():
-        content, sequence = store.read_live(volume, 0, volume.size)
-        assert content == model.states[sequence].volumes[volume.id][1]
+        content, head = store.read_live(volume, 0, volume.size)
+        assert content == model.states[head.sequence].volumes[volume.id][1]
         reads += 1
     return reads

@@ -59,7 +59,7 @@ def test_what_reads_as_content_is_told(store: Store, author: Author, seed: int) 
         for first, end in ((0, BLOCKS), (3, 4), (17, 44)):
             live = store.presence(info, first, end)
             assert told(live, first) == truth(store.read(info, 0, SIZE), first, end)
-            assert live.sequence == store.position().head.sequence >= marker.sequence
+            assert live.head == store.position().head and live.head.sequence >= marker.sequence
             for name in ("b", "c"):
                 copy = store.copy(name)
                 held = told(store.presence(info, first, end, copy), first)

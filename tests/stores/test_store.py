@@ -138,7 +138,7 @@ def test_streams_and_reads_in_parts(store: Store, author: Author, monkeypatch: p
         assert store.read(volume, offset, length, copy) == then[offset : offset + length]
         assert store.read(volume, offset, length) == now[offset : offset + length]
         assert b"".join(store.stream(volume, copy, offset, length)) == then[offset : offset + length]
-    assert store.read_live(volume, 0, 10) == (now[:10], store.position().head.sequence)
+    assert store.read_live(volume, 0, 10) == (now[:10], store.position().head)
 
 
 @pytest.mark.usefixtures("small_steps")

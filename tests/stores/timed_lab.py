@@ -56,4 +56,4 @@ def check_live(site: LateSite, author: Author, model: Model) -> None:
     state: State = model.states[position.head.sequence]
     assert {volume.id: volume for volume in site.store.volumes()} == {key: row[0] for key, row in state.volumes.items()}
     for info, content in state.volumes.values():
-        assert site.store.read_live(info, 0, info.size) == (content, position.head.sequence)
+        assert site.store.read_live(info, 0, info.size) == (content, position.head)
