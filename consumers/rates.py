@@ -64,10 +64,13 @@ class RateWindow:
 
 
 def same_rates(before: SiteRates | None, now: SiteRates) -> bool:
-    """Whether ``now`` tells nothing new: idle as before. So an idle group costs no records."""
+    """Whether ``now`` tells nothing new: idle as before. So an idle group costs no records. Of a window that grows over
+    what was applied at its beginning the rate falls."""
     if before is None:
         return False
-    what = ("events", "bytes", "closing", "events_applied", "bytes_applied", "worker")
+    what = ["events", "bytes", "closing", "events_applied", "bytes_applied", "worker"]
+    if now.events or now.bytes or now.closing:
+        what.append("window_us")
     return all(getattr(before, name) == getattr(now, name) for name in what)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.consumers.conftest import Lab, until
 from tidelog.clock import wall_us
+from tidelog.consumers import rates as rates_module
 from tidelog.consumers.counts import RUN_SECONDS, Counts
 from tidelog.consumers.membership import SoleWorker
 from tidelog.consumers.rates import WINDOW, Rates, RateWindow, rates_of, same_rates
@@ -158,8 +159,9 @@ def test_nothing_is_known_of_who_is_silent_or_has_begun_anew():
     assert (stopped.events, stopped.bytes) == (0.0, 0.0) and stopped.total is told
 
 
-def test_a_worker_tells_its_rates_and_falls_silent_when_idle(lab: Lab):
-    """By its own word on the control topic; an idle group costs no more records."""
+def test_a_worker_tells_its_rates_and_falls_silent_when_idle(lab: Lab, monkeypatch: pytest.MonkeyPatch):
+    """By its own word on the control topic; an idle group costs no more records once its window is empty."""
+    monkeypatch.setattr(rates_module, "WINDOW", 0.5)
     worker, thread = lab.worker()
     group = lab.group()
     ledger = group.create_volume("ledger", size=1 << 20)
@@ -175,6 +177,7 @@ def test_a_worker_tells_its_rates_and_falls_silent_when_idle(lab: Lab):
     counts = worker.reports.counts_of("bank")
     assert counts.bytes == 5000 and counts.transactions > 0 and counts.events["VolumeCreated"] == 1
     until(lambda: (now := lab.status()) is not None and now.state == "STREAMING", "the end of the log")
+    until(lambda: (now := told()) is not None and now.events == 0, "an empty window")
     published = []
     publish = lab.control.publish
     lab.control.publish = lambda record, timeout=30.0: published.append(record.kind) or publish(record, timeout)  # type: ignore[method-assign]
@@ -204,6 +207,23 @@ def test_a_worker_that_starts_again_counts_from_0(lab: Lab):
     rates = until(lambda: (now := told()).events_applied == 0 and now, "its count")
     assert (rates.bytes_applied, rates.events, rates.bytes) == (0, 0, 0)
     assert same_rates(rates, rates) and not same_rates(None, rates)
+    assert same_rates(rates, rates.model_copy(update={"window_us": rates.window_us + 1}))
+
+
+def test_the_rate_of_a_burst_falls_as_its_window_grows() -> None:
+    """A worker that starts, applies a burst and is idle then says so again and again, until the burst is over for
+    `WINDOW` seconds."""
+    clock = Clock()
+    window, counts = RateWindow(clock), Counts()
+    told: list[SiteRates] = []
+    for second in range(int(WINDOW) + 5):
+        clock.now = float(second)
+        counts.events[WriteBatch.kind] = 20_000 if second else 0
+        now = window.rates(status("STREAMING"), counts)
+        if not same_rates(told[-1] if told else None, now):
+            told.append(now)
+    a_second = [rates.events / (rates.window_us / 1_000_000) for rates in told if rates.window_us]
+    assert a_second[:3] == [20_000, 10_000, 20_000 / 3] and a_second[-1] == 0 and len(told) <= WINDOW + 2
 
 
 class Switched(SoleWorker):
