@@ -1,6 +1,7 @@
 """The newest events of a log: the head that counts, and whether a writer is alive."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from tidelog.errors import CorruptEvent, Halted
 from tidelog.producers.control import ControlView
@@ -64,11 +65,18 @@ def events_back(log: Log, codec: Codec) -> Iterator[Event]:
             yield event
 
 
-def first_change(log: Log, codec: Codec, status: SiteStatus, from_offset: int) -> tuple[Event | None, int, bool]:
+class FirstChange(NamedTuple):
+    """The first change behind a position, if there is one before offset ``end``, where the next look goes on. If not
+    the ``whole`` log was looked at, and it was none, the last heartbeat before it, behind which any change must be."""
+
+    event: Event | None
+    end: int
+    whole: bool
+
+
+def first_change(log: Log, codec: Codec, status: SiteStatus, from_offset: int) -> FirstChange:
     """The first event behind a reported position that counts there, as far as its epoch and sequence tell, and is no
-    heartbeat, looked for from an offset behind that position; where the next look goes on; and whether all was looked
-    at. At most `IDLE_RECORDS` are: then the event is the last heartbeat, behind which the change must be.
-    """
+    heartbeat, looked for from an offset behind that position in at most `IDLE_RECORDS`."""
     bounds, idle = log.bounds(), None
     first = max(bounds.start, from_offset)
     end = min(bounds.end, first + IDLE_RECORDS)
@@ -77,9 +85,9 @@ def first_change(log: Log, codec: Codec, status: SiteStatus, from_offset: int) -
         if event is None or event.epoch < status.epoch or event.last_sequence <= status.sequence:
             continue
         if not isinstance(event, Heartbeat):
-            return event, record.offset, True
+            return FirstChange(event, record.offset, True)
         idle = event
-    return (None, end, True) if end == bounds.end else (idle, end, False)
+    return FirstChange(None, end, True) if end == bounds.end else FirstChange(idle, end, False)
 
 
 def _records(log: Log, first: int, end: int) -> Iterator[Record]:

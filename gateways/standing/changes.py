@@ -7,8 +7,9 @@ from tidelog.schemas.events import Event, Heartbeat
 
 
 class LogChanges:
-    """Of one log. ``heartbeat`` in seconds, as its writer has it: one comes only where nothing else has come for so
-    long, so that of a busy log nothing is read for this."""
+    """Of one log. ``heartbeat`` in seconds, as the writer's configuration should have it, too (of one that beats more
+    often some beats are counted): one comes only where nothing else has come for so long, so that of a busy log nothing
+    is read for this."""
 
     def __init__(self, heartbeat: float) -> None:
         # By half: the time of an event is not that of its sending.

@@ -178,7 +178,8 @@ class Observer:
         if site.status is None or newest is None or site.parted or site.status.sequence >= newest.last_sequence:
             return 0
         group = record.group
-        found = self._unapplied[group].since_us(self._logs[group], self._cluster.codec(record), site.status)
+        log, codec = self._logs[group], self._cluster.codec(record)
+        found = self._unapplied[group].since_us(log, codec, site.status, newest.epoch)
         self._answered()
         return found
 

@@ -8,19 +8,19 @@ from tidelog.schemas.control import SiteStatus
 
 class Unapplied:
     """Of the sites of one log. Remembers up to where there are heartbeats alone behind a site that stands still, and
-    reads each once."""
+    reads each once, for as long as one writer session goes on: a log that has lost its end has another one."""
 
     def __init__(self) -> None:
-        self._idle: dict[str, tuple[bytes, int]] = {}  # by site: the seal that it stands at, and an offset
+        self._idle: dict[str, tuple[bytes, int, int]] = {}  # by site: its seal, the log's epoch, and an offset
 
-    def since_us(self, log: Log, codec: Codec, status: SiteStatus) -> int | None:
-        """The time of the first change behind the site's reported position; 0 if there is none, None if there is too
-        much in front of it that does not count. Behind very many heartbeats the time of the last one that was looked
-        at: no change is elder. Raises `LogUnavailable`."""
-        seal, offset = self._idle.get(status.site, (b"", 0))
-        first = offset if seal == status.seal else status.offset + 1
-        event, offset, whole = first_change(log, codec, status, first)
-        self._idle[status.site] = status.seal, offset
-        if event is None:
-            return 0 if whole else None
-        return event.first_timestamp_us
+    def since_us(self, log: Log, codec: Codec, status: SiteStatus, epoch: int) -> int | None:
+        """The time of the first change behind the site's reported position, in a log whose newest event is of
+        ``epoch``; 0 if there is none, None if there is too much in front of it that does not count. Behind very many
+        heartbeats the time of the last one that was looked at: no change is elder. Raises `LogUnavailable`."""
+        *of, offset = self._idle.get(status.site, (b"", 0, 0))
+        first = offset if of == [status.seal, epoch] else status.offset + 1
+        found = first_change(log, codec, status, first)
+        self._idle[status.site] = status.seal, epoch, found.end
+        if found.event is None:
+            return 0 if found.whole else None
+        return found.event.first_timestamp_us
