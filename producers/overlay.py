@@ -4,6 +4,7 @@ The overlay keeps what the session wrote lately. A read takes a site's data at s
 every own write after that sequence; as there is one writer, the result is what the volume holds.
 """
 
+import math
 import sys
 import threading
 from collections import deque
@@ -101,13 +102,15 @@ class Overlay:
         """The sequence that a site must have applied before own writes laid over its data make the volume."""
         return max(self.floor, self._copies.get(volume, 0))
 
-    def named(self, after: int, volumes: Container[int]) -> Named | None:
+    def named(self, after: int, volumes: Container[int], most: float = math.inf) -> Named | None:
         """The extents of ``volumes`` that own events after sequence ``after`` name, unsent writes left out. None if
-        some of those events are forgotten, or are copies onto volumes."""
+        some of those events are forgotten, or are copies onto volumes, or if they are more than ``most`` writes."""
         with self._lock:
             if after < max(self.floor, self.copied):
                 return None
             recent = list(takewhile(lambda one: one[0] > after, reversed(self._recent)))  # no elder ones are looked at
+        if sum(len(what.writes) if isinstance(what, OpenBatch) else 1 for _, _, what in recent) > most:
+            return None
         patches = ((volume, patch) for _, _, what in recent for volume, patch in _patches(what) if volume in volumes)
         extents = [(volume, patch.offset, patch.length) for volume, patch in patches]
         return Named(extents, recent[0][0] if recent else after)

@@ -160,14 +160,14 @@ class WriterSession:
                 self._raise()
             return self.overlay.patch(volume, offset, data, after, self._batch)
 
-    def named(self, after: int, volumes: Container[int]) -> Named | None:
+    def named(self, after: int, volumes: Container[int], most: float = math.inf) -> Named | None:
         """What own events after sequence ``after`` name of some volumes, those of the open batch, which is closed for
         it, included: `Overlay.named`. For who holds `order`, that is all of them."""
         with self._order:
             if self._confirmations.error is not None or self._closed:
                 self._raise()
             self._close_batch()
-            return self.overlay.named(after, volumes)
+            return self.overlay.named(after, volumes, most)
 
     def close(self) -> None:
         """Flushes and ends. Raises as `flush` does, also of a session that failed earlier with something unconfirmed:

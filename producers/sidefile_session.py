@@ -5,6 +5,7 @@ into a sidefile. A thread of its own opens the next session when Kafka answers, 
 under the order lock, so that no write is between the two.
 """
 
+import math
 import threading
 import time
 from collections.abc import Container
@@ -138,11 +139,11 @@ class SidefileSession(Succession):
             assert self._away is not None
             return self._away.spool.patch(volume, offset, data, after)
 
-    def named(self, after: int, volumes: Container[int]) -> Named | None:
+    def named(self, after: int, volumes: Container[int], most: float = math.inf) -> Named | None:
         """See `WriterSession.named`; None while the log is away."""
         with self.order:
             self._check()
-            return None if self._away is not None else self._session.named(after, volumes)
+            return None if self._away is not None else self._session.named(after, volumes, most)
 
     def close(self) -> None:
         """Waits for the log, as `settle` does, and ends. Who leaves without an error has everything in the log; else

@@ -220,9 +220,9 @@ class Store(Rebuildable):
         return copied_presence(self._keyspace, self._keys, volume, copy, first, end)
 
     def named(self, volume: VolumeInfo, first: int, end: int) -> NamedSpans:
-        """Where events have named any of blocks ``first`` to ``end`` - 1 of a live volume, or of the first 2^20: more
-        than those, never less. Raises as `presence`."""
-        return spans_named(self._keyspace, self._keys, volume, first, end)
+        """Where events have named any of blocks ``first`` to ``end`` - 1 of a live volume, or of as many of the first
+        of them as one look goes over: more than those, never less. Raises as `presence`."""
+        return spans_named(self._keyspace, self._keys, volume, first, end, generations=self._generations)
 
     def contents(self, copy: Copy) -> CopyContents:
         """The copy's blocks, for whoever reads many of them."""

@@ -15,12 +15,12 @@ from tidelog.stores.bitmap import ChangeBitmap, byte_range
 from tidelog.stores.clone_reader import CloneReader, check_live
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Command, Keyspace
-from tidelog.stores.reading import CopyReader, Fetch, check_good
+from tidelog.stores.reading import READ_BYTES_MAX, CopyReader, Fetch, Generations, check_good
 from tidelog.stores.records import decode_position
 from tidelog.stores.state import READ_TRIES, present
 from tidelog.stores.store import Clone, Copy
 
-# 128 KiB of each generation's bitmap.
+# 128 KiB of each generation's bitmap; of fewer blocks where that is more than one reader may ask for at once.
 SPAN_BLOCKS_MAX = 1 << 20
 # Some 30 ms.
 NAMED_BLOCKS_MAX = 1 << 14
@@ -88,23 +88,36 @@ def cloned_presence(keyspace: Keyspace, keys: Keys, clone: Clone, volume: Volume
 
 
 def spans_named(
-    keyspace: Keyspace, keys: Keys, volume: VolumeInfo, first: int, end: int, clone: Clone | None = None
+    keyspace: Keyspace,
+    keys: Keys,
+    volume: VolumeInfo,
+    first: int,
+    end: int,
+    clone: Clone | None = None,
+    generations: Generations | None = None,
 ) -> NamedSpans:
     """See `Store.named`; in ``clone`` also what was written there."""
-    named = _named(keyspace, keys, volume, first, end, clone)
+    named = _named(keyspace, keys, volume, first, end, clone, generations)
     spans = [(named.base + low, named.base + high) for low, high in named.blocks.spans()]
     return NamedSpans(named.end, spans, named.head)
 
 
 def _named(
-    keyspace: Keyspace, keys: Keys, volume: VolumeInfo, first: int, end: int, clone: Clone | None = None
+    keyspace: Keyspace,
+    keys: Keys,
+    volume: VolumeInfo,
+    first: int,
+    end: int,
+    clone: Clone | None = None,
+    seen: Generations | None = None,
 ) -> _Named:
     """What any generation names, whatever history it is of, and ``clone``: more than is asked for, never less."""
-    end = min(end, first + SPAN_BLOCKS_MAX)
-    low, high = byte_range(first, end)
-    span = b"%d" % low, b"%d" % (high - 1)
-    generations: list[int] = []
+    seen = seen or Generations()
+    generations = _with_newest(seen.since(0) or [])
     for _ in range(READ_TRIES):
+        end = min(end, first + min(SPAN_BLOCKS_MAX, 8 * READ_BYTES_MAX // len(generations)))
+        low, high = byte_range(first, end)
+        span = b"%d" % low, b"%d" % (high - 1)
         commands: list[Command] = [(b"GET", keys.position), (b"GET", keys.rebuild), (b"HKEYS", keys.copies)]
         if clone is not None:
             commands += [(b"GET", keys.clone(clone.id)), (b"GETRANGE", keys.clone_bitmap(clone.id, volume.id), *span)]
@@ -114,7 +127,7 @@ def _named(
         head = decode_position(present(position)).head
         if clone is not None:
             check_live(clone, bitmaps.pop(0))
-        now = sorted({0, *(int(name) for name in cast("list[bytes]", names))})
+        now = _with_newest(seen.look(cast("list[bytes]", names), 0))
         if now == generations:
             union = ChangeBitmap()
             for bitmap in bitmaps:
@@ -124,6 +137,11 @@ def _named(
             return _Named(low * 8, union, end, head)
         generations = now
     raise StoreUnavailable("copies come and go faster than their bitmaps can be read")
+
+
+def _with_newest(generations: list[int]) -> list[int]:
+    """Before the first cut there is generation 0, which has no copy."""
+    return generations if 0 in generations else [0, *generations]
 
 
 def _cut(named: _Named) -> _Named:

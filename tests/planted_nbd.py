@@ -67,8 +67,8 @@ NBD_MUTANTS = (
     Mutant(
         "nbd-a-discard-forgets-what-is-not-applied",
         "gateways/nbd/discards.py",
-        "_bytes(found, info)], early, info,",
-        "_bytes(found, info)], Named([], early.last), info,",
+        "_bytes(found, info)], early.extents, info,",
+        "_bytes(found, info)], (), info,",
         DISCARDS,
     ),
     Mutant(
@@ -79,10 +79,10 @@ NBD_MUTANTS = (
         DISCARDS,
     ),
     Mutant(
-        "nbd-a-discard-of-nothing-hides-a-fence",
-        "gateways/nbd/discards.py",
-        "        session.emit(Heartbeat)\n",
-        "        pass\n",
+        "nbd-zeroes-go-by-one-sites-bitmaps",
+        "gateways/nbd/transmission.py",
+        "await self._means.change.run(self.export.zero, request.offset, request.length)",
+        "await self._means.change.run(self.export.trimming(request.offset, request.length))",
         DISCARDS,
     ),
     Mutant(

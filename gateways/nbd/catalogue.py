@@ -12,6 +12,7 @@ from tidelog.clock import iso
 from tidelog.consumers.deployment import Deployment, open_store
 from tidelog.errors import NotFound
 from tidelog.gateways.exports.archived import find_in_archive
+from tidelog.gateways.nbd.discards import Looks
 from tidelog.gateways.nbd.exports import CloneExport, CopyExport, Export, LiveExport
 from tidelog.gateways.nbd.writer import Writer
 from tidelog.schemas.volumes import find_volume
@@ -41,6 +42,7 @@ class Catalogue:
         self._lock = threading.Lock()
         self._store: Store | None = None
         self._images: dict[str, CloneImage] = {}
+        self._looks = Looks()
 
     def listed(self) -> list[Listed]:
         """Live volumes, then copies, oldest first, then clones. Archived copies can be opened, and are not listed."""
@@ -97,7 +99,7 @@ class Catalogue:
         if self.writer is None:
             raise NotFound(f"volume {name} is not exported live here", hint="a copy of it is NAME@COPY")
         group = self.writer.group
-        return LiveExport(group, group.volume(name), self._opened())
+        return LiveExport(group, group.volume(name), self._opened(), self._looks)
 
     def _open_copy(self, volume: str, name: str) -> Export:
         store = self._opened()

@@ -4,15 +4,13 @@ Every method of an export may wait for servers: call them on threads. Offsets an
 size; what else can go wrong is a `TidelogError`.
 """
 
-import math
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
 from tidelog.consumers.archives import CopySource
-from tidelog.errors import OutOfBounds, TidelogError
-from tidelog.gateways.nbd.discards import Seen, look, zero, zero_in_clone
+from tidelog.errors import OutOfBounds
+from tidelog.gateways.nbd.discards import Looks, Seen, trim, trim_in_clone
 from tidelog.gateways.nbd.extents import block_range, extents
 from tidelog.gateways.nbd.wire import Extent
 from tidelog.producers.extents import out_of_bounds
@@ -30,8 +28,6 @@ from tidelog.stores.store import Copy
 _PART_BYTES = 4 << 20
 # What is written on the loop itself is at most so much: of more, the copying alone is worth a thread.
 AT_ONCE_BYTES_MAX = 64 << 10
-# A site that could not be asked for what a discard has to name is not asked again for so long (seconds).
-LOOK_AGAIN = 30.0
 
 
 class Export(Protocol):
@@ -49,8 +45,11 @@ class Export(Protocol):
     def write_at_once(self, offset: int, data: bytes) -> bool:
         """The same if it needs no waiting, so that it can be done on the loop; False, and nothing was done, if not."""
 
-    def zeroing(self, offset: int, length: int) -> Callable[[], None]:
-        """What makes bytes zeros, and gives their room back. To find it may wait for a store, to do it for a log."""
+    def zero(self, offset: int, length: int) -> None:
+        """Makes bytes zeros, and gives their room back."""
+
+    def trimming(self, offset: int, length: int) -> Callable[[], None]:
+        """What does the same with as little as it takes. To find that waits for a store, to do it for a log."""
 
     def flush(self) -> None:
         """Returns when every write and zeroing that has returned, of any connection, is durable."""
@@ -68,10 +67,9 @@ class LiveExport:
 
     read_only = False
 
-    def __init__(self, group: Group, volume: Volume, store: Store | None) -> None:
+    def __init__(self, group: Group, volume: Volume, store: Store | None, looks: Looks) -> None:
         self.group, self.info = group, volume.info
-        self._volume, self._store = volume, store
-        self._look_again = -math.inf
+        self._volume, self._store, self._looks = volume, store, looks
 
     def read(self, offset: int, length: int) -> bytes:
         """See `Export`."""
@@ -103,9 +101,15 @@ class LiveExport:
             session.order.release()
         return True
 
-    def zeroing(self, offset: int, length: int) -> Callable[[], None]:
+    def zero(self, offset: int, length: int) -> None:
+        """See `Export`."""
+        self._volume.discard(offset, length)
+
+    def trimming(self, offset: int, length: int) -> Callable[[], None]:
         """See `Export`. Of what no event has ever named nothing is: `tidelog.gateways.nbd.discards`."""
-        return partial(self._zero, self._seen(self._present(offset, length, "discard"), offset, length), offset, length)
+        info, store = self._present(offset, length, "discard"), self._store
+        seen = None if store is None else self._looks.look(self.group, info, store, offset, length)
+        return partial(self._trim, seen, offset, length)
 
     def flush(self) -> None:
         """See `Export`."""
@@ -130,22 +134,12 @@ class LiveExport:
     def close(self) -> None:
         """There is nothing to let go of."""
 
-    def _seen(self, info: VolumeInfo, offset: int, length: int) -> Seen | None:
-        """What is known of an extent that is to be zeroed. That its site does not tell fails nothing."""
-        if self._store is None or time.monotonic() < self._look_again:
-            return None
-        try:
-            return look(self.group, info, self._store, offset, length)
-        except TidelogError:  # a session that has ended says so when it is done
-            self._look_again = time.monotonic() + LOOK_AGAIN
-            return None
-
-    def _zero(self, seen: Seen | None, offset: int, length: int) -> None:
+    def _trim(self, seen: Seen | None, offset: int, length: int) -> None:
         session, pacing = self.group.session, self.group.pacing
         if pacing is not None:
             pacing.admit(session)
         with session.order:
-            zero(self.group, self._present(offset, length, "discard"), seen, offset, length)
+            trim(session, self._present(offset, length, "discard"), seen, offset, length)
 
     def _present(self, offset: int, length: int, what: str = "look") -> VolumeInfo:
         """The volume as it is now. Raises `NotFound` once it was deleted, `OutOfBounds` beyond the end that it has."""
@@ -176,7 +170,11 @@ class CopyExport:
         """Never: it is refused before."""
         raise AssertionError("a copy is read-only")
 
-    def zeroing(self, offset: int, length: int) -> Callable[[], None]:  # noqa: ARG002
+    def zero(self, offset: int, length: int) -> None:  # noqa: ARG002
+        """Never: it is refused before."""
+        raise AssertionError("a copy is read-only")
+
+    def trimming(self, offset: int, length: int) -> Callable[[], None]:  # noqa: ARG002
         """Never: it is refused before."""
         raise AssertionError("a copy is read-only")
 
@@ -215,9 +213,13 @@ class CloneExport:
         """See `Export`. Redis is always waited for."""
         return False
 
-    def zeroing(self, offset: int, length: int) -> Callable[[], None]:
+    def zero(self, offset: int, length: int) -> None:
         """See `Export`."""
-        return partial(zero_in_clone, self._image, self.info, offset, length)
+        self._image.discard(self.info, offset, length)
+
+    def trimming(self, offset: int, length: int) -> Callable[[], None]:
+        """See `Export`."""
+        return partial(trim_in_clone, self._image, self.info, offset, length)
 
     def flush(self) -> None:
         """Nothing waits."""

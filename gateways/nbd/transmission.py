@@ -38,8 +38,8 @@ from tidelog.gateways.nbd.wire import (
 COMMANDS_MAX = 128
 # A chunk of a block status: its head, and each extent.
 _STATUS_BYTES, _EXTENT_BYTES = 64, 8
-# What is known of an extent that is to be zeroed, while it waits for the log.
-_ZERO_BYTES = 128 * EVENTS_MAX
+# What is known of an extent that is to be trimmed, while it waits for the log.
+_TRIM_BYTES = 128 * EVENTS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +163,12 @@ class Transmission:
 
     async def _change(self, request: Request, data: bytes) -> None:
         """A write, or zeros."""
-        if request.command != Command.WRITE:
-            zero = await self._means.read.run(self.export.zeroing, request.offset, request.length)
-            await self._means.change.run(zero)
+        if request.command == Command.WRITE_ZEROES:
+            await self._means.change.run(self.export.zero, request.offset, request.length)
+        elif request.command == Command.TRIM:
+            await self._means.change.run(
+                await self._means.read.run(self.export.trimming, request.offset, request.length)
+            )
         elif not self.export.write_at_once(request.offset, data):
             await self._means.change.run(self.export.write, request.offset, data)
 
@@ -181,8 +184,8 @@ class Transmission:
 
     def _bytes_of(self, request: Request) -> int:
         """What a command takes of the budget: its data, those of its answer at most."""
-        if request.command in (Command.TRIM, Command.WRITE_ZEROES):
-            return _ZERO_BYTES
+        if request.command == Command.TRIM:
+            return _TRIM_BYTES
         if request.command == Command.BLOCK_STATUS:
             return _STATUS_BYTES + _EXTENT_BYTES * self._extents_of(request)
         return request.length if request.command in (Command.READ, Command.WRITE) else 0

@@ -157,6 +157,9 @@ class Client:
     def zero(self, offset: int, length: int, command: int = ZEROES, flags: int = 0) -> None:
         self._good(self.call(command, offset, length, flags=flags))
 
+    def trim(self, offset: int, length: int, flags: int = 0) -> None:
+        self.zero(offset, length, TRIM, flags)
+
     def flush(self) -> None:
         self._good(self.call(FLUSH))
 

@@ -74,10 +74,10 @@ class Disk:
         finally:
             reader.close()
 
-    def content(self) -> bytes:
-        """Of the volume, at the site alone."""
-        self.applied()
-        store = open_store(self.running.deployment, "tokyo", self.name)
+    def content(self, site: str = "tokyo") -> bytes:
+        """Of the volume, at a site alone."""
+        self.group.flush(applied_at=1, sites=[site], timeout=60)
+        store = open_store(self.running.deployment, site, self.name)
         try:
             return store.read(store.volume("ledger"), 0, SIZE)
         finally:

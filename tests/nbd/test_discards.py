@@ -4,26 +4,46 @@ from itertools import pairwise
 
 import pytest
 
-from tests.nbd.client import FUA, TRIM, ZEROES
+from tests.nbd.client import FUA
 from tests.nbd.conftest import Bank
 from tests.nbd.disk import BLOCK, BLOCKS, SIZE, Disk
 from tidelog.consumers.deployment import open_store
-from tidelog.gateways.nbd.discards import EVENTS_MAX
+from tidelog.gateways.nbd.discards import BLOCKS_MIN, EVENTS_MAX
 from tidelog.stores import presence
+from tidelog.stores.image import Store
+from tidelog.stores.keys import Keys
 
 HOLE = 3
 
 
-@pytest.mark.parametrize("command", [TRIM, ZEROES])
-def test_what_was_never_named(disk: Disk, command: int) -> None:
+def test_what_was_never_named(disk: Disk) -> None:
     """All of a new volume: no event names a block of it, whether its client wants to wait for the log or not."""
-    disk.client.zero(0, SIZE, command)
-    disk.client.zero(0, SIZE, command, flags=FUA)
-    disk.client.zero(5000, 100, command)
+    disk.client.trim(0, SIZE)
+    disk.client.trim(0, SIZE, FUA)
+    disk.client.flush()
     assert disk.discards() == []
     receipt = disk.group.mark("new").wait(sites=["tokyo"], timeout=60)["tokyo"]
     assert receipt.blocks_changed == 0
     assert disk.client.status(0, SIZE) == [(SIZE, HOLE)]
+
+
+def test_few_blocks_are_named_without_a_look(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That costs less."""
+    monkeypatch.delattr(Store, "named")
+    disk.client.trim(5000, (BLOCKS_MIN - 2) * BLOCK)
+    assert disk.discards() == [(5000, (BLOCKS_MIN - 2) * BLOCK)]
+
+
+def test_zeroes_that_are_written_are_in_the_log(disk: Disk) -> None:
+    """All of them: whatever the bitmaps of one site have lost, they are zeros at every site."""
+    disk.running.site("osaka")
+    disk.client.write(0, b"secret", flags=FUA)
+    disk.applied()
+    keyspace = disk.running.deployment.keyspace("tokyo", disk.name)
+    keyspace.transact([(b"DEL", Keys(disk.name).bitmap(0, disk.group.volume("ledger").id))])
+    disk.client.zero(0, SIZE)
+    assert disk.discards() == [(0, SIZE)]
+    assert disk.content() == disk.content("osaka") == bytes(SIZE)
 
 
 def test_what_was_written_and_nothing_else(disk: Disk) -> None:
@@ -34,7 +54,7 @@ def test_what_was_written_and_nothing_else(disk: Disk) -> None:
         model[at : at + len(data)] = data
     disk.group.mark("written").wait(sites=["tokyo"], timeout=60)
     for offset, end in ((5, 1001 * BLOCK + 5), (1002 * BLOCK, SIZE), (0, SIZE)):
-        client.zero(offset, end - offset, TRIM)
+        client.trim(offset, end - offset)
         model[offset:end] = bytes(end - offset)
         assert client.read(0, SIZE) == model
         assert disk.content() == model
@@ -61,7 +81,7 @@ def test_a_site_that_stands_still(disk: Disk) -> None:
     for turn in range(1, 4):
         disk.client.write(turn * 400 * BLOCK, b"sent", flags=FUA)
         disk.client.write(turn * 500 * BLOCK, b"unsent")
-        disk.client.zero(0, SIZE)
+        disk.client.trim(0, SIZE)
         after = b"after %d" % turn
         disk.client.write(turn * 600 * BLOCK, after)
         model[:] = bytes(SIZE)
@@ -78,7 +98,7 @@ def test_many_pieces_are_few_events(disk: Disk) -> None:
     for at in places:
         disk.client.write(at, b"x")
     disk.applied()
-    disk.client.zero(0, SIZE)
+    disk.client.trim(0, SIZE)
     found = disk.discards()
     assert 10 < len(found) < 50
     assert all(after[0] - sum(before) >= 32 * BLOCK for before, after in pairwise(found))
@@ -92,7 +112,7 @@ def test_more_pieces_than_one_discard_has_events(memory_disk: Disk) -> None:
     client = disk.opened("wide")
     for number in range(200):
         client.write(number * 40 * BLOCK, b"x")
-    client.zero(0, size)
+    client.trim(0, size)
     assert len(disk.discards()) == EVENTS_MAX
     assert client.read(0, size) == bytes(size)
 
@@ -105,7 +125,7 @@ def test_a_look_in_parts(memory_disk: Disk, monkeypatch: pytest.MonkeyPatch) -> 
         disk.client.write(number * BLOCK, b"x")
         if number % 300 == 0:
             disk.applied()
-    disk.client.zero(50, SIZE - 50)
+    disk.client.trim(50, SIZE - 50)
     assert len(disk.discards()) == 20
     assert disk.content() == b"x" + bytes(SIZE - 1)
 
@@ -116,12 +136,12 @@ def test_in_a_clone(bank: Bank) -> None:
     image = store.clones.image(store.clones.find("drill"))
     (info,) = image.clone.image.volumes
     with bank.opened("ledger@clone:drill") as client:
-        client.zero(0, info.size)
+        client.trim(0, info.size)
         assert list(image.changed(info).blocks()) == [2, 3]
         client.write(100 * BLOCK - 1, b"xy")
-        client.zero(100 * BLOCK, info.size - 100 * BLOCK, TRIM)
+        client.trim(100 * BLOCK, info.size - 100 * BLOCK)
         assert client.read(0, info.size) == (bytes(100 * BLOCK - 1) + b"x").ljust(info.size, b"\0")
-        client.zero(0, info.size)
+        client.trim(0, info.size)
         assert client.read(0, info.size) == bytes(info.size)
         assert list(image.changed(info).blocks()) == [2, 3, 99, 100]
     image.close()

@@ -14,7 +14,8 @@ from tidelog.config import Config
 from tidelog.config_tables import PacingConfig
 from tidelog.consumers.deployment import MemoryDeployment, RealDeployment, open_store
 from tidelog.errors import Fenced
-from tidelog.gateways.nbd import exports
+from tidelog.gateways.nbd import discards
+from tidelog.gateways.nbd.discards import WRITES_MAX, Looks
 from tidelog.gateways.nbd.exports import LiveExport
 from tidelog.producers.pacing import Pacing
 from tidelog.producers.sidefile_group import SidefileGroup
@@ -42,7 +43,7 @@ def test_a_site_of_another_history(memory_disk: Disk) -> None:
     disk.open()
     disk.connect()
     disk.client.write(700 * BLOCK, b"in the log", flags=FUA)
-    disk.client.zero(0, SIZE)
+    disk.client.trim(0, SIZE)
     assert disk.discards() == [(0, SIZE)]
 
 
@@ -52,10 +53,25 @@ def test_a_copy_onto_the_volume(disk: Disk) -> None:
     disk.applied()
     disk.running.stop_site("tokyo")
     disk.group.copy_volume("source", "ledger")
-    disk.client.zero(0, 600 * BLOCK)
+    disk.client.trim(0, 600 * BLOCK)
     assert disk.discards() == [(0, 600 * BLOCK)]
     disk.running.site("tokyo")
     assert disk.content() == bytes(SIZE)
+
+
+def test_a_site_that_lags_by_many_writes(memory_disk: Disk) -> None:
+    """To tell what they have named would take too long: all is."""
+    disk = memory_disk
+    disk.applied()
+    disk.running.stop_site("tokyo")
+    volume = disk.group.volume("ledger")
+    for number in range(WRITES_MAX):
+        volume.write(number % 5 * BLOCK, b"x")
+    disk.client.trim(0, SIZE)
+    assert disk.discards() == [(0, 5 * BLOCK)]
+    volume.write(0, b"x")
+    disk.client.trim(0, SIZE)
+    assert disk.discards()[1:] == [(0, SIZE)]
 
 
 def test_a_site_behind_a_former_session(disk: Disk) -> None:
@@ -64,15 +80,15 @@ def test_a_site_behind_a_former_session(disk: Disk) -> None:
     disk.client.write(700 * BLOCK, b"of the one before", flags=FUA)
     disk.open()
     disk.connect()
-    disk.client.zero(0, SIZE)
+    disk.client.trim(0, SIZE)
     assert disk.discards() == [(0, SIZE)]
     disk.running.site("tokyo")
     assert disk.content() == bytes(SIZE)
-    disk.client.zero(0, SIZE)
+    disk.client.trim(0, SIZE)
     assert disk.discards() == [(0, SIZE)] * 2  # the first has named all of it
     disk.group.create_volume("other", SIZE)
     disk.applied()
-    disk.opened("other").zero(0, SIZE)
+    disk.opened("other").trim(0, SIZE)
     assert len(disk.discards()) == 2
 
 
@@ -93,7 +109,7 @@ def test_what_the_session_has_forgotten_since_the_look(
         return found
 
     monkeypatch.setattr(Store, "named", named)
-    disk.client.zero(0, SIZE)
+    disk.client.trim(0, SIZE)
     assert len(looks) == times
     assert disk.discards() == ([(0, SIZE)] if times == 3 else [(at * 300 * BLOCK, BLOCK) for at in range(1, times + 1)])
     assert disk.content() == bytes(SIZE)
@@ -111,7 +127,7 @@ def test_what_the_site_applies_between_two_looks(memory_disk: Disk, monkeypatch:
 
     monkeypatch.setattr(presence, "SPAN_BLOCKS_MAX", 1000)
     monkeypatch.setattr(Store, "named", named)
-    disk.client.zero(0, SIZE)
+    disk.client.trim(0, SIZE)
     assert disk.content() == bytes(SIZE)
     assert disk.discards() == [(50 * BLOCK, BLOCK)]
 
@@ -137,20 +153,21 @@ def test_a_volume_that_changes_during_the_look(memory_disk: Disk, monkeypatch: p
 
 
 def test_a_site_that_is_rebuilt(memory_disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It tells nothing, so all is zeroed; it is asked again after a while."""
+    """It tells nothing, so all is zeroed; it is asked again after a while, by whichever connection."""
     disk = memory_disk
     keyspace, keys = disk.running.deployment.keyspace("tokyo", disk.name), Keys(disk.name)
     disk.applied()
     disk.running.stop_site("tokyo")
     mark_erasing(keyspace, keys)
-    disk.client.zero(0, 100 * BLOCK)
-    assert disk.discards() == [(0, 100 * BLOCK)]
+    disk.client.trim(0, 600 * BLOCK)
+    assert disk.discards() == [(0, 600 * BLOCK)]
     withdraw_mark(keyspace, keys, None)
-    disk.client.zero(200 * BLOCK, 100 * BLOCK)
-    assert disk.discards()[1:] == [(200 * BLOCK, 100 * BLOCK)]
-    monkeypatch.setattr(exports, "LOOK_AGAIN", 0.0)
-    disk.connect()
-    disk.client.zero(400 * BLOCK, 100 * BLOCK)
+    disk.client = disk.opened("ledger")
+    disk.client.trim(700 * BLOCK, 600 * BLOCK)
+    assert disk.discards()[1:] == [(700 * BLOCK, 600 * BLOCK)]
+    later = time.monotonic() + discards.LOOK_AGAIN
+    monkeypatch.setattr(discards.time, "monotonic", lambda: later)
+    disk.client.trim(1300 * BLOCK, 600 * BLOCK)
     assert len(disk.discards()) == 2
 
 
@@ -163,32 +180,30 @@ def test_writes_that_are_held(memory_disk: Disk) -> None:
     pacing = disk.group.pacing = Pacing("bank", settings, ("tokyo",), session.confirmed, timeout=1.0)
     pacing.since_us = 1
     begun = time.monotonic()
-    disk.client.request(ZEROES, 0, SIZE)
+    disk.client.request(TRIM, 0, SIZE)
     assert session.order.acquire(timeout=0.5)
     session.order.release()
     assert disk.client.answer().error == EIO
     assert time.monotonic() - begun >= 1.0
     pacing.since_us = 0
-    disk.client.zero(0, SIZE)
+    disk.client.trim(0, SIZE)
     assert disk.discards() == []
 
 
 def test_a_session_that_was_fenced(memory_disk: Disk) -> None:
-    """A discard that names nothing is no more of a success for it than one that does: its flush says so, if not it."""
+    """Until it knows, a trim of what nobody has named does nothing and finds out nothing; then none succeeds."""
     disk = memory_disk
     store = open_store(disk.running.deployment, "tokyo", disk.name)
-    export = LiveExport(disk.group, disk.group.volume("ledger"), store)
+    export = LiveExport(disk.group, disk.group.volume("ledger"), store, Looks())
     disk.running.stop_site("tokyo")  # which would tell of the other one
     disk.open()
-
-    def discarded() -> None:
-        export.zeroing(0, SIZE)()
+    export.trimming(0, SIZE)()
+    export.write(0, b"x")
+    with pytest.raises(Fenced):
         export.flush()
-
-    with pytest.raises(Fenced):
-        discarded()
-    with pytest.raises(Fenced):
-        export.zeroing(0, SIZE)()
+    for _ in range(2):
+        with pytest.raises(Fenced):
+            export.trimming(0, SIZE)()
     store.close()
 
 
@@ -205,7 +220,7 @@ def test_a_session_with_a_sidefile(tmp_path: Path) -> None:
         volume.write(0, b"x")
         group.flush(applied_at=1)
         store = open_store(running.deployment, "tokyo", "bank")
-        LiveExport(group, volume, store).zeroing(0, SIZE)()
+        LiveExport(group, volume, store, Looks()).trimming(0, SIZE)()
         group.flush(applied_at=1)
         assert store.named(volume.info, 0, BLOCKS).spans == [(0, BLOCKS)]
         store.close()
@@ -224,8 +239,8 @@ def test_a_site_that_is_away(tidelog_kafka: KafkaServing) -> None:
         running = ending.enter_context(RunningDeployment(RealDeployment(config)))
         disk = Disk(running, "bank", ending)
         disk.applied()
-        disk.client.zero(0, SIZE)
+        disk.client.trim(0, SIZE)
         running.stop_site("tokyo")
         redis.kill()
-        disk.client.zero(0, SIZE, flags=FUA)
+        disk.client.trim(0, SIZE, flags=FUA)
         assert disk.discards() == [(0, SIZE)]
