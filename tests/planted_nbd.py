@@ -100,6 +100,13 @@ NBD_MUTANTS = (
         "tests/nbd/test_negotiation.py",
     ),
     Mutant(
+        "nbd-what-cannot-be-asked-for-is-not-there",
+        "gateways/nbd/negotiation.py",
+        "OptionReply.ERR_UNKNOWN if isinstance(error, NotFound) else OptionReply.ERR_SHUTDOWN",
+        "OptionReply.ERR_UNKNOWN",
+        "tests/nbd/test_redis_away.py",
+    ),
+    Mutant(
         "nbd-a-write-that-needs-waiting-holds-the-loop",
         "gateways/nbd/exports.py",
         "            if not session.ready:\n                return False\n",

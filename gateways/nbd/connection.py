@@ -79,7 +79,8 @@ class Connection:
     async def _negotiated(self) -> Agreed | None:
         timer = asyncio.get_running_loop().call_later(NEGOTIATION_TIMEOUT, self._channel.abort)
         try:
-            return await Negotiation(self._channel, self._shared.exports, self._shared.opening, self._shared.tls).run()
+            shared = self._shared
+            return await Negotiation(self._channel, shared.exports, shared.opening, shared.tls, shared.say).run()
         finally:
             timer.cancel()
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from tidelog.errors import TidelogError
+from tidelog.errors import NotFound, TidelogError
 from tidelog.gateways.nbd.catalogue import Listed
 from tidelog.gateways.nbd.channel import Channel
 from tidelog.gateways.nbd.commands import Terms
@@ -76,8 +76,15 @@ class Agreed:
 class Negotiation:
     """One client's. It is not to be cancelled, as an export may be being opened: end the channel instead."""
 
-    def __init__(self, channel: Channel, exports: Exports, threads: Threads, tls: ssl.SSLContext | None = None) -> None:
-        self._channel, self._exports, self._threads, self._tls = channel, exports, threads, tls
+    def __init__(
+        self,
+        channel: Channel,
+        exports: Exports,
+        threads: Threads,
+        tls: ssl.SSLContext | None,
+        say: Callable[[str], None],
+    ) -> None:
+        self._channel, self._exports, self._threads, self._tls, self._say = channel, exports, threads, tls, say
         self._no_zeroes = False
         self._structured = False
         self._allocation_of: str | None = None  # the export that the context was selected for
@@ -180,7 +187,7 @@ class Negotiation:
         try:
             found = await self._threads.run(self._exports.listed)
         except TidelogError as error:
-            await self._refuse(Option.LIST, error)
+            await self._refuse(Option.LIST, "the list of exports", error)
             return
         for one in found:
             await self._reply(Option.LIST, OptionReply.SERVER, listed(*one))
@@ -200,7 +207,7 @@ class Negotiation:
         try:
             export = await self._threads.run(self._exports.open, name)
         except TidelogError as error:
-            await self._refuse(option, error)
+            await self._refuse(option, name, error)
             return None
         infos = [export_info(export.info.size, self._flags(export))]
         if Info.NAME in wanted:
@@ -253,9 +260,14 @@ class Negotiation:
     def _terms(self, name: str, export: Export) -> Terms:
         return Terms(export.info.size, export.read_only, self._structured, self._allocation_of == name)
 
-    async def _refuse(self, option: Option, error: TidelogError) -> None:
-        hint = f" ({error.hint})" if error.hint else ""
-        await self._reply(option, OptionReply.ERR_UNKNOWN, f"{error}{hint}".encode())
+    async def _refuse(self, option: Option, what: str, error: TidelogError) -> None:
+        """Most clients show the kind alone, and no text: only of what is not there it may be that there is no such
+        export. Of the other kinds this is the one after which a client may come again."""
+        why = f"{error} ({error.hint})" if error.hint else str(error)
+        kind = OptionReply.ERR_UNKNOWN if isinstance(error, NotFound) else OptionReply.ERR_SHUTDOWN
+        if kind == OptionReply.ERR_SHUTDOWN:
+            self._say(f"a client is refused {what}: {why}")
+        await self._reply(option, kind, why.encode())
 
     async def _reply(self, option: int, reply: OptionReply, data: bytes = b"") -> None:
         await self._channel.send(option_reply(option, reply, data))

@@ -24,7 +24,7 @@ def test_the_page_runs_as_it_stands(
         if language == "sh":
             for line in text.splitlines():
                 done = tidelog(config_file, *line.split()[1:])
-                assert done.returncode == 0 and "end-of-day" in done.stdout, done.stdout + done.stderr
+                assert done.returncode == 0 and "month-end" in done.stdout, done.stdout + done.stderr
         else:
             exec(compile(text, str(PAGE), "exec"), names)
     printed = capsys.readouterr().out

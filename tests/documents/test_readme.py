@@ -16,6 +16,7 @@ from tests.clean_stores import group_of_its_own
 from tests.documents.pages import tidelog
 from tidelog.config import Config
 from tidelog.consumers.deployment import open_store
+from tidelog.errors import AlreadyExists
 from tidelog.testing.readiness import wait_until
 from tidelog.testing.running import RunningDeployment
 from tidelog.testing.stack import stack_toml
@@ -73,7 +74,7 @@ def test_the_commands_and_the_library(
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> None:
-    """`group create`, workers, the ten lines of Python as they stand, then every other command."""
+    """`group create`, workers, the ten lines of Python as they stand, again with another copy, every other command."""
     short = [arguments for arguments in commands() if not " ".join(arguments).startswith(LONG_RUNNING)]
     create = short.pop(0)
     assert create == ["group", "create", "bank"]
@@ -82,16 +83,24 @@ def test_the_commands_and_the_library(
     (library,) = blocks("python")
     monkeypatch.chdir(tmp_path)
     assert wait_until(lambda: _has_store(tidelog_deployment, "osaka"), timeout_s=60)
+    assert _value_of(library) == b"hello"
+    with pytest.raises(AlreadyExists, match="end-of-day"):
+        _value_of(library)
+    assert _value_of(library.replace("end-of-day", "next-day")) == b"hello"
+    for arguments in short:
+        extra = ["--yes"] if "rebuild" in arguments else []
+        done = tidelog(config_file, *arguments, *extra)
+        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+
+
+def _value_of(library: str) -> object:
+    """Runs it; what its last line gives."""
     program, names = ast.parse(library), dict[str, object]()
     last = program.body[-1]
     assert isinstance(last, ast.Expr)
     program.body[-1] = ast.copy_location(ast.Assign([ast.Name("value", ast.Store())], last.value), last)
     exec(compile(ast.fix_missing_locations(program), "README.md", "exec"), names)
-    assert names["value"] == b"hello"
-    for arguments in short:
-        extra = ["--yes"] if "rebuild" in arguments else []
-        done = tidelog(config_file, *arguments, *extra)
-        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+    return names["value"]
 
 
 def _has_store(running: RunningDeployment, site: str) -> bool:
