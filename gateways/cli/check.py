@@ -8,6 +8,7 @@ import typer
 
 from tidelog.errors import TidelogError
 from tidelog.gateways.cli.exit_codes import NAGIOS
+from tidelog.gateways.cli.hints import for_a_lost_writer
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import OnlyGroup
 from tidelog.gateways.cli.output import count_text
@@ -25,12 +26,18 @@ def check(
         bool, typer.Option("--nagios", help="Nagios' exit codes (0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN) and perfdata.")
     ] = False,
 ) -> int:
-    """One line: whether all is well, or what is wrong. Exit codes are those of `tidelog status`, unless --nagios."""
+    """One line: whether all is well, or what is wrong. Exit codes are those of `tidelog status`, unless --nagios.
+
+    What helps where a writer is gone is said on stderr, without --nagios.
+    """
     invocation = of(context)
     if nagios:
         return _for_nagios(invocation, group)
     observed = _observe(invocation, group)
     _print(invocation, one_line(observed))
+    for found in observed:
+        if found.writer_is_gone:
+            invocation.say(f"hint: {for_a_lost_writer(found.standing.record.group)}")
     return exit_code_of(observed)
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from tidelog.clock import iso
 from tidelog.consumers.answers import Answer
 from tidelog.consumers.catalogue import CatalogueCopy, SiteStanding
-from tidelog.gateways.cli.hints import for_operators
+from tidelog.gateways.cli.hints import for_a_lost_writer, for_operators
 from tidelog.gateways.cli.output import count_text, equal_text, make_table, seconds_text, short, size_text, state_text
 from tidelog.gateways.cli.primary_text import primary_text
 from tidelog.gateways.cli.rpo_text import mirrored_text, pacing_text, writer_text
@@ -123,6 +123,8 @@ def _group(group: Observed, console: Console, options: ConsoleOptions) -> Iterat
     yield Text.assemble(("group ", "dim"), (group.standing.record.group, "bold"), "  ", writer)
     if group.hint:
         yield Text(f"  hint: {for_operators(group.hint, group.standing.record.group)}")
+    if group.writer_is_gone:
+        yield Text(f"  hint: {for_a_lost_writer(group.standing.record.group)}")
     yield Text(f"primary {primary_text(group.chosen, group.configured, group.mirror)}")
     if (pacing := pacing_text(group.writer)) is not None:
         yield pacing

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from tidelog.gateways.web.documents import help_json
 from tidelog.schemas.control import CopyFormed, SiteStatus, copy_key, status_key
 from tidelog.testing.readiness import wait_until
 
+ROOT = Path(__file__).parents[2]
 PERFDATA = re.compile(r"[a-z0-9._/-]+=(U|[\d.]+s?);[\d.]*;[\d.]*;0")
 
 
@@ -139,6 +141,13 @@ def test_a_writer_that_is_gone_is_told_by_every_exit_code_and_the_page(bank, dep
         with Observer(deployment) as observer:
             (helped,) = help_json(observer.observe())
         assert (helped["site"], helped["group"]) == (None, "bank")
+        assert f"  hint: {helped['hint']}\n" in bank("status").text
+        assert bank("check").err == f"hint: {helped['hint']}\n" and not bank("check", "--nagios").err
+        assert (ROOT / "docs" / "runbooks" / "rpo-alarm.md").is_file() and "runbooks/rpo-alarm.md" in helped["hint"]
+    (command,) = helped["commands"]
+    assert bank(*command.split()[1:]).code == 0
+    comes_to(bank, 0)
+    assert "hint:" not in bank("status").text and not bank("check").err
     deployment.cluster.control.publish(report.model_copy(update={"state": "CLOSED"}))
     comes_to(bank, 0)
     assert bank("status").code == bank("check").code == 0
