@@ -70,13 +70,13 @@ def verdict(observed: Sequence[Observed]) -> str:
 
 
 def one_line(observed: Sequence[Observed]) -> str:
-    """``TIDELOG OK - 2 groups, 6 sites, rpo 0.4s``, or the problems in place of the numbers, critical ones first."""
+    """``TIDELOG OK - 2 groups, 3 sites, rpo 0.4s``, or the problems in place of the numbers, critical ones first."""
     word, found = verdict(observed), sorted(problems(observed), key=lambda problem: not problem.critical)
     if found:
         return _plain(f"TIDELOG {word} - {'; '.join(problem.text for problem in found)}")
     if not observed:
         return f"TIDELOG {word} - no group yet"
-    sites = sum(len(group.configured_sites) for group in observed)
+    sites = len({site.site for group in observed for site in group.configured_sites})
     ages = (group.exposures[site.site].rpo for group in observed for site in group.configured_sites)
     known = [age for age in ages if age is not None]
     rpo = f", rpo {max(known):.1f}s" if known else ""

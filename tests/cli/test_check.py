@@ -66,6 +66,15 @@ def test_all_is_well(bank):
     assert "|" not in plain[-1].text and plain[-1].text.startswith("TIDELOG OK - 1 group, 3 sites")
 
 
+@pytest.mark.parametrize("config_file", [""], indirect=True)
+def test_a_site_of_several_groups_is_one_site(bank):
+    """The perfdata are of each."""
+    assert bank("group", "create", "orders").code == 0
+    found = []
+    assert wait_until(lambda: found.append(nagios(bank)) or found[-1][0] == 0, timeout_s=60), found[-1]
+    assert found[-1][1].startswith("TIDELOG OK - 2 groups, 3 sites") and len(found[-1][2]) == 12
+
+
 def test_a_halted_site_is_critical(bank, deployment):
     log = deployment.cluster.log(deployment.cluster.find_group("bank"))
     log.appender().send(b"this is no event", lambda *_: None)
