@@ -8,6 +8,7 @@ import typer
 
 from tidelog.errors import TidelogError
 from tidelog.gateways.cli.exit_codes import NAGIOS
+from tidelog.gateways.cli.hints import for_a_lost_writer
 from tidelog.gateways.cli.invocation import Invocation, of
 from tidelog.gateways.cli.options import OnlyGroup
 from tidelog.gateways.cli.output import count_text
@@ -25,12 +26,18 @@ def check(
         bool, typer.Option("--nagios", help="Nagios' exit codes (0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN) and perfdata.")
     ] = False,
 ) -> int:
-    """One line: whether all is well, or what is wrong. Exit codes are those of `tidelog status`, unless --nagios."""
+    """One line: whether all is well, or what is wrong. Exit codes are those of `tidelog status`, unless --nagios.
+
+    What helps where a writer is gone is said on stderr, without --nagios.
+    """
     invocation = of(context)
     if nagios:
         return _for_nagios(invocation, group)
     observed = _observe(invocation, group)
     _print(invocation, one_line(observed))
+    for found in observed:
+        if found.writer_is_gone:
+            invocation.say(f"hint: {for_a_lost_writer(found.standing.record.group)}")
     return exit_code_of(observed)
 
 
@@ -63,13 +70,13 @@ def verdict(observed: Sequence[Observed]) -> str:
 
 
 def one_line(observed: Sequence[Observed]) -> str:
-    """``TIDELOG OK - 2 groups, 6 sites, rpo 0.4s``, or the problems in place of the numbers, critical ones first."""
+    """``TIDELOG OK - 2 groups, 3 sites, rpo 0.4s``, or the problems in place of the numbers, critical ones first."""
     word, found = verdict(observed), sorted(problems(observed), key=lambda problem: not problem.critical)
     if found:
         return _plain(f"TIDELOG {word} - {'; '.join(problem.text for problem in found)}")
     if not observed:
         return f"TIDELOG {word} - no group yet"
-    sites = sum(len(group.configured_sites) for group in observed)
+    sites = len({site.site for group in observed for site in group.configured_sites})
     ages = (group.exposures[site.site].rpo for group in observed for site in group.configured_sites)
     known = [age for age in ages if age is not None]
     rpo = f", rpo {max(known):.1f}s" if known else ""

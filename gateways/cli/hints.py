@@ -22,6 +22,15 @@ _COMMANDS = (
 _ASKS = re.compile(r"tidelog (site (rebuild|rollback)|log trim|sidefile drop)\b")
 
 
+def for_a_lost_writer(group: str) -> str:
+    """What helps where a group's writer has gone without closing it; the command fences none that lives."""
+    return (
+        "its application opens the group again, or a session is closed in its place:"
+        f" tidelog pitc create after-the-alarm --group {group} --wait;"
+        " what it had accepted and not flushed is unknown (docs/runbooks/rpo-alarm.md)"
+    )
+
+
 def for_operators(hint: str, group: str | None = None) -> str:
     """``hint`` with commands in place of calls, of ``group`` if it is known; and whether such a command asks first."""
     for call, command in _COMMANDS:

@@ -21,6 +21,8 @@ class Problem(NamedTuple):
 
     critical: bool
     text: str
+    brief: str  # the same, in a line that has named the group
+    site: str = ""
 
 
 def exit_code(
@@ -51,18 +53,22 @@ def problems(observed: Sequence[Observed]) -> Iterator[Problem]:
     """Critical: alarms, sites that wait for an operator, objectives that are missed. A warning: a site that is silent,
     unknown, stopped or says what is in its way, and a writer that has gone silent or has ended by an error."""
     for group in observed:
-        yield from (Problem(True, text) for text in [*group.alarms, *group.missed])
+        yield from (Problem(True, text, text) for text in [*group.alarms, *group.missed])
         for site in group.configured_sites:
             if not site.well:
-                text = f"group {site.group} at {site.site} is {site.state}"
-                yield Problem(site.stuck, f"{text} ({site.reason})" if site.reason else text)
+                said = f"{site.site} is {site.state}" + (f" ({site.reason})" if site.reason else "")
+                yield Problem(site.stuck, f"group {site.group} at {said}", said, site.site)
         writer, name = group.writer, group.standing.record.group
         if not group.writer_is_gone:
             continue
         if writer.state is WriterState.SILENT:
-            yield Problem(False, f"no word from the writer of group {name} for {seconds_text(writer.silent_seconds)}")
+            silent = f"for {seconds_text(writer.silent_seconds)}"
+            yield Problem(
+                False, f"no word from the writer of group {name} {silent}", f"no word from the writer {silent}"
+            )
         elif writer.report is not None:
-            yield Problem(False, f"the writer of group {name} has ended: {writer.report.reason}")
+            ended = f"has ended: {writer.report.reason}"
+            yield Problem(False, f"the writer of group {name} {ended}", f"the writer {ended}")
 
 
 def site_row(site: SiteStanding, exposed: Exposure) -> tuple[str | Text, ...]:

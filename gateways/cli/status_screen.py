@@ -12,7 +12,7 @@ from rich.text import Text
 from tidelog.clock import iso
 from tidelog.consumers.answers import Answer
 from tidelog.consumers.catalogue import CatalogueCopy, SiteStanding
-from tidelog.gateways.cli.hints import for_operators
+from tidelog.gateways.cli.hints import for_a_lost_writer, for_operators
 from tidelog.gateways.cli.output import count_text, equal_text, make_table, seconds_text, short, size_text, state_text
 from tidelog.gateways.cli.primary_text import primary_text
 from tidelog.gateways.cli.rpo_text import mirrored_text, pacing_text, writer_text
@@ -47,12 +47,13 @@ class StatusScreen:
         if not self._fitted:
             yield from (*above, *_all(self._observed, console, options))
             return
-        lines = _lines(above, console, options)
+        # Of a heading that has not the room so much is shown that the last line can say what is hidden.
+        lines = _lines(above, console, options)[: max(1, options.size.height - 1)]
         room = options.size.height - len(lines)
         below = _lines(_all(self._observed, console, options), console, options)
         while below and _blank(below[-1]):
             below.pop()
-        lines += below if len(below) <= room else _cut(self._observed, room, console, options)
+        lines += below if len(below) <= room else _cut(self._observed, room, console, options)[:room]
         for line in lines:
             yield from (*line, Segment.line())
 
@@ -100,7 +101,8 @@ def _rank(site: SiteStanding) -> int:
 
 
 def _standing(group: Observed) -> Text:
-    """One line: the worst site's state, the worst RPO, and the first of what is wrong."""
+    """One line: the worst site's state, the worst RPO, and the first of what is wrong, with nothing said twice."""
+    told: dict[str, str] = {}  # of a site whose state the line has, the rest
     sites, line = group.configured_sites, Text(no_wrap=True, overflow="ellipsis")
     line.append(group.standing.record.group, "bold")
     if sites:
@@ -108,11 +110,12 @@ def _standing(group: Observed) -> Text:
         alike = [site.site for site in sites if site.state == worst.state]
         ages = [group.exposures[site.site].rpo for site in sites]
         rpo = max((age for age in ages if age is not None), default=None) if None not in ages else None
+        told = {site.site: site.reason for site in sites if site.state == worst.state}
         where = alike[0] if len(alike) == 1 else f"{len(alike)} sites"
         line.append("  ").append_text(state_text(worst.state)).append(f" at {where}, RPO {seconds_text(rpo)}")
     found = sorted(problems([group]), key=lambda problem: not problem.critical)
-    if found:
-        line.append(f"; {found[0].text}", "bold red" if found[0].critical else "yellow")
+    if found and (text := told.get(found[0].site, found[0].brief)):
+        line.append(f"; {text}", "bold red" if found[0].critical else "yellow")
     return line
 
 
@@ -123,6 +126,8 @@ def _group(group: Observed, console: Console, options: ConsoleOptions) -> Iterat
     yield Text.assemble(("group ", "dim"), (group.standing.record.group, "bold"), "  ", writer)
     if group.hint:
         yield Text(f"  hint: {for_operators(group.hint, group.standing.record.group)}")
+    if group.writer_is_gone:
+        yield Text(f"  hint: {for_a_lost_writer(group.standing.record.group)}")
     yield Text(f"primary {primary_text(group.chosen, group.configured, group.mirror)}")
     if (pacing := pacing_text(group.writer)) is not None:
         yield pacing

@@ -6,7 +6,7 @@ from typing import Any
 
 from tidelog.consumers.catalogue import CatalogueCopy, SiteStanding
 from tidelog.gateways.cli.application import Commands
-from tidelog.gateways.cli.hints import for_operators
+from tidelog.gateways.cli.hints import for_a_lost_writer, for_operators
 from tidelog.gateways.standing.documents import copy_json
 from tidelog.gateways.standing.observer import Observed
 from tidelog.recovery.rpo import WriterState
@@ -66,6 +66,7 @@ def _help(site: SiteStanding) -> dict[str, Any]:
 def _help_with_writer(group: Observed) -> dict[str, Any]:
     """As of a site whose name is null."""
     name, report = group.standing.record.group, group.writer.report
+    hint = for_a_lost_writer(name)
     ended = group.writer.state is WriterState.ENDED and report is not None
     return {
         "what": "writer",
@@ -74,9 +75,8 @@ def _help_with_writer(group: Observed) -> dict[str, Any]:
         "state": "STOPPED" if ended else "SILENT",
         "stuck": False,
         "reason": report.reason if ended and report else "There is no word from it: killed, or cut off from Kafka.",
-        "hint": "its application opens the group again; what it had accepted and not flushed is unknown"
-        " (docs/runbooks/rpo-alarm.md)",
-        "commands": [f"tidelog status --group {name}"],
+        "hint": hint,
+        "commands": commands_in(hint),
     }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from tidelog.gateways.web.documents import help_json
 from tidelog.schemas.control import CopyFormed, SiteStatus, copy_key, status_key
 from tidelog.testing.readiness import wait_until
 
+ROOT = Path(__file__).parents[2]
 PERFDATA = re.compile(r"[a-z0-9._/-]+=(U|[\d.]+s?);[\d.]*;[\d.]*;0")
 
 
@@ -62,6 +64,15 @@ def test_all_is_well(bank):
     plain = []
     assert wait_until(lambda: plain.append(bank("check")) or plain[-1].code == 0, timeout_s=60)
     assert "|" not in plain[-1].text and plain[-1].text.startswith("TIDELOG OK - 1 group, 3 sites")
+
+
+@pytest.mark.parametrize("config_file", [""], indirect=True)
+def test_a_site_of_several_groups_is_one_site(bank):
+    """The perfdata are of each."""
+    assert bank("group", "create", "orders").code == 0
+    found = []
+    assert wait_until(lambda: found.append(nagios(bank)) or found[-1][0] == 0, timeout_s=60), found[-1]
+    assert found[-1][1].startswith("TIDELOG OK - 2 groups, 3 sites") and len(found[-1][2]) == 12
 
 
 def test_a_halted_site_is_critical(bank, deployment):
@@ -139,6 +150,13 @@ def test_a_writer_that_is_gone_is_told_by_every_exit_code_and_the_page(bank, dep
         with Observer(deployment) as observer:
             (helped,) = help_json(observer.observe())
         assert (helped["site"], helped["group"]) == (None, "bank")
+        assert f"  hint: {helped['hint']}\n" in bank("status").text
+        assert bank("check").err == f"hint: {helped['hint']}\n" and not bank("check", "--nagios").err
+        assert (ROOT / "docs" / "runbooks" / "rpo-alarm.md").is_file() and "runbooks/rpo-alarm.md" in helped["hint"]
+    (command,) = helped["commands"]
+    assert bank(*command.split()[1:]).code == 0
+    comes_to(bank, 0)
+    assert "hint:" not in bank("status").text and not bank("check").err
     deployment.cluster.control.publish(report.model_copy(update={"state": "CLOSED"}))
     comes_to(bank, 0)
     assert bank("status").code == bank("check").code == 0

@@ -1,18 +1,22 @@
 """What `tidelog status` shows in any width: nothing cut off, nothing wrapped into nonsense."""
 
 import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 from rich.text import Text
 
 from tests.cli.conftest import SITES, TOML, killed_writer
+from tidelog.clock import wall_us
 from tidelog.consumers.access import open_group
-from tidelog.gateways.cli.status_screen import COLUMNS, StatusScreen
+from tidelog.gateways.cli.status_screen import COLUMNS, WORST_FIRST, StatusScreen
 from tidelog.gateways.standing.observer import Observer
 from tidelog.schemas.control import SiteStatus, status_key
 from tidelog.schemas.reports import SiteRates, rates_key
 from tidelog.testing.readiness import wait_until
+
+PAGE = Path(__file__).parents[2] / "gateways" / "web" / "page"
 
 
 @pytest.fixture
@@ -162,8 +166,8 @@ def test_more_than_a_screen_has_a_line_of_each_group_and_says_what_is_hidden(sev
     lines = drawn(several, 80, 24)
     assert len(lines) == 24 and lines[0] == "seen now"
     standings = (
-        r"stock  HALTED at 3 sites, RPO \S+ s; group stock at tokyo is HALTED \(Corrupt.*…",
-        r"orders  STREAMING at 3 sites, RPO \S+ s; no word from the writer of group .*…",
+        r"stock  HALTED at 3 sites, RPO \S+ s; CorruptEvent: .*…",
+        r"orders  STREAMING at 3 sites, RPO \S+ s; no word from the writer for \S+ s",
         r"bank  STREAMING at 3 sites, RPO \S+ s",
     )
     for line, pattern in zip(lines[1:4], standings, strict=True):
@@ -191,3 +195,47 @@ def test_what_has_room_is_shown_whole(several):
         whole.pop()
     assert drawn(several, 80, len(whole)) == whole
     assert HIDDEN.fullmatch(drawn(several, 80, len(whole) - 1)[-1])
+
+
+def test_a_line_of_a_group_says_nothing_twice(observed, bank, sites, deployment):
+    """A site's state stands before its reason; another site's comes with its name."""
+    assert observed and bank
+    control = deployment.cluster.control
+    sites.stop_site("osaka")
+    last = control.snapshot()[status_key("bank", "osaka")]
+    waits = {"state": "WAITING", "reason": "StoreUnavailable: nobody answers", "reported_us": wall_us() + 60_000_000}
+    control.publish(last.model_copy(update=waits))
+    assert re.fullmatch(r"bank  WAITING at osaka, RPO \S+ s; StoreUnavailable: nobody answers", line_of(deployment))
+    sites.stop_site("tokyo")
+    last = control.snapshot()[status_key("bank", "tokyo")]
+    control.publish(last.model_copy(update=waits | {"state": "HALTED", "reason": "LogGap: gone"}))
+    assert re.fullmatch(r"bank  HALTED at tokyo, RPO \S+( s)?; LogGap: gone", line_of(deployment))
+    control.publish(last)  # STOPPED, which is worse than to wait, and has no reason
+    line = line_of(deployment)
+    others = r"(; osaka is WAITING \(StoreUnavailable: nobody answers\))?"
+    assert re.fullmatch(r"bank  STOPPED at tokyo, RPO \S+ s" + others, line), line
+
+
+def line_of(deployment):
+    """Of the group `bank`, on a screen without room for more."""
+    with Observer(deployment) as observer:
+        (line,) = [line for line in drawn(observer.observe(), 120, 4) if line.startswith("bank  ")]
+    return line
+
+
+@pytest.mark.parametrize(("width", "height"), [(20, 5), (20, 2), (20, 1), (12, 4)])
+def test_a_terminal_that_is_too_low_for_its_heading_shows_a_part_of_it(several, width, height):
+    """And, if there is a second line, that something is hidden."""
+    console = Console(width=width, height=height, color_system=None, force_terminal=False, file=None)
+    heading = Text("seen at 2026-11-26T18:00:00.000000Z, each 1 s; Ctrl-C ends, and more that has no room at all")
+    with console.capture() as captured:
+        console.print(StatusScreen(several, heading, fitted=True))
+    lines = captured.get().splitlines()
+    assert len(lines) == height and lines[0].startswith("seen at")
+    assert height == 1 or "group" in lines[-1]
+
+
+def test_the_page_has_the_same_order_of_states():
+    """Which it lists by itself; there whatever is not in the list comes last, as a site that is well does here."""
+    (listed,) = re.findall(r"^const RANK = \[(.*)\];$", (PAGE / "overview.js").read_text(), re.MULTILINE)
+    assert (*re.findall(r'"(\w+)"', listed), "STREAMING") == WORST_FIRST

@@ -121,7 +121,8 @@ def test_what_is_gone_needs_a_hand(client: Client, bank: Scene) -> None:
     london = next(one for one in told["help"] if one["site"] == "london")
     assert london["commands"] == ["tidelog site run london"] and not london["stuck"] and london["reason"]
     (writer,) = (one for one in told["help"] if one["site"] is None)
-    assert writer["state"] == "SILENT" and writer["commands"] == ["tidelog status --group bank"]
+    assert writer["state"] == "SILENT" and "docs/runbooks/rpo-alarm.md" in writer["hint"]
+    assert writer["commands"] == ["tidelog pitc create after-the-alarm --group bank --wait"]
     stream.close()
 
 
