@@ -17,11 +17,20 @@ from tests.tools import tool
 from tidelog.testing.servers import KafkaServing, RedisServing
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "nbd.md"
+# What the page says of mounting a copy: as it is, and without its journal's replay.
+MOUNTING_A_COPY = [
+    "nbdfuse fuse/disk 'nbd+unix:///disk@nightly?socket=osaka.sock' &",
+    "until [ -e fuse/disk ]; do sleep 0.1; done",
+    "if mount -o loop,ro fuse/disk mounted; then exit 1; fi",
+    "mount -o loop,ro,noload fuse/disk mounted",
+    "umount mounted",
+    "fusermount3 -u fuse",
+]
 # Where nothing can be mounted, in place of the block that does: a file system that was made in a file, copied in.
 UNMOUNTED = [
     "truncate -s 64M made.img",
     "mkfs.ext4 -q -d /etc/ssl made.img",
-    "nbdcopy --flush made.img 'nbd+unix:///ledger?socket=bank.sock'",
+    "nbdcopy --flush made.img 'nbd+unix:///disk?socket=bank.sock'",
     "tidelog pitc create nightly --group bank --in 1s --wait",
 ]
 MAY_REPAIR = "e2fsck -y"  # says 1 if there was something in the journal
@@ -77,18 +86,20 @@ def _run_all(operator: Operator, place: Path, *, mounts: bool) -> None:
         "PATH": f"{place / 'bin'}:{os.environ['PATH']}",
         "PYTHONPATH": str(source),
     }
-    operator.ok("group", "create", "bank")
+    (group, volume), (serve,), listing, mounting, copying, restoring, mounting_there, dropping, bringing_back = blocks()
+    _run([group], place, env)
     for site in operator.urls:
         operator.work(site)
-    operator.ok("volume", "create", "ledger", "-g", "bank", "--size", "64MiB")
-    (serve,), listing, mounting, copying, restoring, bringing_back = blocks()
+    _run([volume], place, env)
     with served(serve, place, env):
         for block in (listing, mounting if mounts else UNMOUNTED, copying):
             _run(block, place, env)
+        assert operator("volume", "create", "other", "-g", "bank", "--size", "1MiB").returncode == 13
         clone, serve_there, *rest = restoring
         _run([clone], place, env)
         with served(serve_there, place, env):
-            _run(rest, place, env)
+            for block in (rest, *((mounting_there, MOUNTING_A_COPY) if mounts else ()), dropping):
+                _run(block, place, env)
     _run(bringing_back, place, env)
 
 
