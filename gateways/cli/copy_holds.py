@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidelog.clock import iso, time_or_none
-from tidelog.errors import ConfigError, Halted, NotFound, Unavailable, UsageError, WrongStore
+from tidelog.errors import TidelogError, UsageError
+from tidelog.gateways.cli.asking import PATIENCE_SECONDS, asked
 from tidelog.gateways.cli.invocation import Invocation
-from tidelog.gateways.cli.reading import opened_store
+from tidelog.stores.image import Store
 from tidelog.stores.store import Copy, CopyState, Hold, HoldKind
 
 
@@ -28,17 +29,21 @@ class HeldCopy:
         return f"{self.hold} at {self.site}"
 
 
-def held_copies(invocation: Invocation, group: str, sites: Iterable[str]) -> list[HeldCopy]:
-    """Every hold at these sites, leaving out those that do not answer."""
+def held_copies(
+    invocation: Invocation, group: str, sites: Iterable[str], patience: float | None = PATIENCE_SECONDS
+) -> list[HeldCopy]:
+    """Every hold at these sites, leaving out those that do not answer, as `asked` does."""
     found = []
-    for site in sites:
-        try:
-            with opened_store(invocation, group, site) as store:
-                copies, holds = store.copies(dropping=True, lost=True), store.holds()
-        except (NotFound, Unavailable, ConfigError, WrongStore, Halted):
+    for site, answer in asked(invocation, group, sites, _copies_and_holds, patience).items():
+        if isinstance(answer, TidelogError):
             continue
+        copies, holds = answer
         found += [HeldCopy(site, copy, hold) for copy in copies for hold in holds if hold.of(copy)]
     return found
+
+
+def _copies_and_holds(store: Store) -> tuple[list[Copy], list[Hold]]:
+    return list(store.copies(dropping=True, lost=True)), list(store.holds())
 
 
 def refuse_cloned(invocation: Invocation, name: str, group: str) -> None:
@@ -56,10 +61,10 @@ def refuse_clones_of(invocation: Invocation, copy: Copy, group: str, sites: Iter
 
 
 def _clones(invocation: Invocation, group: str, sites: Iterable[str]) -> list[HeldCopy]:
-    """Of copies that are there."""
+    """Of copies that are there. A site that is slow to answer is waited for: a clone there is not to be passed over."""
     return [
         held
-        for held in held_copies(invocation, group, sites)
+        for held in held_copies(invocation, group, sites, patience=None)
         if held.copy.state is CopyState.FORMED and held.hold.kind is HoldKind.CLONE
     ]
 

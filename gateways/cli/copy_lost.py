@@ -7,7 +7,8 @@ from typing import Any
 from rich.text import Text
 
 from tidelog.clock import iso, time_or_none
-from tidelog.errors import ConfigError, Halted, NotFound, Unavailable, UsageError, WrongStore
+from tidelog.errors import TidelogError, UsageError
+from tidelog.gateways.cli.asking import asked
 from tidelog.gateways.cli.copy_holds import HeldCopy, refuse_clones_of
 from tidelog.gateways.cli.invocation import Invocation
 from tidelog.gateways.cli.reading import opened_store
@@ -25,13 +26,9 @@ class LostCopy:
 def lost_copies(invocation: Invocation, group: str, sites: Iterable[str]) -> list[LostCopy]:
     """Those at these sites, oldest first at each, leaving out sites that do not answer."""
     found = []
-    for site in sites:
-        try:
-            with opened_store(invocation, group, site) as store:
-                copies = store.copies(lost=True)
-        except (NotFound, Unavailable, ConfigError, WrongStore, Halted):
-            continue
-        found += [LostCopy(site, copy) for copy in copies if copy.origin is CopyOrigin.LOST]
+    for site, copies in asked(invocation, group, sites, lambda store: store.copies(lost=True)).items():
+        if not isinstance(copies, TidelogError):
+            found += [LostCopy(site, copy) for copy in copies if copy.origin is CopyOrigin.LOST]
     return found
 
 

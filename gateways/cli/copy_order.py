@@ -1,5 +1,6 @@
 """`tidelog pitc create --at`, `orders` and `cancel`: copies by time, of one group or many."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.text import Text
@@ -7,6 +8,7 @@ from rich.text import Text
 from tidelog.clock import iso, wall_us
 from tidelog.consumers.access import read_group
 from tidelog.consumers.ordered_sets import OrderedSet, ordered_sets, recoverable_us, with_dropped
+from tidelog.consumers.site_standing import standing_of
 from tidelog.errors import Halted, NotFound, Unavailable, UsageError
 from tidelog.gateways.cli.copy_tables import answer_text, lock_text
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
@@ -17,6 +19,8 @@ from tidelog.gateways.cli.output import emit_json, emit_table
 from tidelog.producers.control import ControlView
 from tidelog.producers.ordering import order_copy, protection_of
 from tidelog.producers.rules import require_new_copy
+from tidelog.recovery.rpo import ALIVE_HEARTBEATS
+from tidelog.schemas.reports import OPEN, WriterStatus, writer_key
 from tidelog.units import parse_duration, parse_time
 
 # Past its time by so much, a copy that is still pending is explained.
@@ -59,6 +63,9 @@ def order(
         for elsewhere in unheard(invocation, group):
             invocation.say(f"{elsewhere}; for the same copy there, give the command there, too, with --at {iso(at_us)}")
     if wait:
+        invocation.say(f"waiting for {', '.join(sites)} to have it, for at most {timeout} from that time on")
+        if ahead > 0:  # a time that is past needs no writer to get there
+            _say_what_is_in_the_way(invocation, cluster.control.snapshot(), dict.fromkeys(sites, groups))
         # What is waited for may be asked of a view that has not even got to the command yet.
         cluster.control.wait_for(
             lambda view: any(found.settled or found.impossible for found in _named(view, name, sites)),
@@ -72,21 +79,44 @@ def order(
     if json:
         emit_json(invocation, _as_json(view, found, invocation.config.writer.max_clock_skew))
     else:
-        _print(invocation, view, [found])
+        _print(invocation, view, [found], explained=not wait)
     if not wait or found.complete:
         return OK
-    _say_what_lacks(invocation, found, timeout)
+    _say_what_lacks(invocation, view, found, timeout)
     return DEGRADED
 
 
-def _say_what_lacks(invocation: Invocation, found: OrderedSet, timeout: str) -> None:
+def _say_what_lacks(invocation: Invocation, view: ControlView, found: OrderedSet, timeout: str) -> None:
     name = found.order.name
     if (later := found.began_later_at) and found.settled:
         where = ", ".join(later)
         invocation.say(f"error: copy {name} is not made at {where}: the store there began from a newer copy")
     elif found.pending:
         invocation.say(f"error: not every site has copy {name} after {timeout}; pending: {_waiting(found)}")
-        invocation.say(f"hint: {GOES_ON}")
+        if not _say_what_is_in_the_way(invocation, view, found.pending):
+            invocation.say_once(f"hint: {GOES_ON}")
+
+
+def _say_what_is_in_the_way(invocation: Invocation, view: ControlView, pending: Mapping[str, list[str]]) -> bool:
+    """Of these groups, by site, as the sites and the groups' writers have told; nothing is said twice in a run. Whether
+    that explains each of them."""
+    now_us, config, explained = wall_us(), invocation.config, True
+    for site, groups in pending.items():
+        for group in groups:
+            interval = config.worker.status_interval
+            told = standing_of(view, group, site, configured=True, now_us=now_us, status_interval=interval)
+            if told.well:
+                explained = False
+            else:
+                reason = f" ({told.reason})" if told.reason else ""
+                invocation.say_once(f"{group} at {site} is {told.state}{reason}; see: tidelog status")
+    quiet_us = (ALIVE_HEARTBEATS * config.writer.heartbeat + config.writer.max_clock_skew) * 1_000_000
+    for group in dict.fromkeys(group for groups in pending.values() for group in groups):
+        report = view.get(writer_key(group))
+        if not isinstance(report, WriterStatus) or report.state != OPEN or report.reported_us < now_us - quiet_us:
+            invocation.say_once(f"no writer of group {group} is heard of here")
+            invocation.say_once(f"hint: {GOES_ON}")
+    return explained
 
 
 def _waiting(found: OrderedSet) -> str:
@@ -128,7 +158,8 @@ def _named(view: ControlView, name: str, sites: list[str]) -> list[OrderedSet]:
     return [found for found in ordered_sets(view, sites) if found.order.name == name]
 
 
-def _print(invocation: Invocation, view: ControlView, sets: list[OrderedSet]) -> None:
+def _print(invocation: Invocation, view: ControlView, sets: list[OrderedSet], *, explained: bool = True) -> None:
+    """``explained``: also why a copy is still pending long past its time."""
     sites = list(dict.fromkeys(site for found in sets for site in found.answers))
     rows: list[tuple[str | Text, ...]] = []
     for found in sets:
@@ -153,8 +184,10 @@ def _print(invocation: Invocation, view: ControlView, sets: list[OrderedSet]) ->
         for site, reasons in found.reasons.items():
             for group, reason in reasons.items():
                 invocation.say(f"{found.order.name} of {group} at {site} is out of window: {reason}")
-        if found.pending and found.order.at_us < wall_us() - LATE_US:
-            invocation.say(f"{found.order.name} is pending ({_waiting(found)}): {GOES_ON}")
+        if explained and found.pending and found.order.at_us < wall_us() - LATE_US:
+            invocation.say(f"{found.order.name} is pending ({_waiting(found)})")
+            if not _say_what_is_in_the_way(invocation, view, found.pending):
+                invocation.say_once(f"hint: {GOES_ON}")
         if len(found.order.group_names) > 1:
             times = (f"{site} {_time(_recoverable(view, found, site))}" for site in sites)
             invocation.say(f"recoverable time of {found.order.groups}: {', '.join(times)}")

@@ -8,7 +8,8 @@ from rich.text import Text
 from tidelog.clock import iso, time_or_none, wall_us
 from tidelog.consumers.catalogue import Answer, CatalogueCopy, alarms_of, copies_of
 from tidelog.consumers.ordered_sets import copy_with_dropped
-from tidelog.errors import ConfigError, ExportDamaged, Halted, LogUnavailable, NotFound, Unavailable, WrongStore
+from tidelog.errors import ExportDamaged, LogUnavailable, NotFound, TidelogError, Unavailable
+from tidelog.gateways.cli.asking import asked, say_unasked, unasked_json
 from tidelog.gateways.cli.copy_holds import HeldCopy, dropped, dropped_json, held_copies, holds_json, holds_text
 from tidelog.gateways.cli.copy_lost import LostCopy, lost_copies, lost_json, lost_rows
 from tidelog.gateways.cli.exit_codes import DEGRADED, OK
@@ -55,12 +56,13 @@ def list_copies(invocation: Invocation, group: str, site: str | None, *, json: b
             copy_json(copy) | protection_json(held.get((copy.sequence, copy.seal, copy.name)), _of(holds, copy))
             for copy in copies
         ]
-        more = {"dropped": dropped_json(holds), "lost": lost_json(lost)}
+        more = {"dropped": dropped_json(holds), "lost": lost_json(lost), "unasked": unasked_json(invocation)}
         document = {"copies": rows_json, **more, "alarms": alarms}
         emit_json(invocation, {"group": group} | document)
     else:
         _print_alarms(invocation, alarms)
         _print_copies(invocation, copies, held, holds, lost)
+    say_unasked(invocation)
     return DEGRADED if alarms or partial else OK
 
 
@@ -87,12 +89,16 @@ def show_copy(invocation: Invocation, name: str, group: str, site: str | None, *
         raise problem or NotFound(f"no copy {name}", group=group, hint="see: tidelog pitc list")
     alarms = alarms_of([found]) if found is not None else []
     if json:
-        emit_json(invocation, _copy_document(group, found, held, holds) | {"alarms": alarms})
+        emit_json(
+            invocation,
+            _copy_document(group, found, held, holds) | {"alarms": alarms} | {"unasked": unasked_json(invocation)},
+        )
     else:
         _print_alarms(invocation, alarms)
         _print_copy(invocation, group, found, held, holds)
         if problem is not None:
             invocation.say(f"volumes are not shown: {problem}")
+    say_unasked(invocation)
     return DEGRADED if alarms or partial else OK
 
 
@@ -117,6 +123,8 @@ def _held(
 ) -> tuple[Copy | None, NotFound | Unavailable | ExportDamaged | OSError | None]:
     """The copy as a site's store, or its archive, has it; the reason if neither has and no site was asked for by
     name."""
+    if site is None and isinstance(why := invocation.unasked.get(invocation.config.primary or ""), Unavailable):
+        return None, why
     try:
         with opened_copy(invocation, group, site, name, None) as (_, copy):
             return copy, None
@@ -128,13 +136,14 @@ def _held(
 
 def _all_held(invocation: Invocation, group: str, site: str | None) -> dict[tuple[int, bytes, str], Copy]:
     """The copies of a store, by identity; none if that of the primary cannot be read and no other was asked for."""
-    try:
+    if site is not None:
         with opened_store(invocation, group, site) as store:
-            return {(copy.sequence, copy.seal, copy.name): copy for copy in store.copies()}
-    except (NotFound, Unavailable, ConfigError, WrongStore, Halted):
-        if site is not None:
-            raise
-        return {}
+            copies = store.copies()
+    else:
+        primary = invocation.config.primary
+        answers = asked(invocation, group, [primary] if primary else [], lambda store: store.copies()).values()
+        copies = next((answer for answer in answers if not isinstance(answer, TidelogError)), [])
+    return {(copy.sequence, copy.seal, copy.name): copy for copy in copies}
 
 
 def _of(holds: list[HeldCopy], copy: CatalogueCopy | Copy) -> list[HeldCopy]:

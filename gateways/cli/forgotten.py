@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from functools import cache
 
-from tidelog.errors import Halted, NotFound, Unavailable, WrongStore
+from tidelog.errors import TidelogError
+from tidelog.gateways.cli.asking import asked
 from tidelog.gateways.cli.invocation import Invocation
-from tidelog.gateways.cli.reading import opened_store
 from tidelog.stores.timed import DueCopy
 
 
@@ -14,10 +14,7 @@ def forgotten_at(invocation: Invocation) -> Callable[[str, str], frozenset[DueCo
 
     @cache
     def ask(site: str, group: str) -> frozenset[DueCopy]:
-        try:
-            with opened_store(invocation, group, site) as store:
-                return store.forgotten_orders()
-        except (NotFound, Unavailable, WrongStore, Halted):
-            return frozenset()
+        answer = asked(invocation, group, [site], lambda store: store.forgotten_orders())[site]
+        return frozenset() if isinstance(answer, TidelogError) else answer
 
     return ask

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tidelog.config import Config
 from tidelog.consumers.deployment import Deployment, RealDeployment
-from tidelog.errors import LogUnavailable
+from tidelog.errors import LogUnavailable, TidelogError
 
 OpenDeployment = Callable[[Config], Deployment]
 BOOTSTRAP_VARIABLE = "TIDELOG_KAFKA__BOOTSTRAP_SERVERS"
@@ -32,6 +32,7 @@ class Invocation:
         self.out = _console(stderr=False)
         self.err = _console(stderr=True)
         self.kafka_away: LogUnavailable | None = None  # once it has not answered
+        self.unasked: dict[str, TidelogError] = {}  # by site, why its store could not be asked
         self._said: set[str] = set()
 
     @cached_property

@@ -21,10 +21,11 @@ PART_BYTES = 4 * 1024 * 1024
 
 
 @contextmanager
-def opened_store(invocation: Invocation, group: str, site: str | None) -> Iterator[Store]:
+def opened_store(invocation: Invocation, group: str, site: str | None, *, shown: bool = True) -> Iterator[Store]:
     """The group's store at ``site``, by default the primary. Raises what `open_store` does.
 
-    While Kafka does not answer it is the store by its own word, which is said on stderr.
+    While Kafka does not answer it is the store by its own word, which is said on stderr where what it holds is
+    ``shown``.
     """
     chosen = site or invocation.config.primary
     if chosen is None:
@@ -34,16 +35,18 @@ def opened_store(invocation: Invocation, group: str, site: str | None) -> Iterat
             raise invocation.kafka_away
         store = open_store(invocation.deployment, chosen, group)
     except LogUnavailable as error:
-        store = store_without_kafka(invocation, group, chosen, error)
+        store = store_without_kafka(invocation, group, chosen, error, shown=shown)
     try:
         yield store
     finally:
         store.close()
 
 
-def store_without_kafka(invocation: Invocation, group: str, site: str | None, error: LogUnavailable) -> Store:
+def store_without_kafka(
+    invocation: Invocation, group: str, site: str | None, error: LogUnavailable, *, shown: bool = True
+) -> Store:
     """The group's store at ``site``, by default the primary, after Kafka has failed with ``error``, which is said on
-    stderr. Raises ``error`` if that store cannot be had either."""
+    stderr where what the store holds is ``shown``. Raises ``error`` if that store cannot be had either."""
     invocation.kafka_away = error
     chosen = site or invocation.config.primary
     if chosen is None:
@@ -52,7 +55,8 @@ def store_without_kafka(invocation: Invocation, group: str, site: str | None, er
         store = open_store_alone(invocation.deployment, chosen, group)
     except (NotFound, Unavailable):
         raise error from None
-    invocation.say_once(f"{error.message}; this is what site {chosen} holds")
+    if shown:
+        invocation.say_once(f"{error.message}; this is what site {chosen} holds")
     return store
 
 

@@ -5,28 +5,28 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from tidelog.consumers.catalogue import Answer, CatalogueCopy
-from tidelog.errors import ConfigError, Halted, NeedsRebuild, NotFound, RollingBack, Unavailable, WrongStore
+from tidelog.errors import NeedsRebuild, NotFound, RollingBack
+from tidelog.gateways.cli.asking import asked
 from tidelog.gateways.cli.invocation import Invocation
-from tidelog.gateways.cli.reading import opened_store
+from tidelog.stores.image import Store
 
 
 def unserved_sites(invocation: Invocation, group: str, sites: Iterable[str]) -> dict[str, Answer]:
     """Of these sites those that are being rebuilt, or have no store of the group; not those that cannot be asked."""
     found = {}
-    for site in sites:
-        try:
-            with opened_store(invocation, group, site) as store:
-                if store.rebuilding() is not None:
-                    found[site] = Answer.REBUILDING
-                else:
-                    store.position()
-        except (RollingBack, NeedsRebuild):
+    for site, answer in asked(invocation, group, sites, _rebuilding).items():
+        if answer is True or isinstance(answer, RollingBack | NeedsRebuild):
             found[site] = Answer.REBUILDING
-        except NotFound:
+        elif isinstance(answer, NotFound):
             found[site] = Answer.EMPTIED
-        except (Unavailable, ConfigError, WrongStore, Halted):
-            continue
     return found
+
+
+def _rebuilding(store: Store) -> bool:
+    if store.rebuilding() is not None:
+        return True
+    store.position()
+    return False
 
 
 def with_unserved(copy: CatalogueCopy, unserved: Mapping[str, Answer]) -> CatalogueCopy:

@@ -7,7 +7,8 @@ import pytest
 from tidelog.clock import iso, wall_us
 from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import open_store
-from tidelog.schemas.control import answer_key
+from tidelog.schemas.control import answer_key, status_key
+from tidelog.schemas.reports import writer_key
 from tidelog.testing.readiness import wait_until
 
 
@@ -56,7 +57,24 @@ def test_a_time_that_nobody_reaches(bank):
     """Without a writer the group's time stands still: the command says who has not answered, and 3."""
     done = bank("pitc", "create", "noon", "-g", "bank", "--in", "500ms", "--wait", "--timeout", "300ms")
     assert done.code == 3 and "pending" in done.text
+    said = done.err.splitlines()
+    assert said[1] == "waiting for tokyo, osaka, london to have it, for at most 300ms from that time on"
+    assert said[2] == "no writer of group bank is heard of here" and said[3].startswith("hint: ")
+    assert done.err.count("hint: ") == done.err.count("goes on with its writer") == 1
     assert bank("pitc", "orders").code == 0  # nothing is missing yet
+
+
+def test_a_site_whose_store_does_not_answer_is_what_is_in_the_way(bank, sites, beating, deployment):
+    """And not the writer, which is alive: said at once, and once."""
+    control = deployment.cluster.control
+    assert control.wait_for(lambda view: writer_key("bank") in view and view[writer_key("bank")].state == "OPEN", 60)
+    sites.stop_site("osaka")
+    waits = {"state": "WAITING", "reason": "StoreUnavailable: nobody answers", "reported_us": wall_us() + 600_000_000}
+    control.publish(control.snapshot()[status_key("bank", "osaka")].model_copy(update=waits))
+    done = bank("pitc", "create", "noon", "-g", "bank", "--in", "500ms", "--wait", "--timeout", "3s")
+    told = "bank at osaka is WAITING (StoreUnavailable: nobody answers); see: tidelog status"
+    assert done.code == 3 and done.err.splitlines()[2] == told and done.err.count(told) == 1
+    assert "pending: bank at osaka\n" in done.err and "hint: " not in done.err and beating.session.ready
 
 
 def test_a_site_that_is_down(bank, sites, beating):

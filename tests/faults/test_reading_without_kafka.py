@@ -99,8 +99,12 @@ def test_lists_say_what_is_unknown(config_file: Path) -> None:
     document = json.loads(shown.stdout)
     assert shown.returncode == 3 and document["volumes"][0]["name"] == "ledger"
     assert document["sites"]["tokyo"]["answer"] == "unknown"
-    text = run(config_file, "pitc", "show", "noon", "-g", "bank").stdout.decode()  # the primary's store
+    of_primary = run(config_file, "pitc", "show", "noon", "-g", "bank")
+    text = of_primary.stdout.decode()
     assert "unknown" in text and "1970" not in text
+    listed = run(config_file, "pitc", "list", "-g", "bank")
+    for done in (of_primary, listed):  # who holds copies is asked of every site, and is not all that it holds
+        assert b"this is what site tokyo holds" in done.stderr and b"site london" not in done.stderr
 
 
 def test_what_needs_kafka_says_so(config_file: Path) -> None:
