@@ -3,6 +3,7 @@
 The reference refuses a log with a copy after which target and source differ, or that leaves out what may differ.
 """
 
+import math
 import threading
 from random import Random
 
@@ -165,8 +166,8 @@ def test_what_is_written_in_the_last_moment(lab: Lab, group: Group, monkeypatch:
     look = overlay.named
     moments = iter([b"last"])
 
-    def looking(after: int, volumes: set[int]) -> Named | None:
-        found = look(after, volumes)
+    def looking(after: int, volumes: set[int], most: float = math.inf) -> Named | None:
+        found = look(after, volumes, most)
         for data in moments:
             group.volume("a").write(5 * BLOCK, data)
         return found
