@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from tests.nbd.client import Client
+from tests.nbd.client import FUA, Client
 from tidelog.consumers.deployment import open_store
 from tidelog.producers.follower import Follower, follow
 from tidelog.producers.group import Group
@@ -60,6 +60,20 @@ class Disk:
     def applied(self) -> None:
         """Waits until the site has all."""
         self.group.flush(applied_at=1, sites=["tokyo"], timeout=60)
+
+    def lose(self) -> None:
+        """The log loses writes that the site has applied; a new session, which is served, goes on without them, and the
+        site stands still, ahead of the session's own write."""
+        self.applied()
+        kept = self.group.session.confirmed.offset + 1
+        for _ in range(30):
+            self.client.write(0, b"lost", flags=FUA)
+        self.applied()
+        self.running.stop_site("tokyo")
+        self.log.truncate(kept, noticed=False)
+        self.open()
+        self.connect()
+        self.client.write(700 * BLOCK, b"in the log", flags=FUA)
 
     def discards(self) -> list[tuple[int, int]]:
         """Offset and length of every one in the log."""

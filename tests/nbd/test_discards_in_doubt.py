@@ -33,16 +33,7 @@ from tidelog.testing.servers import KafkaServing
 def test_a_site_of_another_history(memory_disk: Disk) -> None:
     """It has come further than this session, with events that the log has lost: what it says counts for nothing."""
     disk = memory_disk
-    disk.applied()
-    kept = disk.group.session.confirmed.offset + 1
-    for _ in range(30):
-        disk.client.write(0, b"lost", flags=FUA)
-    disk.applied()
-    disk.running.stop_site("tokyo")
-    disk.log.truncate(kept, noticed=False)
-    disk.open()
-    disk.connect()
-    disk.client.write(700 * BLOCK, b"in the log", flags=FUA)
+    disk.lose()
     disk.client.trim(0, SIZE)
     assert disk.discards() == [(0, SIZE)]
 

@@ -4,12 +4,15 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.producers.sidefile_lab import Scene
 from tests.reference import Reference, decode
 from tidelog.clock import HybridClock
+from tidelog.producers import sidefile_session
 from tidelog.producers.group import Group
 from tidelog.producers.memory_control import MemoryControl
 from tidelog.producers.memory_log import MemoryLog
@@ -135,3 +138,19 @@ def lab() -> Iterator[Lab]:
     lab = Lab()
     yield lab
     lab.end()
+
+
+@pytest.fixture
+def quick_outages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that is away is noticed, and tried again, at once."""
+    monkeypatch.setattr(sidefile_session, "LOOK_EVERY", 0.005)
+    monkeypatch.setattr(sidefile_session, "TRY_AGAIN", 0.005)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    """A group with a sidefile; its log is back, and it ends, when the test does."""
+    made = Scene(tmp_path)
+    yield made
+    made.log.restore()
+    made.group.abandon()

@@ -2,31 +2,17 @@
 
 import random
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.producers.sidefile_lab import SIZE, Change, Scene, until, with_timeout
 from tidelog.errors import LogUnavailable
-from tidelog.producers import sidefile_session
 from tidelog.producers.durability import Durability
 from tidelog.recovery.rpo import WriterState, writer_standing
 from tidelog.schemas.reports import writer_key
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sidefile_session, "LOOK_EVERY", 0.005)
-    monkeypatch.setattr(sidefile_session, "TRY_AGAIN", 0.005)
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path)
-    yield made
-    made.log.restore()
-    made.group.abandon()
+pytestmark = pytest.mark.usefixtures("quick_outages")
 
 
 class Program:

@@ -12,7 +12,6 @@ from tidelog.errors import (
     SidefileDamaged,
     SidefileInUse,
 )
-from tidelog.producers import sidefile_session
 from tidelog.producers.sidefile import SPOOLED, Sidefile
 from tidelog.producers.sidefile_folder import summary
 from tidelog.producers.sidefile_header import HEADER_SIZE, Header
@@ -24,10 +23,7 @@ CODEC = Codec(b"k" * 16)
 HEADER = Header("bank", "id", "tidelog.bank", b"i" * 16, Head(7, b"s" * 16, 3, b"w" * 16, 99, 12), 100)
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sidefile_session, "LOOK_EVERY", 0.005)
-    monkeypatch.setattr(sidefile_session, "TRY_AGAIN", 0.005)
+pytestmark = pytest.mark.usefixtures("quick_outages")
 
 
 def discard(number: int) -> bytes:

@@ -10,14 +10,9 @@ import pytest
 
 from tests.producers.sidefile_lab import SIZE, Scene, until, with_timeout
 from tidelog.errors import LogUnavailable, SidefileFull
-from tidelog.producers import sidefile_session
 from tidelog.producers.durability import Durability
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sidefile_session, "LOOK_EVERY", 0.005)
-    monkeypatch.setattr(sidefile_session, "TRY_AGAIN", 0.005)
+pytestmark = pytest.mark.usefixtures("quick_outages")
 
 
 def fill(scene: Scene) -> int:

@@ -1,15 +1,11 @@
 """Another writer was accepted while writes stood in a sidefile."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.producers.author import following, opening, put
 from tests.producers.sidefile_lab import Scene, until
 from tests.producers.test_sidefile_crashes import Killed, killed_at
 from tidelog.errors import SidefileLost
-from tidelog.producers import sidefile_session
 from tidelog.producers.durability import Durability
 from tidelog.producers.opening import read_state
 from tidelog.producers.resumable_session import ResumableSession
@@ -17,19 +13,7 @@ from tidelog.producers.sidefile_folder import summary
 from tidelog.schemas.chain import Head
 from tidelog.schemas.events import WriteBatch
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sidefile_session, "LOOK_EVERY", 0.005)
-    monkeypatch.setattr(sidefile_session, "TRY_AGAIN", 0.005)
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path)
-    yield made
-    made.log.restore()
-    made.group.abandon()
+pytestmark = pytest.mark.usefixtures("quick_outages")
 
 
 def take_over(scene: Scene) -> Head:

@@ -1,29 +1,13 @@
 """Reads at a site while writes go into a sidefile, and while that is drained."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.producers.sidefile_lab import Scene, until
 from tidelog.errors import LogDiverged
-from tidelog.producers import sidefile_session
 from tidelog.producers.outage import Outage
 from tidelog.producers.resumable_session import ResumableSession
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sidefile_session, "LOOK_EVERY", 0.005)
-    monkeypatch.setattr(sidefile_session, "TRY_AGAIN", 0.005)
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path)
-    yield made
-    made.log.restore()
-    made.group.abandon()
+pytestmark = pytest.mark.usefixtures("quick_outages")
 
 
 def test_a_site_at_events_of_every_session(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
