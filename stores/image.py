@@ -216,8 +216,8 @@ class Store(Rebuildable):
         """Which of blocks ``first`` to ``end`` - 1, or of as many of the first of them as one look goes over, have
         content, live or in ``copy``. Raises `NotFound` for a copy that is gone, `SiteBehind` (rebuilding)."""
         if copy is None:
-            return live_presence(self._keyspace, self._keys, volume, first, end)
-        return copied_presence(self._keyspace, self._keys, volume, copy, first, end)
+            return live_presence(self._keyspace, self._keys, volume, first, end, self._generations)
+        return copied_presence(self._keyspace, self._keys, volume, copy, first, end, self._generations)
 
     def named(self, volume: VolumeInfo, first: int, end: int) -> NamedSpans:
         """Where events have named any of blocks ``first`` to ``end`` - 1 of a live volume, or of as many of the first

@@ -58,9 +58,11 @@ class _Named(NamedTuple):
     head: Head
 
 
-def live_presence(keyspace: Keyspace, keys: Keys, volume: VolumeInfo, first: int, end: int) -> Presence:
+def live_presence(
+    keyspace: Keyspace, keys: Keys, volume: VolumeInfo, first: int, end: int, generations: Generations
+) -> Presence:
     """See `Store.presence`."""
-    named = _cut(_named(keyspace, keys, volume, first, end))
+    named = _cut(_named(keyspace, keys, volume, first, end, seen=generations))
     blocks = [named.base + block for block in named.blocks.blocks()]
     if not blocks:
         return Presence(named.end, [], named.head)
@@ -73,10 +75,12 @@ def live_presence(keyspace: Keyspace, keys: Keys, volume: VolumeInfo, first: int
     return Presence(named.end, _runs(block for block, there in found if there is not None), named.head)
 
 
-def copied_presence(keyspace: Keyspace, keys: Keys, volume: VolumeInfo, copy: Copy, first: int, end: int) -> Presence:
+def copied_presence(
+    keyspace: Keyspace, keys: Keys, volume: VolumeInfo, copy: Copy, first: int, end: int, generations: Generations
+) -> Presence:
     """The same of a volume in a copy."""
-    named = _cut(_named(keyspace, keys, volume, first, end))
-    reader = CopyReader(keyspace, keys, volume, copy, fetch=_FIRST_BYTE)
+    named = _cut(_named(keyspace, keys, volume, first, end, seen=generations))
+    reader = CopyReader(keyspace, keys, volume, copy, fetch=_FIRST_BYTE, generations=generations)
     return Presence(named.end, _runs(sorted(reader.blocks(named.base, named.blocks))), copy.head)
 
 
