@@ -39,6 +39,7 @@ class Confirmations:
         self._log, self._codec, self._timeout, self._wake = log, codec, timeout, wake
         self._changed = threading.Condition(threading.Lock())
         self._sent: deque[Sent] = deque()
+        self._waiting: list[tuple[int, Callable[[bool], None]]] = []  # see `tell_when`
         self.confirmed = opened  # the last event that certainly counts
         self.unconfirmed_bytes = 0
         self.doubt = False  # an acknowledgement came from an unexpected offset
@@ -73,6 +74,7 @@ class Confirmations:
             if not self.doubt:
                 self._confirm_expected()
             self._changed.notify_all()
+        self._tell()
         if self.doubt:
             self._wake()
 
@@ -84,6 +86,7 @@ class Confirmations:
             if self.error is None:
                 self.error = error
             self._changed.notify_all()
+        self._tell()
         self._wake()  # the session's thread abandons the appender; this may be the appender's own
 
     def wait(self, done: Callable[[], bool]) -> bool:
@@ -109,6 +112,23 @@ class Confirmations:
         )
         return False
 
+    def tell_when(self, sequence: int, tell: Callable[[bool], None]) -> None:
+        """Calls ``tell`` with True once an event is confirmed, with False once the session has failed before: from the
+        thread that notices, which it must not hold up."""
+        with self._changed:
+            self._waiting.append((sequence, tell))
+        self._tell()
+
+    def _tell(self) -> None:
+        if not self._waiting:
+            return
+        with self._changed:
+            confirmed, failed = self.confirmed.sequence, self.error is not None
+            due = [each for each in self._waiting if failed or each[0] <= confirmed]
+            self._waiting = [each for each in self._waiting if not failed and each[0] > confirmed]
+        for sequence, tell in due:
+            tell(sequence <= confirmed)
+
     def settle_doubt(self) -> None:
         """Reads from the last confirmed record to the acknowledged one of our own, and judges each. Void and
         redelivered records do no harm. Raises `Fenced` or what a reader of this log would halt with."""
@@ -131,6 +151,7 @@ class Confirmations:
             self._confirm_expected()
             again = self.doubt
             self._changed.notify_all()
+        self._tell()
         if again:
             self._wake()
 
@@ -168,3 +189,11 @@ class Confirmations:
             hint=f"{who} for writing; unflushed writes may or may not be in the log",
             sequence=self.confirmed.sequence,
         )
+
+
+def interrupted(error: BaseException) -> TidelogError:
+    """What a session ends with that was interrupted by something that is no error of tidelog's."""
+    return TidelogError(
+        f"the writer session was interrupted while it handed an event to the log ({type(error).__name__})",
+        hint="open the group again; unflushed writes may or may not be in the log",
+    )

@@ -15,7 +15,7 @@ from typing import Any
 from tidelog.clock import HybridClock
 from tidelog.errors import SessionClosed, TidelogError
 from tidelog.producers.batch import MAX_WRITES, OpenBatch
-from tidelog.producers.confirmation import Confirmations
+from tidelog.producers.confirmation import Confirmations, interrupted
 from tidelog.producers.extents import out_of_bounds
 from tidelog.producers.group_state import GroupState
 from tidelog.producers.log import UNKNOWN_OFFSET, Appender, Log
@@ -141,15 +141,14 @@ class WriterSession:
         Raises `Fenced` or `LogUnavailable` (no progress for ``write_timeout`` seconds): then what was not confirmed
         may or may not be in the log, and the session has ended.
         """
-        with self._order:
-            if self._confirmations.error is not None or self._closed:
-                self._raise()
-            self._close_batch()
-            target = self._planned.sequence
-        confirmations = self._confirmations
+        target, confirmations = self._begin_flush(), self._confirmations
         if not confirmations.wait(lambda: confirmations.confirmed.sequence >= target):
             self._raise()
         return confirmations.confirmed
+
+    def flush_soon(self, tell: Callable[[bool], None]) -> None:
+        """The same for who cannot wait: see `Confirmations.tell_when`. That the log is away is not noticed here."""
+        self._confirmations.tell_when(self._begin_flush(), tell)
 
     def patch(self, volume: int, offset: int, data: bytearray, after: int) -> bool:
         """Lays every own write after sequence ``after`` over a site's ``data``; False if some of them are forgotten.
@@ -191,6 +190,13 @@ class WriterSession:
 
     # ---- sending, under the order lock
 
+    def _begin_flush(self) -> int:
+        with self._order:
+            if self._confirmations.error is not None or self._closed:
+                self._raise()
+            self._close_batch()
+            return self._planned.sequence
+
     def _close_batch(self) -> None:
         if self._batch.writes:
             self._append(self._batch.event(self.epoch, self.writer, self._planned.seal))
@@ -207,7 +213,7 @@ class WriterSession:
         try:
             self._hand_over(event, message)
         except BaseException as error:
-            self._confirmations.fail(error if isinstance(error, TidelogError) else _interrupted(error))
+            self._confirmations.fail(error if isinstance(error, TidelogError) else interrupted(error))
             raise
         return event
 
@@ -291,10 +297,3 @@ class WriterSession:
                 self._send(Heartbeat, timestamp_us=self._clock.stamp())
         finally:
             self._order.release()
-
-
-def _interrupted(error: BaseException) -> TidelogError:
-    return TidelogError(
-        f"the writer session was interrupted while it handed an event to the log ({type(error).__name__})",
-        hint="open the group again; unflushed writes may or may not be in the log",
-    )

@@ -144,7 +144,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "interrupted-session-goes-on",
         "producers/session.py",
-        "            self._confirmations.fail(error if isinstance(error, TidelogError) else _interrupted(error))\n",
+        "            self._confirmations.fail(error if isinstance(error, TidelogError) else interrupted(error))\n",
         "            pass\n",
         "tests/producers/test_interruption.py",
     ),

@@ -3,125 +3,206 @@
 import asyncio
 import ssl
 from collections.abc import Callable
+from typing import cast
 
 from tidelog.gateways.nbd.watch import Watch, never
 
 # What is read ahead of who asks for it, at most twice that.
 READ_AHEAD = 128 << 10
 _HANDSHAKE_TIMEOUT = 10.0
-_IN_THE_MIDDLE = "in the middle of a message"
+IN_THE_MIDDLE = "in the middle of a message"
 
 
 class Gone(Exception):
     """The client has left, or is left because it stands still; with a text if that is worth telling."""
 
 
-class Channel:
-    """Made by `channel_of` for each connection. Methods raise `Gone`."""
+class Channel(asyncio.BufferedProtocol):
+    """Made by the event loop for each connection, of which it tells ``accepted``. Methods raise `Gone`. What has come
+    is taken where it lies: a command costs one turn of the loop, which streams would make three."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self._plain: asyncio.StreamWriter | None = None  # under TLS; kept, since a writer that is freed closes
+    def __init__(self, accepted: "Callable[[Channel], None]") -> None:
+        self._accepted = accepted
+        self._into = memoryview(bytearray(READ_AHEAD))
+        self._came = bytearray()
+        self._wanted = 0  # how many bytes who takes is waiting for
+        self._listener: Callable[[], None] | None = None
+        self._listening = False  # the listener is being called
+        self._paused = self._ended = False
+        self._transport: asyncio.Transport
+        self._plain: asyncio.Transport | None = None  # under TLS
+        self._writable, self._lost = asyncio.Event(), asyncio.Event()
+        self._writable.set()
         self._sending = asyncio.Lock()
         self._gathered: list[bytes] = []  # what `send_now` was given since the loop last turned
         self.encrypted = False
 
+    # ---- what comes
+
+    @property
+    def untaken(self) -> int:
+        """How many bytes have come and are not taken."""
+        return len(self._came)
+
+    def take(self, count: int) -> bytes | None:
+        """Exactly so many bytes, or None while not all of them have come; what listens is told when more have."""
+        came = self._came
+        if len(came) < count:
+            if self._ended:
+                raise Gone(IN_THE_MIDDLE if came else "")
+            self._wanted = count
+            self._pace()
+            return None
+        with memoryview(came) as view:
+            taken = bytes(view[:count])
+        del came[:count]
+        self._wanted = 0
+        if self._paused:
+            self._pace()
+        return taken
+
     async def read(self, count: int) -> bytes:
         """Exactly so many bytes, whenever they come."""
+        more = asyncio.Event()
+        self.listen(more.set)
         try:
-            return await self._reader.readexactly(count)
-        except asyncio.IncompleteReadError as error:
-            raise Gone(_IN_THE_MIDDLE if error.partial else "") from None
-        except OSError:
-            raise Gone from None
+            while (taken := self.take(count)) is None:
+                await more.wait()
+                more.clear()
+        finally:
+            self.listen(None)
+        return taken
 
-    async def payload(self, count: int, pressed: Callable[[], bool]) -> bytes:
-        """Exactly so many bytes, which were announced: they have to keep coming. See `Watch`."""
-        parts: list[bytes] = []
-        came = 0
-        with Watch(lambda: came, pressed, self.abort) as watch:
-            while came < count:
-                try:
-                    part = await self._reader.read(count - came)
-                except OSError:
-                    part = b""
-                if not part:
-                    why = f"nothing to speak of came for {watch.over:g} s" if watch.over else _IN_THE_MIDDLE
-                    raise Gone(why)
-                parts.append(part)
-                came += len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+    def listen(self, listener: Callable[[], None] | None) -> None:
+        """Who is told whenever more bytes have come, or none will any more; it raises nothing."""
+        self._listener = listener
+
+    def _tell(self) -> None:
+        if self._listener is not None:
+            self._listening = True
+            try:
+                self._listener()
+            finally:
+                self._listening = False
+                self._send_gathered()
+
+    def _pace(self) -> None:
+        """Reads on, or not."""
+        enough = len(self._came) >= max(self._wanted, READ_AHEAD)
+        if enough is not self._paused:
+            self._paused = enough
+            (self._transport.pause_reading if enough else self._transport.resume_reading)()
+
+    # ---- what goes
 
     async def send(self, *parts: bytes, pressed: Callable[[], bool] = never) -> None:
         """Sends the parts in one go, one caller after the other, and waits while the client is behind, which has to
         keep taking. See `Watch`."""
         async with self._sending:
             self._write(parts)
+            if self._writable.is_set():
+                return
             with Watch(lambda: -self._unsent, pressed, self.abort) as watch:
-                try:
-                    await self._writer.drain()
-                except OSError:
-                    if watch.over is None:
-                        raise Gone from None
+                await self._writable.wait()
             if watch.over is not None:
                 raise Gone(f"it took nothing to speak of for {watch.over:g} s")
+            if self._lost.is_set():
+                raise Gone
 
     def send_now(self, *parts: bytes) -> bool:
         """The same if nothing is on its way to the client; False, and nothing is sent, if it is behind, or gone. All
         that is sent so in one turn of the loop goes out at its end, together: the answers to what came together."""
-        if self._sending.locked() or self._unsent or self._writer.transport.is_closing():
+        if self._sending.locked() or self._unsent or self._transport.is_closing():
             return False
-        if not self._gathered:
+        if not self._gathered and not self._listening:
             asyncio.get_running_loop().call_soon(self._send_gathered)
         self._gathered += parts
         return True
 
     def _send_gathered(self) -> None:
-        if self._gathered and not self._writer.transport.is_closing():
+        if self._gathered and not self._transport.is_closing():
             self._write(())
 
     @property
     def _unsent(self) -> int:
         """Bytes that wait for the client; of TLS both those to be encrypted and those that are."""
-        writers = (self._writer,) if self._plain is None else (self._writer, self._plain)
-        return sum(writer.transport.get_write_buffer_size() for writer in writers)
+        plain = 0 if self._plain is None else self._plain.get_write_buffer_size()
+        return plain + self._transport.get_write_buffer_size()
 
     def _write(self, parts: tuple[bytes, ...]) -> None:
-        if self._writer.transport.is_closing():  # asyncio would complain of each answer
+        if self._transport.is_closing():  # asyncio would complain of each answer
             raise Gone
         gathered, self._gathered = self._gathered, []
         parts = (*gathered, *parts)
-        self._writer.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    # ---- TLS, and the end
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
-        """From here on all is encrypted. What came before the handshake, and is not read, is forgotten: whoever sends
+        """From here on all is encrypted. What came before the handshake, and is not taken, is forgotten: whoever sends
         in plain text what would be read as encrypted is no client."""
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(limit=READ_AHEAD)
-        protocol = asyncio.StreamReaderProtocol(reader)
+        self._came.clear()
+        self._pace()
+        self._plain = self._transport
         try:
-            transport = await loop.start_tls(
-                self._writer.transport, protocol, context, server_side=True, ssl_handshake_timeout=_HANDSHAKE_TIMEOUT
+            transport = await asyncio.get_running_loop().start_tls(
+                self._plain, self, context, server_side=True, ssl_handshake_timeout=_HANDSHAKE_TIMEOUT
             )
         except OSError as error:
             raise Gone(f"no TLS: {error}") from None
         if transport is None:
             raise Gone("in the middle of the TLS handshake")
-        protocol.connection_made(transport)
-        self._plain = self._writer
-        self._reader, self._writer = reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+        self._transport = transport
         self.encrypted = True
 
     async def close(self) -> None:
         """Sends what is on its way, and ends."""
         self._send_gathered()
-        self._writer.close()
+        self._transport.close()
         try:
             async with asyncio.timeout(_HANDSHAKE_TIMEOUT):
-                await self._writer.wait_closed()
-        except (OSError, TimeoutError):
+                await self._lost.wait()
+        except TimeoutError:
             self.abort()
 
     def abort(self) -> None:
         """Ends at once."""
-        self._writer.transport.abort()
+        self._transport.abort()
+
+    # ---- asyncio's
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.BaseProtocol`."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._accepted(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        """See `asyncio.BufferedProtocol`."""
+        return self._into
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See `asyncio.BufferedProtocol`."""
+        self._came += self._into[:nbytes]
+        self._tell()
+        self._pace()
+
+    def eof_received(self) -> bool:
+        """See `asyncio.BufferedProtocol`. What has come is answered yet; TLS cannot."""
+        self._ended = True
+        self._tell()
+        return not self.encrypted
+
+    def pause_writing(self) -> None:
+        """See `asyncio.BaseProtocol`."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """See `asyncio.BaseProtocol`."""
+        self._writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """See `asyncio.BaseProtocol`."""
+        self._ended = True
+        self._lost.set()
+        self._writable.set()
+        self._tell()

@@ -9,7 +9,7 @@ from tidelog.errors import LogUnavailable, TidelogError
 from tidelog.gateways.nbd.address import Listening
 from tidelog.gateways.nbd.budget import Budget
 from tidelog.gateways.nbd.catalogue import Catalogue
-from tidelog.gateways.nbd.channel import READ_AHEAD, Channel
+from tidelog.gateways.nbd.channel import Channel
 from tidelog.gateways.nbd.connection import Connection, Shared
 from tidelog.gateways.nbd.exports import LiveExport
 from tidelog.gateways.nbd.threads import Threads
@@ -62,9 +62,9 @@ class NbdServer:
     async def run(self) -> None:
         """Serves until `stop`, or until the writer session has ended for good: then raises what has ended it. Either
         way every command that has come is answered, and all that was written is flushed."""
-        listening = self._listening.socket
-        start = asyncio.start_unix_server if listening.family == socket.AF_UNIX else asyncio.start_server
-        server = await start(self._accept, sock=listening, limit=READ_AHEAD)
+        listening, loop = self._listening.socket, asyncio.get_running_loop()
+        create = loop.create_unix_server if listening.family == socket.AF_UNIX else loop.create_server
+        server = await create(lambda: Channel(self._accept), sock=listening)
         watching = asyncio.ensure_future(self._watch())
         try:
             await self._stopping.wait()
@@ -80,8 +80,7 @@ class NbdServer:
         """Ends in order."""
         self._stopping.set()
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        channel = Channel(reader, writer)
+    def _accept(self, channel: Channel) -> None:
         if len(self._connections) >= self._connections_max or self._stopping.is_set():
             channel.abort()
             return

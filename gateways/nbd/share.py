@@ -19,7 +19,7 @@ class Share:
         self._total = total
         self._own, self._reserve = Budget(CONNECTION_BYTES_MAX), Budget(RESERVE_BYTES)
         self._of_total = 0
-        self._waits = False
+        self.waits = False  # somebody takes
 
     @property
     def reserved(self) -> int:
@@ -28,19 +28,30 @@ class Share:
 
     def pressed(self) -> bool:
         """Whether other connections wait while this one holds some of the total."""
-        return self._of_total > 0 and self._total.waiting > self._waits
+        return self._of_total > 0 and self._total.waiting > self.waits
+
+    def take_now(self, size: int) -> Budget | None:
+        """As `take` if that needs no waiting; None, and nothing was taken, if it does."""
+        if not self._own.take_now(size):
+            return None
+        for budget in self._where(size):
+            if budget.take_now(size):
+                self._of_total += size if budget is self._total else 0
+                return budget
+        self._own.give(size)
+        return None
 
     async def take(self, size: int) -> Budget:
         """Waits until there is room; where it was found, for `give`."""
         await self._own.take(size)
-        self._waits = True
+        self.waits = True
         try:
             found = await self._found(size)
         except BaseException:
             self._own.give(size)
             raise
         finally:
-            self._waits = False
+            self.waits = False
         if found is self._total:
             self._of_total += size
         return found
@@ -53,13 +64,15 @@ class Share:
         self._own.give(size)
 
     async def _found(self, size: int) -> Budget:
-        if size > SMALL_BYTES_MAX:
-            await self._total.take(size)
-            return self._total
-        for budget in (self._reserve, self._total):
+        budgets = self._where(size)
+        for budget in budgets:
             if budget.take_now(size):
                 return budget
-        return await _first(size, self._reserve, self._total)
+        return await _first(size, *budgets)
+
+    def _where(self, size: int) -> tuple[Budget, ...]:
+        """Who is asked for so many bytes."""
+        return (self._total,) if size > SMALL_BYTES_MAX else (self._reserve, self._total)
 
 
 async def _first(size: int, *budgets: Budget) -> Budget:

@@ -4,26 +4,24 @@ A command is carried out once all of it has come: of a write that a client leave
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from tidelog.errors import Fenced, OutOfBounds, SessionClosed, TidelogError
 from tidelog.gateways.nbd.budget import Budget
 from tidelog.gateways.nbd.channel import Channel, Gone
-from tidelog.gateways.nbd.commands import refusal
+from tidelog.gateways.nbd.commands import Refusal, refusal
 from tidelog.gateways.nbd.discards import EVENTS_MAX
 from tidelog.gateways.nbd.flushes import Flushes
+from tidelog.gateways.nbd.intake import Intake, Taken
 from tidelog.gateways.nbd.negotiation import Agreed
 from tidelog.gateways.nbd.share import Share
 from tidelog.gateways.nbd.threads import Threads
 from tidelog.gateways.nbd.wire import (
     EXTENTS_MAX,
-    PAYLOAD_BYTES_MAX,
-    REQUEST,
     Command,
     CommandFlag,
     Error,
-    ProtocolError,
     ReplyType,
     Request,
     chunk,
@@ -31,11 +29,8 @@ from tidelog.gateways.nbd.wire import (
     error_chunk,
     simple_reply,
     status_chunk,
-    unpack_request,
 )
 
-# What one connection may have in flight: commands; of their bytes see `Share`.
-COMMANDS_MAX = 128
 # A chunk of a block status: its head, and each extent.
 _STATUS_BYTES, _EXTENT_BYTES = 64, 8
 # What is known of an extent that is to be trimmed, while it waits for the log.
@@ -53,99 +48,104 @@ class Means:
 
 
 class Transmission:
-    """Serves one client of one export; ``say`` is told of what should not be."""
+    """Serves one client of one export; ``say`` is told of what should not be. What needs no waiting, as most writes, is
+    done and answered where its last byte comes in; all else is a task."""
 
     def __init__(self, channel: Channel, agreed: Agreed, means: Means, say: Callable[[str], None]) -> None:
         self._channel, self._means, self._say = channel, means, say
         self.export, self._terms = agreed.export, agreed.terms
         self.share = Share(means.total)
-        self._flushes = Flushes(lambda: means.change.run(agreed.export.flush))
-        self._slots = asyncio.Semaphore(COMMANDS_MAX)
-        self._running: set[asyncio.Task[None]] = set()
-        self._reading: asyncio.Task[None] | None = None
-        self._gone: Gone | None = None
+        self._intake = Intake(channel, self.share, self._refused, self._bytes_of, self._carry_out)
+        self._flushes = Flushes(agreed.export, lambda: means.change.run(agreed.export.flush))
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Until the client has left, or `stop`; every command that has come is carried out and answered then. Raises
         `Gone`, `ProtocolError`."""
-        self._reading = asyncio.ensure_future(self._read())
-        try:
-            await asyncio.wait([self._reading])
-        finally:
-            self._reading.cancel()
-            while self._running:
-                await asyncio.wait(self._running)
-        if self._gone is not None:
-            raise self._gone
-        if not self._reading.cancelled():
-            self._reading.result()
+        await self._intake.run()
 
     def stop(self) -> None:
         """Takes no more commands."""
-        if self._reading is not None:
-            self._reading.cancel()
+        self._intake.stop()
 
-    async def _read(self) -> None:
-        while True:
-            request = unpack_request(await self._channel.read(REQUEST.size))
-            if request.command == Command.DISC:
-                return
-            payload = request.length if request.command == Command.WRITE else 0
-            if payload > PAYLOAD_BYTES_MAX:
-                raise ProtocolError(f"a write of {payload} bytes")
-            refused = refusal(request, self._terms)
-            size = payload if refused is not None else self._bytes_of(request)
-            await self._slots.acquire()
-            taken = await self.share.take(size)
-            try:
-                data = await self._channel.payload(payload, self.share.pressed) if payload else b""
-                reply = self._at_once(request, data) if refused is None else self._error(request, *refused)
-                sent = reply is not None and self._channel.send_now(*reply)
-            except BaseException:
-                self._give(size, taken)
-                raise
-            if sent:
-                self._give(size, taken)
-            else:
-                task = asyncio.ensure_future(self._serve(request, data, reply, size, taken))
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
+    def _refused(self, request: Request) -> Refusal | None:
+        return refusal(request, self._terms)
 
-    def _give(self, size: int, taken: Budget) -> None:
-        self.share.give(size, taken)
-        self._slots.release()
+    def _carry_out(self, taken: Taken, data: bytes) -> None:
+        """Begins; what needs no waiting is done and answered when it returns."""
+        request = taken.request
+        if taken.refused is not None:
+            self._answer(taken, self._error(request, *taken.refused))
+        elif request.command == Command.FLUSH:
+            self._flush(taken)
+        elif not (data and self._written_at_once(taken, data)):
+            self._start(self._serve(taken, data))
 
-    async def _serve(
-        self, request: Request, data: bytes, reply: tuple[bytes, ...] | None, size: int, taken: Budget
-    ) -> None:
+    def _written_at_once(self, taken: Taken, data: bytes) -> bool:
+        """Whether nothing had to be waited for; False, and nothing was done, if something has."""
+        request = taken.request
         try:
-            parts = reply or await self._reply(request, data)
-            await self._channel.send(*parts, pressed=self.share.pressed)
+            if not self.export.write_at_once(request.offset, data):
+                return False
+        except Exception as error:
+            self._answer(taken, self._failed(request, error))
+            return True
+        self._changed(taken)
+        return True
+
+    def _changed(self, taken: Taken) -> None:
+        """What was to be changed is, if not for good."""
+        if taken.request.flags & CommandFlag.FUA and taken.request.length:
+            self._flush(taken)
+        else:
+            self._answer(taken, self._done(taken.request))
+
+    def _flush(self, taken: Taken) -> None:
+        def flushed(error: Exception | None) -> None:
+            request = taken.request
+            self._answer(taken, self._done(request) if error is None else self._failed(request, error))
+
+        self._flushes.flush(flushed)
+
+    def _answer(self, taken: Taken, reply: tuple[bytes, ...]) -> None:
+        if self._channel.send_now(*reply):
+            self._intake.ended(taken)
+        else:
+            self._start(self._send(taken, reply))
+
+    async def _send(self, taken: Taken, reply: tuple[bytes, ...]) -> None:
+        try:
+            await self._channel.send(*reply, pressed=self.share.pressed)
         except Gone as gone:
-            self._gone = self._gone or gone
-            self.stop()
+            self._intake.stop(gone)
         finally:
-            self._give(size, taken)
+            self._intake.ended(taken)
 
-    def _at_once(self, request: Request, data: bytes) -> tuple[bytes, ...] | None:
-        """The reply to a write that nothing has to be waited for; None, and nothing was done, of all else."""
-        if request.command != Command.WRITE or not data or request.flags & CommandFlag.FUA:
-            return None
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, taken: Taken, data: bytes) -> None:
+        request = taken.request
         try:
-            return self._done(request) if self.export.write_at_once(request.offset, data) else None
-        except TidelogError as error:
-            return self._error(request, error_of(error, request), str(error))
+            reply = await self._carried_out(request, data)
+        except Exception as error:
+            reply = self._failed(request, error)
+        if reply is None:
+            self._changed(taken)
+        else:  # it may be large, and is in flight until the client has taken it
+            await self._send(taken, reply)
 
-    async def _reply(self, request: Request, data: bytes) -> tuple[bytes, ...]:
-        try:
-            return await self._carried_out(request, data)
-        except TidelogError as error:
+    def _failed(self, request: Request, error: Exception) -> tuple[bytes, ...]:
+        if isinstance(error, TidelogError):
             return self._error(request, error_of(error, request), str(error))
-        except Exception as error:  # the server and its other clients live on
-            self._say(f"unexpected {type(error).__name__} at {request}: {error}")
-            return self._error(request, Error.EIO, "see what the server says")
+        # The server and its other clients live on.
+        self._say(f"unexpected {type(error).__name__} at {request}: {error}")
+        return self._error(request, Error.EIO, "see what the server says")
 
-    async def _carried_out(self, request: Request, data: bytes) -> tuple[bytes, ...]:
+    async def _carried_out(self, request: Request, data: bytes) -> tuple[bytes, ...] | None:
+        """The reply; None to a change, which may have to be flushed."""
         export, offset, length = self.export, request.offset, request.length
         if request.command == Command.READ:
             found = await self._means.read.run(export.read, offset, length) if length else b""
@@ -157,9 +157,7 @@ class Transmission:
             return (status_chunk(request.cookie, extents[: self._extents_of(request)]),)
         if length:
             await self._change(request, data)
-        if request.command == Command.FLUSH or (length and request.flags & CommandFlag.FUA):
-            await self._flushes.flush()
-        return self._done(request)
+        return None
 
     async def _change(self, request: Request, data: bytes) -> None:
         """A write, or zeros."""
@@ -169,7 +167,7 @@ class Transmission:
             await self._means.change.run(
                 await self._means.read.run(self.export.trimming, request.offset, request.length)
             )
-        elif not self.export.write_at_once(request.offset, data):
+        else:
             await self._means.change.run(self.export.write, request.offset, data)
 
     def _done(self, request: Request) -> tuple[bytes, ...]:

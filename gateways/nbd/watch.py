@@ -30,16 +30,27 @@ class Watch:
         self.over: float | None = None
 
     def __enter__(self) -> Self:
-        now, moved = self._loop.time(), self._moved()
-        self._last = self._first = (now, moved)  # when something moved, and where a time of being pressed began
-        self._timer = self._loop.call_later(self._every, self._look)
+        self.begin()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.end()
+
+    def begin(self) -> None:
+        """It has to get on from here; nothing if it has to already."""
+        if self._timer is not None:
+            return
+        now, moved = self._loop.time(), self._moved()
+        self._last = self._first = (now, moved)  # when something moved, and where a time of being pressed began
+        self._timer = self._loop.call_later(self._every, self._look)
+
+    def end(self) -> None:
+        """It need not any more."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     def _look(self) -> None:
         now, moved = self._loop.time(), self._moved()

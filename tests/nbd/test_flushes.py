@@ -1,12 +1,14 @@
 """Flushes that share one: how many there are, and that none is answered by one that began before it came."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from tests.nbd.client import EIO, FLUSH, WRITE, Client
 from tests.nbd.conftest import Bank
 from tidelog.consumers.access import open_group
+from tidelog.gateways.nbd import flushes as flushing
 from tidelog.gateways.nbd.exports import LiveExport
 from tidelog.gateways.nbd.flushes import Flushes
 from tidelog.producers.memory_log import MemoryLog
@@ -17,12 +19,23 @@ from tidelog.testing.readiness import wait_until
 class Log:
     """Confirms when told to: what each flush waits for, in the order in which they began."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, soon: bool) -> None:
         self.begun: list[asyncio.Future[None]] = []
+        self._soon = soon  # whether a flush can begin without waiting
+        self.waited = 0
+
+    def flush_soon(self, tell: Callable[[bool], None]) -> bool:
+        if self._soon:
+            self._begin().add_done_callback(lambda done: tell(done.exception() is None))
+        return self._soon
 
     async def flush(self) -> None:
+        self.waited += 1
+        await (self.begun[-1] if self._soon else self._begin())
+
+    def _begin(self) -> asyncio.Future[None]:
         self.begun.append(asyncio.get_running_loop().create_future())
-        await self.begun[-1]
+        return self.begun[-1]
 
 
 async def turn() -> None:
@@ -31,48 +44,69 @@ async def turn() -> None:
         await asyncio.sleep(0)
 
 
-def test_the_next_one_covers_all_that_came_meanwhile() -> None:
+@pytest.mark.parametrize("soon", [True, False])
+def test_the_next_one_covers_all_that_came_meanwhile(soon: bool) -> None:
     """And begins once the one before has ended; then there is none until somebody wants one."""
 
     async def run() -> None:
-        log = Log()
-        flushes = Flushes(log.flush)
-        came: list[asyncio.Task[None]] = []
+        log = Log(soon=soon)
+        flushes = Flushes(log, log.flush)
+        answers: list[Exception | None] = []
         for wave, done in enumerate((0, 1, 5)):  # the first of a wave's five begins one only where none is under way
-            came += [asyncio.ensure_future(flushes.flush()) for _ in range(5)]
-            await turn()
-            assert len(log.begun) == wave + 1
-            assert [task.done() for task in came] == [True] * done + [False] * (5 * wave + 5 - done)
+            for _ in range(5):
+                flushes.flush(answers.append)
+                await turn()
+            assert (len(log.begun), len(answers)) == (wave + 1, done)
             log.begun[wave].set_result(None)
             await turn()
         log.begun[3].set_result(None)
         await turn()
-        assert all(task.done() for task in came) and len(log.begun) == 4
-        last = asyncio.ensure_future(flushes.flush())
+        assert answers == [None] * 15 and len(log.begun) == 4
+        flushes.flush(answers.append)
         await turn()
-        assert len(log.begun) == 5 and not last.done()
+        assert len(log.begun) == 5 and len(answers) == 15
         log.begun[4].set_result(None)
-        await last
+        await turn()
+        assert answers == [None] * 16 and log.waited == (0 if soon else 5)
 
     asyncio.run(run())
 
 
-def test_an_error_is_everybodys_and_who_leaves_takes_it_from_nobody() -> None:
-    """The flush behind one that failed is tried all the same."""
+@pytest.mark.parametrize("soon", [True, False])
+def test_an_error_is_everybodys(soon: bool) -> None:
+    """As the flush that waits says it. The one behind is tried all the same."""
 
     async def run() -> None:
-        log = Log()
-        flushes = Flushes(log.flush)
-        first, gone, second, third = (asyncio.ensure_future(flushes.flush()) for _ in range(4))
+        log = Log(soon=soon)
+        flushes = Flushes(log, log.flush)
+        answers: list[Exception | None] = []
+        flushes.flush(answers.append)
         await turn()
-        gone.cancel()
+        for _ in range(2):
+            flushes.flush(answers.append)
         log.begun[0].set_exception(OSError("lost"))
         await turn()
-        assert isinstance(first.exception(), OSError) and len(log.begun) == 2
-        assert not second.done() and not third.done()
+        assert [str(answer) for answer in answers] == ["lost"] and len(log.begun) == 2
         log.begun[1].set_exception(OSError("lost again"))
         await turn()
-        assert str(second.exception()) == str(third.exception()) == "lost again"
+        assert [str(answer) for answer in answers] == ["lost", "lost again", "lost again"] and log.waited == 2
+
+    asyncio.run(run())
+
+
+def test_a_log_that_takes_long_is_waited_for_on_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits there knows what hinders it. A word that comes later than that does no harm."""
+    monkeypatch.setattr(flushing, "SOON", 0.01)
+
+    async def run() -> None:
+        log = Log(soon=True)
+        answered = asyncio.Event()
+        Flushes(log, log.flush).flush(lambda _: answered.set())
+        while not log.waited:
+            await asyncio.sleep(0.001)
+        assert not answered.is_set()
+        log.begun[0].set_result(None)
+        await asyncio.wait_for(answered.wait(), 60)
 
     asyncio.run(run())
 
