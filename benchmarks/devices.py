@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import tidelog
 from benchmarks import ours
 from benchmarks.arithmetic import MIB, Goal, Row, alternate, at_least, at_most, paired
 from benchmarks.child import Child, await_word, tell
@@ -22,6 +21,7 @@ from benchmarks.servers import PRIMARY, Bench, Servers
 from tidelog.consumers.deployment import RealDeployment
 from tidelog.consumers.process_settings import set_for_worker
 from tidelog.gateways.nbd.address import UnixAddress
+from tidelog.gateways.nbd.writer import open_writer
 from tidelog.testing.child import DIE_WITH_PARENT
 from tidelog.testing.nbd import RunningNbd
 from tidelog.testing.readiness import wait_until
@@ -149,7 +149,7 @@ def serve(servers: Servers, group: str, size: int = _SIZE) -> None:
     how many seconds its receipt is there; until the parent gives the word again."""
     set_for_worker()
     deployment = RealDeployment(servers.config())
-    with tidelog.open_group(group, deployment=deployment) as opened:
+    with open_writer(deployment, group) as opened:
         opened.create_volume(ours.VOLUME, size)
         with RunningNbd(deployment, group, PRIMARY, opened) as running:
             tell({"live": running.uri(ours.VOLUME), "copy": running.uri(f"{ours.VOLUME}@read")})

@@ -41,6 +41,7 @@ def open_group(
     schedule: bool = True,
     sidefile: bool = True,
     plan: Plan | None = None,
+    linger: float | None = None,
 ) -> Group:
     """Opens a consistency group for writing: a new writer session, which fences any other.
 
@@ -51,6 +52,7 @@ def open_group(
     for, for a minute at most. Where a sidefile is configured, and ``sidefile`` is not False, it is a `SidefileGroup`,
     and what an earlier process has left in the sidefile is in the log when this returns. ``plan`` may refuse the head
     that the session would extend: see `tidelog.producers.opening.open_session`; a sidefile has one of its own.
+    ``linger``: seconds, in place of the configuration's (``[writer] linger``).
 
     Raises `SidefileLost`, `SidefileInUse` or `SidefileDamaged` about a sidefile, `NotFound` (make the group with
     ``tidelog group create``), `UsageError` (its log is a mirror), `ConfigError`, `LogUnavailable`, `LogDiverged`,
@@ -58,7 +60,8 @@ def open_group(
     """
     used = deployment or RealDeployment(loaded(config))
     try:
-        return _open(used, name, site, clock, owns=deployment is None, schedule=schedule, sidefile=sidefile, plan=plan)
+        owns = deployment is None
+        return _open(used, name, site, clock, owns=owns, schedule=schedule, sidefile=sidefile, plan=plan, linger=linger)
     except BaseException:
         if deployment is None:
             used.close()
@@ -118,6 +121,7 @@ def _open(
     schedule: bool,
     sidefile: bool,
     plan: Plan | None,
+    linger: float | None,
 ) -> Group:
     config = deployment.config
     if site is None and config.primary is None:
@@ -130,7 +134,9 @@ def _open(
     log = deployment.cluster.log(record)
     read_side = SiteReadSide(deployment, site, name)
     try:
-        session = _session(deployment, record, log, site, clock, schedule=schedule, sidefile=sidefile, plan=plan)
+        session = _session(
+            deployment, record, log, site, clock, schedule=schedule, sidefile=sidefile, plan=plan, linger=linger
+        )
         told = asked_for or primary_beside(session.writer, deployment.cluster.control, record, config)
         if told != site:
             read_side.close()
@@ -159,8 +165,10 @@ def _session(
     schedule: bool,
     sidefile: bool,
     plan: Plan | None,
+    linger: float | None,
 ) -> WriterSession | SidefileSession:
     config, name, cluster = deployment.config, record.group, deployment.cluster
+    writer = config.writer if linger is None else config.writer.model_copy(update={"linger": linger})
     codec = cluster.codec(record)
 
     def begin(plan: Plan | None = None, make: Callable[..., WriterSession] = WriterSession) -> WriterSession:
@@ -168,7 +176,7 @@ def _session(
             log,
             codec,
             record.group_id,
-            config.writer,
+            writer,
             vouched=vouched_by(deployment, site, name, log),
             clock=clock,
             on_turn=_schedule(deployment, name) if schedule else lambda _: math.inf,

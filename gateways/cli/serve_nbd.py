@@ -4,13 +4,13 @@ import asyncio
 import signal
 import ssl
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
 
 from tidelog.clock import iso, wall_us
-from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import find_site
 from tidelog.consumers.primary import primary_site
 from tidelog.consumers.process_settings import set_for_worker
@@ -24,11 +24,8 @@ from tidelog.gateways.nbd.address import Address, Listening, UnixAddress, defaul
 from tidelog.gateways.nbd.catalogue import Catalogue
 from tidelog.gateways.nbd.security import certified, keyed
 from tidelog.gateways.nbd.server import NbdServer
-from tidelog.gateways.nbd.writer import Writer
-from tidelog.producers.group import Group as OpenGroup
+from tidelog.gateways.nbd.writer import Writer, open_writer
 from tidelog.producers.mirrors import refuse_mirror
-from tidelog.producers.opening import Opening
-from tidelog.schemas.chain import Head
 
 # The commands that are being carried out when the end comes have so long beyond the log's own timeout (seconds).
 _GRACE = 5.0
@@ -98,7 +95,8 @@ def serve_nbd(invocation: Invocation, wanted: Wanted) -> int:
         _refuse_other_writers(invocation, wanted)
     listening = address.listen()  # before anybody is fenced
     try:
-        writer = _writer(invocation, wanted.group) if writes else None
+        opened = partial(open_writer, invocation.deployment, wanted.group)
+        writer = Writer(opened(), opened) if writes else None
         try:
             code = _served(invocation, wanted, site, writer, listening, tls)
         except BaseException:
@@ -171,16 +169,6 @@ def _refuse_other_writers(invocation: Invocation, wanted: Wanted) -> None:
     refuse_mirror(cluster.control, record, lambda: cluster.log(record))
     if not wanted.take_over:
         refuse_live_writer(invocation, group, "; copies and clones are served without a session by --read-only")
-
-
-def _writer(invocation: Invocation, group: str) -> Writer:
-    """A session as an application's: it makes the copies of the group's schedule. Without a sidefile: what a flush has
-    confirmed is in the log."""
-
-    def opened(plan: Callable[[Head], Opening] | None = None) -> OpenGroup:
-        return open_group(group, deployment=invocation.deployment, sidefile=False, plan=plan)
-
-    return Writer(opened(), opened)
 
 
 def _address(wanted: Wanted, site: str, tls: ssl.SSLContext | None) -> Address:

@@ -8,13 +8,27 @@ import uuid
 from collections.abc import Callable
 
 from tidelog.clock import PROCESS_CLOCK
+from tidelog.consumers.access import open_group
+from tidelog.consumers.deployment import Deployment
 from tidelog.errors import Fenced, LogUnavailable, TidelogError
 from tidelog.producers.group import Group
 from tidelog.producers.opening import Opening
 from tidelog.schemas.chain import Head
 
+# A write waits so long for others (seconds), unless the configuration says how long: nobody waits for it before a
+# flush, which closes the batch. Batches cost broker, worker and server more than the writes in them.
+LINGER = 0.010
+
 # Opens the group; what the second one raises ends the opening before anything is sent: `open_session` has ``plan``.
 Open = Callable[[Callable[[Head], Opening]], Group]
+
+
+def open_writer(deployment: Deployment, group: str, plan: Callable[[Head], Opening] | None = None) -> Group:
+    """A session as an application's: it makes the copies of the group's schedule. Without a sidefile: what a flush has
+    confirmed is in the log. Raises as `tidelog.open_group`."""
+    configured = deployment.config.writer
+    linger = configured.linger if "linger" in configured.model_fields_set else LINGER
+    return open_group(group, deployment=deployment, sidefile=False, plan=plan, linger=linger)
 
 
 class Writer:
