@@ -29,7 +29,7 @@ from tidelog.stores.holds import new_id
 from tidelog.stores.keys import Keys
 from tidelog.stores.keyspace import Argument, Command, Keyspace, PositionMoved, Reply, Session
 from tidelog.stores.placing import placing
-from tidelog.stores.presence import NamedSpans, Presence, cloned_presence, spans_named
+from tidelog.stores.presence import Bitmaps, NamedSpans, Presence
 from tidelog.stores.reading import CHUNK_BYTES
 from tidelog.stores.store import Clone, Identity
 from tidelog.stores.watched import change_beside
@@ -127,11 +127,11 @@ class CloneImage:
 
     def presence(self, volume: VolumeInfo, first: int, end: int) -> Presence:
         """Which of the blocks have content: as `Store.presence`."""
-        return cloned_presence(self._keyspace, self._keys, self.clone, volume, first, end)
+        return Bitmaps(self._keyspace, self._keys, clone=self.clone).cloned(volume, first, end)
 
     def named(self, volume: VolumeInfo, first: int, end: int) -> NamedSpans:
         """Where events, or the clone, have named any of the blocks: as `Store.named`. All others are zeros."""
-        return spans_named(self._keyspace, self._keys, volume, first, end, self.clone)
+        return Bitmaps(self._keyspace, self._keys, clone=self.clone).spans(volume, first, end)
 
     def write(self, volume: VolumeInfo, offset: int, data: bytes) -> None:
         """Writes ``data`` at ``offset``; up to 4 MiB all of it or nothing. Raises `OutOfBounds`."""

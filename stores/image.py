@@ -23,7 +23,7 @@ from tidelog.stores.mending import Mending
 from tidelog.stores.named import named_since
 from tidelog.stores.pairs import Pair
 from tidelog.stores.placing import placing
-from tidelog.stores.presence import NamedSpans, Presence, copied_presence, live_presence, spans_named
+from tidelog.stores.presence import Bitmaps, NamedSpans, Presence
 from tidelog.stores.reading import CopyReader, Generations, LiveReader
 from tidelog.stores.rebuildable import Rebuildable
 from tidelog.stores.records import FORMAT, decode_position, encode_position
@@ -215,14 +215,13 @@ class Store(Rebuildable):
     def presence(self, volume: VolumeInfo, first: int, end: int, copy: Copy | None = None) -> Presence:
         """Which of blocks ``first`` to ``end`` - 1, or of as many of the first of them as one look goes over, have
         content, live or in ``copy``. Raises `NotFound` for a copy that is gone, `SiteBehind` (rebuilding)."""
-        if copy is None:
-            return live_presence(self._keyspace, self._keys, volume, first, end, self._generations)
-        return copied_presence(self._keyspace, self._keys, volume, copy, first, end, self._generations)
+        bitmaps = Bitmaps(self._keyspace, self._keys, self._generations)
+        return bitmaps.live(volume, first, end) if copy is None else bitmaps.copied(volume, copy, first, end)
 
     def named(self, volume: VolumeInfo, first: int, end: int) -> NamedSpans:
         """Where events have named any of blocks ``first`` to ``end`` - 1 of a live volume, or of as many of the first
         of them as one look goes over: more than those, never less. Raises as `presence`."""
-        return spans_named(self._keyspace, self._keys, volume, first, end, generations=self._generations)
+        return Bitmaps(self._keyspace, self._keys, self._generations).spans(volume, first, end)
 
     def contents(self, copy: Copy) -> CopyContents:
         """The copy's blocks, for whoever reads many of them."""

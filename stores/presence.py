@@ -58,89 +58,83 @@ class _Named(NamedTuple):
     head: Head
 
 
-def live_presence(
-    keyspace: Keyspace, keys: Keys, volume: VolumeInfo, first: int, end: int, generations: Generations
-) -> Presence:
-    """See `Store.presence`."""
-    named = _cut(_named(keyspace, keys, volume, first, end, seen=generations))
-    blocks = [named.base + block for block in named.blocks.blocks()]
-    if not blocks:
-        return Presence(named.end, [], named.head)
-    key_of = keys.block_format(volume.id)
-    commands = _FIRST_BYTE.commands([key_of % block for block in blocks])
-    position, rebuild, *replies = keyspace.transact([(b"GET", keys.position), (b"GET", keys.rebuild), *commands])
-    check_good(rebuild)
-    present(position)  # without one, an erase may have taken some of the blocks
-    found = zip(blocks, _FIRST_BYTE.contents(replies), strict=True)
-    return Presence(named.end, _runs(block for block, there in found if there is not None), named.head)
+class Bitmaps:
+    """A store's, of all generations; with ``clone`` the clone's own, too. ``generations`` spares who looks often the
+    question which there are."""
 
+    def __init__(
+        self, keyspace: Keyspace, keys: Keys, generations: Generations | None = None, clone: Clone | None = None
+    ) -> None:
+        self._keyspace, self._keys, self._clone = keyspace, keys, clone
+        self._generations = generations or Generations()
 
-def copied_presence(
-    keyspace: Keyspace, keys: Keys, volume: VolumeInfo, copy: Copy, first: int, end: int, generations: Generations
-) -> Presence:
-    """The same of a volume in a copy."""
-    named = _cut(_named(keyspace, keys, volume, first, end, seen=generations))
-    reader = CopyReader(keyspace, keys, volume, copy, fetch=_FIRST_BYTE, generations=generations)
-    return Presence(named.end, _runs(sorted(reader.blocks(named.base, named.blocks))), copy.head)
-
-
-def cloned_presence(keyspace: Keyspace, keys: Keys, clone: Clone, volume: VolumeInfo, first: int, end: int) -> Presence:
-    """The same of a volume in a clone."""
-    named = _cut(_named(keyspace, keys, volume, first, end, clone))
-    reader = CloneReader(keyspace, keys, clone, volume, fetch=_FIRST_BYTE)
-    return Presence(named.end, _runs(sorted(reader.blocks(named.base, named.blocks))), clone.image.head)
-
-
-def spans_named(
-    keyspace: Keyspace,
-    keys: Keys,
-    volume: VolumeInfo,
-    first: int,
-    end: int,
-    clone: Clone | None = None,
-    generations: Generations | None = None,
-) -> NamedSpans:
-    """See `Store.named`; in ``clone`` also what was written there."""
-    named = _named(keyspace, keys, volume, first, end, clone, generations)
-    spans = [(named.base + low, named.base + high) for low, high in named.blocks.spans()]
-    return NamedSpans(named.end, spans, named.head)
-
-
-def _named(
-    keyspace: Keyspace,
-    keys: Keys,
-    volume: VolumeInfo,
-    first: int,
-    end: int,
-    clone: Clone | None = None,
-    seen: Generations | None = None,
-) -> _Named:
-    """What any generation names, whatever history it is of, and ``clone``: more than is asked for, never less."""
-    seen = seen or Generations()
-    generations = _with_newest(seen.since(0) or [])
-    for _ in range(READ_TRIES):
-        end = min(end, first + min(SPAN_BLOCKS_MAX, 8 * READ_BYTES_MAX // len(generations)))
-        low, high = byte_range(first, end)
-        span = b"%d" % low, b"%d" % (high - 1)
-        commands: list[Command] = [(b"GET", keys.position), (b"GET", keys.rebuild), (b"HKEYS", keys.copies)]
-        if clone is not None:
-            commands += [(b"GET", keys.clone(clone.id)), (b"GETRANGE", keys.clone_bitmap(clone.id, volume.id), *span)]
-        commands += [(b"GETRANGE", keys.bitmap(generation, volume.id), *span) for generation in generations]
-        position, rebuild, names, *bitmaps = keyspace.transact(commands)
+    def live(self, volume: VolumeInfo, first: int, end: int) -> Presence:
+        """See `Store.presence`."""
+        named = _cut(self._named(volume, first, end))
+        blocks = [named.base + block for block in named.blocks.blocks()]
+        if not blocks:
+            return Presence(named.end, [], named.head)
+        key_of = self._keys.block_format(volume.id)
+        commands = _FIRST_BYTE.commands([key_of % block for block in blocks])
+        standing: list[Command] = [(b"GET", self._keys.position), (b"GET", self._keys.rebuild)]
+        position, rebuild, *replies = self._keyspace.transact([*standing, *commands])
         check_good(rebuild)
-        head = decode_position(present(position)).head
-        if clone is not None:
-            check_live(clone, bitmaps.pop(0))
-        now = _with_newest(seen.look(cast("list[bytes]", names), 0))
-        if now == generations:
-            union = ChangeBitmap()
-            for bitmap in bitmaps:
-                union.merge(ChangeBitmap(cast("bytes", bitmap)))
-            union.discard_range(0, first - low * 8)
-            union.discard_range(end - low * 8, len(union.bits) * 8)
-            return _Named(low * 8, union, end, head)
-        generations = now
-    raise StoreUnavailable("copies come and go faster than their bitmaps can be read")
+        present(position)  # without one, an erase may have taken some of the blocks
+        found = zip(blocks, _FIRST_BYTE.contents(replies), strict=True)
+        return Presence(named.end, _runs(block for block, there in found if there is not None), named.head)
+
+    def copied(self, volume: VolumeInfo, copy: Copy, first: int, end: int) -> Presence:
+        """The same of a volume in a copy."""
+        named = _cut(self._named(volume, first, end))
+        reader = CopyReader(self._keyspace, self._keys, volume, copy, fetch=_FIRST_BYTE, generations=self._generations)
+        return Presence(named.end, _runs(sorted(reader.blocks(named.base, named.blocks))), copy.head)
+
+    def cloned(self, volume: VolumeInfo, first: int, end: int) -> Presence:
+        """The same of a volume in the clone."""
+        assert self._clone is not None
+        named = _cut(self._named(volume, first, end))
+        reader = CloneReader(self._keyspace, self._keys, self._clone, volume, fetch=_FIRST_BYTE)
+        return Presence(named.end, _runs(sorted(reader.blocks(named.base, named.blocks))), self._clone.image.head)
+
+    def spans(self, volume: VolumeInfo, first: int, end: int) -> NamedSpans:
+        """See `Store.named`."""
+        named = self._named(volume, first, end)
+        spans = [(named.base + low, named.base + high) for low, high in named.blocks.spans()]
+        return NamedSpans(named.end, spans, named.head)
+
+    def _named(self, volume: VolumeInfo, first: int, end: int) -> _Named:
+        """What any of them names, whatever history it is of: more than is asked for, never less."""
+        keys, clone = self._keys, self._clone
+        generations = _with_newest(self._generations.since(0) or [])
+        for _ in range(READ_TRIES):
+            end = min(end, first + min(SPAN_BLOCKS_MAX, 8 * READ_BYTES_MAX // len(generations)))
+            low, high = byte_range(first, end)
+            span = b"%d" % low, b"%d" % (high - 1)
+            commands: list[Command] = [(b"GET", keys.position), (b"GET", keys.rebuild), (b"HKEYS", keys.copies)]
+            if clone is not None:
+                bitmap = keys.clone_bitmap(clone.id, volume.id)
+                commands += [(b"GET", keys.clone(clone.id)), (b"GETRANGE", bitmap, *span)]
+            commands += [(b"GETRANGE", keys.bitmap(generation, volume.id), *span) for generation in generations]
+            position, rebuild, names, *bitmaps = self._keyspace.transact(commands)
+            check_good(rebuild)
+            head = decode_position(present(position)).head
+            if clone is not None:
+                check_live(clone, bitmaps.pop(0))
+            now = _with_newest(self._generations.look(cast("list[bytes]", names), 0))
+            if now == generations:
+                return _Named(low * 8, _union(bitmaps, first - low * 8, end - low * 8), end, head)
+            generations = now
+        raise StoreUnavailable("copies come and go faster than their bitmaps can be read")
+
+
+def _union(bitmaps: Iterable[object], first: int, end: int) -> ChangeBitmap:
+    """What any of them has of blocks ``first`` to ``end`` - 1."""
+    union = ChangeBitmap()
+    for bitmap in bitmaps:
+        union.merge(ChangeBitmap(cast("bytes", bitmap)))
+    union.discard_range(0, first)
+    union.discard_range(end, len(union.bits) * 8)
+    return union
 
 
 def _with_newest(generations: list[int]) -> list[int]:
