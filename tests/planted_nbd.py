@@ -156,6 +156,20 @@ NBD_MUTANTS = (
         "tests/producers/test_flush_soon.py",
     ),
     Mutant(
+        "nbd-reads-that-do-not-adjoin-are-read-as-one",
+        "gateways/nbd/reads.py",
+        "        while self._waiting and self._waiting[0].offset == end:\n",
+        "        while self._waiting:\n",
+        "tests/nbd/test_reads.py",
+    ),
+    Mutant(
+        "nbd-a-read-is-not-tried-without-those-it-adjoins",
+        "gateways/nbd/reads.py",
+        "        if error is not None and len(together) > 1:  # of one of them, maybe\n",
+        "        if False:\n",
+        "tests/nbd/test_reads.py",
+    ),
+    Mutant(
         "nbd-a-read-only-server-writes-to-clones",
         "gateways/nbd/catalogue.py",
         "info, read_only=self.read_only)\n",

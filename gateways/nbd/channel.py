@@ -9,6 +9,8 @@ from tidelog.gateways.nbd.watch import Watch, never
 
 # What is read ahead of who asks for it, at most twice that.
 READ_AHEAD = 128 << 10
+# What is handed to the kernel at once, without waiting until the client takes it.
+AT_ONCE_BYTES_MAX = 256 << 10
 _HANDSHAKE_TIMEOUT = 10.0
 IN_THE_MIDDLE = "in the middle of a message"
 
@@ -35,6 +37,7 @@ class Channel(asyncio.BufferedProtocol):
         self._writable.set()
         self._sending = asyncio.Lock()
         self._gathered: list[bytes] = []  # what `send_now` was given since the loop last turned
+        self._gathered_bytes = 0
         self.encrypted = False
 
     # ---- what comes
@@ -110,10 +113,13 @@ class Channel(asyncio.BufferedProtocol):
                 raise Gone
 
     def send_now(self, *parts: bytes) -> bool:
-        """The same if nothing is on its way to the client; False, and nothing is sent, if it is behind, or gone. All
-        that is sent so in one turn of the loop goes out at its end, together: the answers to what came together."""
-        if self._sending.locked() or self._unsent or self._transport.is_closing():
+        """The same if nothing is on its way to the client, and it is not much; False, and nothing is sent, if it is, or
+        nobody is there. All that is sent so in one turn of the loop goes out at its end, together: the answers to what
+        came together."""
+        gathered = self._gathered_bytes + sum(map(len, parts))
+        if gathered > AT_ONCE_BYTES_MAX or self._sending.locked() or self._unsent or self._transport.is_closing():
             return False
+        self._gathered_bytes = gathered
         if not self._gathered and not self._listening:
             asyncio.get_running_loop().call_soon(self._send_gathered)
         self._gathered += parts
@@ -132,7 +138,7 @@ class Channel(asyncio.BufferedProtocol):
     def _write(self, parts: tuple[bytes, ...]) -> None:
         if self._transport.is_closing():  # asyncio would complain of each answer
             raise Gone
-        gathered, self._gathered = self._gathered, []
+        gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
         parts = (*gathered, *parts)
         self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
 

@@ -27,8 +27,8 @@ class Taken:
 
 
 class Intake:
-    """One client's. ``carry_out`` is called with each command and its data, does not wait, and sees to it that `ended`
-    is called once; ``refused`` says why one is none, ``size`` what another one takes of the share."""
+    """One client's. ``carry_out`` is called with each command and its data, does not wait, and raises, or sees to it
+    that `ended` is called once; ``refused`` says why one is none, ``size`` what another one takes of the share."""
 
     def __init__(
         self,
@@ -120,7 +120,11 @@ class Intake:
             return False
         self._coming = None
         self._running += 1
-        self._carry_out(coming, data)
+        try:
+            self._carry_out(coming, data)
+        except BaseException:
+            self.ended(coming)
+            raise
         return True
 
     def _weighed(self, request: Request) -> Taken:

@@ -6,6 +6,7 @@ A command is carried out once all of it has come: of a write that a client leave
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 
 from tidelog.errors import Fenced, OutOfBounds, SessionClosed, TidelogError
 from tidelog.gateways.nbd.budget import Budget
@@ -15,6 +16,7 @@ from tidelog.gateways.nbd.discards import EVENTS_MAX
 from tidelog.gateways.nbd.flushes import Flushes
 from tidelog.gateways.nbd.intake import Intake, Taken
 from tidelog.gateways.nbd.negotiation import Agreed
+from tidelog.gateways.nbd.reads import Reads
 from tidelog.gateways.nbd.share import Share
 from tidelog.gateways.nbd.threads import Threads
 from tidelog.gateways.nbd.wire import (
@@ -57,6 +59,7 @@ class Transmission:
         self.share = Share(means.total)
         self._intake = Intake(channel, self.share, self._refused, self._bytes_of, self._carry_out)
         self._flushes = Flushes(agreed.export, lambda: means.change.run(agreed.export.flush))
+        self._reads = Reads(lambda done, offset, length: means.read.start(done, agreed.export.read, offset, length))
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -78,8 +81,19 @@ class Transmission:
             self._answer(taken, self._error(request, *taken.refused))
         elif request.command == Command.FLUSH:
             self._flush(taken)
+        elif request.command == Command.READ and request.length:
+            self._reads.read(request.offset, request.length, partial(self._read, taken))
         elif not (data and self._written_at_once(taken, data)):
             self._start(self._serve(taken, data))
+
+    def _read(self, taken: Taken, found: bytes | BaseException) -> None:
+        request = taken.request
+        if isinstance(found, BaseException):
+            self._answer(taken, self._failed(request, found))
+        elif self._terms.structured:
+            self._answer(taken, (data_chunk(request.cookie, request.offset, request.length), found))
+        else:
+            self._answer(taken, (simple_reply(request.cookie), found))
 
     def _written_at_once(self, taken: Taken, data: bytes) -> bool:
         """Whether nothing had to be waited for; False, and nothing was done, if something has."""
@@ -134,10 +148,10 @@ class Transmission:
             reply = self._failed(request, error)
         if reply is None:
             self._changed(taken)
-        else:  # it may be large, and is in flight until the client has taken it
-            await self._send(taken, reply)
+        else:
+            self._answer(taken, reply)
 
-    def _failed(self, request: Request, error: Exception) -> tuple[bytes, ...]:
+    def _failed(self, request: Request, error: BaseException) -> tuple[bytes, ...]:
         if isinstance(error, TidelogError):
             return self._error(request, error_of(error, request), str(error))
         # The server and its other clients live on.
@@ -145,13 +159,8 @@ class Transmission:
         return self._error(request, Error.EIO, "see what the server says")
 
     async def _carried_out(self, request: Request, data: bytes) -> tuple[bytes, ...] | None:
-        """The reply; None to a change, which may have to be flushed."""
+        """The reply to what is no read with bytes; None to a change, which may have to be flushed."""
         export, offset, length = self.export, request.offset, request.length
-        if request.command == Command.READ:
-            found = await self._means.read.run(export.read, offset, length) if length else b""
-            if not self._terms.structured:
-                return simple_reply(request.cookie), found
-            return (data_chunk(request.cookie, offset, length), found) if length else self._done(request)
         if request.command == Command.BLOCK_STATUS:
             extents = await self._means.read.run(export.extents, offset, length)
             return (status_chunk(request.cookie, extents[: self._extents_of(request)]),)
