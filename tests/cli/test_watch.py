@@ -133,6 +133,7 @@ def test_a_redis_that_freezes_under_a_site_that_streams(bank: Operator, redis: R
         seen(terminal, r"^tokyo: StoreUnavailable: ")
         checked = bank("check")
         assert checked.returncode == 3 and b"bank at tokyo is WAITING (StoreUnavailable: " in checked.stdout
+        assert re.search(r"bank at tokyo: WAITING at sequence \d+: StoreUnavailable: ", bank.said("tokyo"))
     finally:
         redis.resume()
     seen(terminal, r"^tokyo  STREAMING  at \d+, 0 behind")
