@@ -8,6 +8,7 @@ from typing import Protocol
 from tidelog.config import Config, SiteConfig
 from tidelog.errors import NotFound
 from tidelog.producers.cluster import Cluster, KafkaCluster, MemoryCluster
+from tidelog.schemas.control import GroupCreated
 from tidelog.stores.image import Store
 from tidelog.stores.keyspace import Keyspace
 from tidelog.stores.memory import MemoryKeyspace
@@ -96,9 +97,13 @@ def open_store(deployment: Deployment, site: str, group: str, *, create: bool = 
     Raises `NotFound` (site, group, or a store that no worker has made yet), `WrongStore`, `StoreUnavailable`,
     `LogUnavailable`.
     """
-    record = deployment.cluster.find_group(group)
-    identity = Identity(group, record.group_id, site)
-    keyspace = deployment.keyspace(site, group)
+    return open_store_of(deployment, site, deployment.cluster.find_group(group), create=create)
+
+
+def open_store_of(deployment: Deployment, site: str, record: GroupCreated, *, create: bool = False) -> Store:
+    """The same for who has the group's record: nothing is asked of Kafka, and nobody waits for it."""
+    identity = Identity(record.group, record.group_id, site)
+    keyspace = deployment.keyspace(site, record.group)
     try:
         with placed(identity):
             return Store.create(keyspace, identity) if create else Store.open(keyspace, identity)

@@ -59,7 +59,8 @@ class Receipts:
         self._wake.set()
 
     def close(self) -> None:
-        """Ends within a chunk of the digest that is being computed: the applying waits for it to connect anew."""
+        """Ends within a chunk of the digest that is being computed, and asks nothing more of a store that may be gone:
+        the applying waits for it to connect anew, or to say so."""
         self._closed = True
         self._wake.set()
         self._thread.join()
@@ -74,7 +75,11 @@ class Receipts:
         while not self._closed:
             self._wake.wait(RETRY if self.error is not None else None)
             self._wake.clear()
-            self._try_round(lambda: self._closed and self._stopping())
+            if not self._ended():
+                self._try_round(self._ended)
+
+    def _ended(self) -> bool:
+        return self._closed and self._stopping()
 
     def _try_round(self, ended: Callable[[], bool]) -> None:
         try:

@@ -13,6 +13,12 @@ SILENT_AFTER = 5.0
 STUCK = frozenset({"HALTED", "NEEDS_REBUILD"})
 
 
+def shown_state(state: str, reason: str) -> str:
+    """The word for what a worker reports: ``WAITING`` if it cannot go on, or begin, since something does not answer,
+    such as its Redis; on the control topic that is ``STARTING`` with a reason."""
+    return "WAITING" if state == "STARTING" and reason else state
+
+
 @dataclass(frozen=True, slots=True)
 class SiteStanding:
     """Where a site stands with a group, and how old that news is. ``status`` is None if it never reported.
@@ -35,8 +41,7 @@ class SiteStanding:
     @property
     def state(self) -> str:
         """The state to show: what it last said, ``SILENT`` if that is old, ``UNKNOWN`` if it never spoke, ``DIVERGED``
-        if the log is not the one that it has applied and it has not halted on that, ``WAITING`` if its worker cannot go
-        on, or begin, since something does not answer, such as its Redis.
+        if the log is not the one that it has applied and it has not halted on that, else as `shown_state` has it.
 
         One that ended in an orderly way has said so and is ``STOPPED``, not silent.
         """
@@ -46,7 +51,7 @@ class SiteStanding:
             return "DIVERGED"
         if self.silent and self.status.state not in STUCK and self.status.state != "STOPPED":
             return "SILENT"
-        return "WAITING" if self.status.state == "STARTING" and self.status.reason else self.status.state
+        return shown_state(self.status.state, self.status.reason)
 
     @property
     def stuck(self) -> bool:

@@ -159,6 +159,13 @@ def require_crc32c() -> None:
 # Warnings that only say that there is no connection, not why.
 _SAYS_NOTHING = re.compile("Bootstrap failed|not ready; waiting|No node available|Closing|Cancelled")
 
+# Of a bootstrap server, whose number says nothing: the servers are shuffled.
+_WITHOUT_CONNECTION = re.compile(r"Bootstrap connection to \S+ failed: (.+?)(?: \(backoff [\d.]+ secs\))?")
+IS_KAFKA_THERE = (
+    "is it running there, and are bootstrap_servers and security_protocol under [kafka] right?"
+    " where they are set: tidelog config show"
+)
+
 
 class _Complaints(logging.Handler):
     """Keeps kafka-python's last warning, which often is the only place that says why it cannot connect. Being a handler
@@ -218,7 +225,10 @@ def as_tidelog_error(
     if isinstance(error, kafka_errors.KafkaConfigurationError):
         return ConfigError(f"kafka-python refuses the settings under [kafka]: {error}")
     said = _complaints.since(since)
-    hint = f"kafka-python's last words: {said}" if said else "is it running, and is kafka.bootstrap_servers right?"
+    told = _WITHOUT_CONNECTION.fullmatch(said)
+    if told is not None:  # which is all there is: what is raised names the addresses alone
+        return LogUnavailable(f"Kafka at {servers} does not answer ({about}): {told[1]}", hint=IS_KAFKA_THERE)
+    hint = f"kafka-python's last words: {said}" if said else IS_KAFKA_THERE
     return LogUnavailable(f"Kafka at {servers} does not answer ({about}): {error}", hint=hint)
 
 

@@ -5,6 +5,7 @@ reply would be most of the time of a small write, so the bytes on the wire are m
 """
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -24,6 +25,8 @@ _EXEC = b"*1\r\n$4\r\nEXEC\r\n"
 _RECEIVE_BYTES = 1 << 18
 # The longest that a transaction may take a healthy Redis; only where the caller's settings name no timeout.
 DEFAULT_TIMEOUT_SECONDS = 30.0
+# A firewall may drop a connection that was idle for so long, and tell neither side.
+FORGOTTEN_AFTER_SECONDS = 60.0
 _SCAN_COUNT = b"1000"
 
 
@@ -92,15 +95,19 @@ class RedisKeyspace:
     def _call(self, payload: bytes, count: int) -> list[Any]:
         """Sends ``payload`` and returns its ``count`` replies, on an idle connection if there is one.
 
-        A connection that the server closed while idle is replaced once: whatever is sent here may be done twice.
+        A connection that the server closed while idle is replaced once: whatever is sent here may be done twice. One
+        that gives no answer in time is replaced if a firewall may have forgotten it; else it is the server that gives
+        none, and another connection would be waited for as long.
         """
         with self._lock:
             link = self._idle.pop() if self._idle else None
         if link is not None:
+            forgotten = time.monotonic() - link.answered > FORGOTTEN_AFTER_SECONDS
             try:
                 replies = link.call(payload, count)
-            except StoreUnavailable:
-                link = None
+            except StoreUnavailable as error:
+                if isinstance(error.__cause__, TimeoutError) and not forgotten:
+                    raise
             else:
                 self._release(link)
                 return replies
@@ -110,6 +117,7 @@ class RedisKeyspace:
         return replies
 
     def _release(self, link: "_Link") -> None:
+        link.answered = time.monotonic()
         with self._lock:
             self._idle.append(link)
 
@@ -169,6 +177,7 @@ class _Link:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self.answered = 0.0  # when it was last put aside, by the monotonic clock
         self._reader = hiredis.Reader(replyError=CommandError, protocolError=CommandError, notEnoughData=_MORE)
         self._buffer = bytearray(_RECEIVE_BYTES)
         self._view = memoryview(self._buffer)

@@ -192,11 +192,14 @@ def diff(
 
 
 @app.command()
-def drop(context: typer.Context, name: CloneName, group: Group, site: CloneSite = None) -> None:
+def drop(context: typer.Context, name: CloneName, group: Group, site: CloneSite = None, json: Json = False) -> None:
     """Drops a clone, and frees all that it took. Cut short, the site's worker goes on with it."""
     invocation = of(context)
     with opened_store(invocation, group, site) as store, progress_bar(invocation) as bar:
         task = bar.add_task(f"freeing clone {name}", total=None)
         store.clones.drop(name, lambda count: bar.update(task, description=f"freeing clone {name}", advance=count))
         at = store.identity.site
-    invocation.say(f"clone {name} of group {group} at {at} is dropped")
+    if json:
+        emit_json(invocation, {"group": group, "site": at, "name": name, "dropped": True})
+    else:
+        invocation.say(f"clone {name} of group {group} at {at} is dropped")

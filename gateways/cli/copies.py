@@ -70,9 +70,9 @@ def orders(context: typer.Context, group: OnlyGroup = None, json: Json = False) 
 
 
 @app.command()
-def cancel(context: typer.Context, name: OrderName, group: OfGroup = None) -> None:
+def cancel(context: typer.Context, name: OrderName, group: OfGroup = None, json: Json = False) -> None:
     """Takes back a copy by time: no site cuts it any more, and those that have it drop it."""
-    copy_locks.cancel(of(context), name, group)
+    copy_locks.cancel(of(context), name, group, json=json)
 
 
 @app.command("list")
@@ -214,14 +214,15 @@ def drop(
         str | None, typer.Option("--site", "-s", help="Of a lost history: the site that has it, and drops it alone.")
     ] = None,
     take_over: TakeOver = False,
+    json: Json = False,
 ) -> None:
     """Drops the copy at every site, by an event in the log. One that is locked stays, or that a site has a clone of."""
     invocation = of(context)
     if site is not None:
-        drop_lost(invocation, name, group, site)
+        drop_lost(invocation, name, group, site, json=json)
         return
     refuse_cloned(invocation, name, group)
-    copy_locks.drop_copy(invocation, name, group, take_over=take_over)
+    copy_locks.drop_copy(invocation, name, group, take_over=take_over, json=json)
 
 
 @app.command()

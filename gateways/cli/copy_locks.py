@@ -49,7 +49,7 @@ def lock_copy(
     _say_locked(invocation, name, group, locked_until_us, json=json)
 
 
-def drop_copy(invocation: Invocation, name: str, group: str, *, take_over: bool) -> None:
+def drop_copy(invocation: Invocation, name: str, group: str, *, take_over: bool, json: bool) -> None:
     """Drops a copy at every site. Raises `NotFound`, `Locked`, `UsageError` for a copy by time."""
     if _ordered(invocation, name, group) is not None:
         raise UsageError(
@@ -59,7 +59,10 @@ def drop_copy(invocation: Invocation, name: str, group: str, *, take_over: bool)
         )
     with writing(invocation, group, take_over=take_over, check=droppable(invocation, name, group)) as opened:
         opened.drop_copy(name)
-    invocation.say(f"copy {name} of group {group} is dropped; each site lets go of it when it gets there")
+    if json:
+        emit_json(invocation, {"group": group, "name": name, "site": None, "dropped": True})
+    else:
+        invocation.say(f"copy {name} of group {group} is dropped; each site lets go of it when it gets there")
 
 
 def droppable(invocation: Invocation, name: str, group: str) -> Check:
@@ -85,14 +88,18 @@ def keep_copy(invocation: Invocation, name: str, group: str, *, release: bool, t
     _say_kept(invocation, name, group, kept=not release, json=json)
 
 
-def cancel(invocation: Invocation, name: str, of_group: str | None) -> None:
+def cancel(invocation: Invocation, name: str, of_group: str | None, *, json: bool) -> None:
     """Takes the command for a copy by time back. Raises `NotFound`, also if it is not ``of_group``, `Locked`,
     `UsageError` for one with a clone."""
     cluster = invocation.deployment.cluster
     for group in standing_order(cluster.control.snapshot(), name, of_group).group_names:
         refuse_cloned(invocation, name, group)
     order = cancel_order(cluster, name)
-    invocation.say(f"copy {name} of {order.groups} is taken back; each site drops it when it hears of this")
+    if json:
+        time = {"time": iso(order.at_us), "at_us": order.at_us}
+        emit_json(invocation, {"name": name, "groups": list(order.group_names)} | time | {"cancelled": True})
+    else:
+        invocation.say(f"copy {name} of {order.groups} is taken back; each site drops it when it hears of this")
 
 
 def _ordered(invocation: Invocation, name: str, group: str) -> CopyOrdered | None:

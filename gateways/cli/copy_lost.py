@@ -11,6 +11,7 @@ from tidelog.errors import TidelogError, UsageError
 from tidelog.gateways.cli.asking import asked
 from tidelog.gateways.cli.copy_holds import HeldCopy, refuse_clones_of
 from tidelog.gateways.cli.invocation import Invocation
+from tidelog.gateways.cli.output import emit_json
 from tidelog.gateways.cli.reading import opened_store
 from tidelog.stores.store import Copy, CopyOrigin
 
@@ -60,7 +61,7 @@ def lost_json(lost: list[LostCopy]) -> list[dict[str, Any]]:
     ]
 
 
-def drop_lost(invocation: Invocation, name: str, group: str, site: str) -> None:
+def drop_lost(invocation: Invocation, name: str, group: str, site: str, *, json: bool) -> None:
     """Drops a copy of a lost history. Raises `NotFound`, `Locked`, `UsageError` for another, or one with a clone."""
     with opened_store(invocation, group, site) as store:
         copy = store.copy(name)
@@ -72,4 +73,7 @@ def drop_lost(invocation: Invocation, name: str, group: str, site: str) -> None:
             )
         refuse_clones_of(invocation, copy, group, [site])
         store.mark_dropping(copy)
-    invocation.say(f"copy {name} of group {group} is dropped at {site}")
+    if json:
+        emit_json(invocation, {"group": group, "name": name, "site": site, "dropped": True})
+    else:
+        invocation.say(f"copy {name} of group {group} is dropped at {site}")

@@ -7,11 +7,13 @@ from rich.text import Text
 
 from tidelog.consumers.catalogue import SiteStanding
 from tidelog.gateways.cli.exit_codes import DEGRADED, HALTED, MISSED, OK
+from tidelog.gateways.cli.hints import for_operators
 from tidelog.gateways.cli.output import seconds_text, state_text
 from tidelog.gateways.cli.rpo_text import RPO_COLUMNS, rpo_cells
 from tidelog.gateways.standing.observer import Observed
 from tidelog.recovery.rpo import Exposure, WriterState
 
+NAMED = 8  # groups, of many
 COLUMNS = ("site", "state", "applied", "behind", *RPO_COLUMNS, "reported", "worker")
 NUMBERS = ("applied", "behind", *RPO_COLUMNS)
 
@@ -69,6 +71,32 @@ def problems(observed: Sequence[Observed]) -> Iterator[Problem]:
         elif writer.report is not None:
             ended = f"has ended: {writer.report.reason}"
             yield Problem(False, f"the writer of group {name} {ended}", f"the writer {ended}")
+
+
+class Obstacle(NamedTuple):
+    """What is in a site's way, in words that do not name the group."""
+
+    site: str
+    reason: str
+    hint: str
+
+
+def obstacle_of(site: SiteStanding) -> Obstacle:
+    """As the site says it of one group."""
+    return Obstacle(site.site, site.reason.removesuffix(f" (group {site.group})"), for_operators(site.hint, site.group))
+
+
+def obstacles_of_several(observed: Iterable[Observed]) -> dict[Obstacle, str]:
+    """Those that a site tells of more than one group, such as a Redis that does not answer, with the groups' names."""
+    found: dict[Obstacle, list[str]] = {}
+    for site in (site for group in observed for site in group.standing.sites if site.reason):
+        found.setdefault(obstacle_of(site), []).append(site.group)
+    return {obstacle: _names(groups) for obstacle, groups in found.items() if len(groups) > 1}
+
+
+def _names(groups: Sequence[str]) -> str:
+    more = f" and {len(groups) - NAMED} more" if len(groups) > NAMED else ""
+    return f"groups {', '.join(groups[:NAMED])}{more}"
 
 
 def site_row(site: SiteStanding, exposed: Exposure) -> tuple[str | Text, ...]:

@@ -1,6 +1,6 @@
 """What `tidelog status` shows: each group with its sites, in a table if the terminal has room for one."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
@@ -16,7 +16,7 @@ from tidelog.gateways.cli.hints import for_a_lost_writer, for_operators
 from tidelog.gateways.cli.output import count_text, equal_text, make_table, seconds_text, short, size_text, state_text
 from tidelog.gateways.cli.primary_text import primary_text
 from tidelog.gateways.cli.rpo_text import mirrored_text, pacing_text, writer_text
-from tidelog.gateways.cli.standing import problems
+from tidelog.gateways.cli.standing import Obstacle, obstacle_of, obstacles_of_several, problems
 from tidelog.gateways.standing.observer import Observed
 from tidelog.gateways.standing.sidefiles import sentence, state_word
 
@@ -63,8 +63,17 @@ def _all(observed: Sequence[Observed], console: Console, options: ConsoleOptions
         yield from (Text(f"ALARM: {alarm}", style=ALARM_STYLE) for alarm in [*group.alarms, *group.missed])
     if not observed:
         yield Text("no group yet; make one with: tidelog group create NAME")
+    told = obstacles_of_several(observed)
+    for obstacle, groups in told.items():
+        yield from _obstacle(obstacle, f" ({groups})")
     for group in observed:
-        yield from _group(group, console, options)
+        yield from _group(group, told, console, options)
+
+
+def _obstacle(obstacle: Obstacle, of: str = "") -> Iterator[RenderableType]:
+    yield Text(f"{obstacle.site}: {obstacle.reason}{of}", style="red")
+    if obstacle.hint:
+        yield Text(f"  hint: {obstacle.hint}")
 
 
 def _lines(shown: Iterable[RenderableType], console: Console, options: ConsoleOptions) -> list[list[Segment]]:
@@ -119,7 +128,9 @@ def _standing(group: Observed) -> Text:
     return line
 
 
-def _group(group: Observed, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+def _group(
+    group: Observed, told: Container[Obstacle], console: Console, options: ConsoleOptions
+) -> Iterator[RenderableType]:
     writer = writer_text(group.writer, group.newest, group.observed_us)
     if group.mirror is not None:
         writer = mirrored_text(group.mirror, group.newest, group.observed_us)
@@ -141,10 +152,8 @@ def _group(group: Observed, console: Console, options: ConsoleOptions) -> Iterat
         for site in group.standing.sites:
             yield from _stacked(group, site)
     for site in group.standing.sites:
-        if site.reason:
-            yield Text(f"{site.site}: {site.reason}", style="red")
-            if site.hint:
-                yield Text(f"  hint: {for_operators(site.hint, site.group)}")
+        if site.reason and (obstacle := obstacle_of(site)) not in told:
+            yield from _obstacle(obstacle)
     yield from (_newest_copy(group), Text())
 
 

@@ -7,7 +7,7 @@ from typing import BinaryIO
 from tidelog.errors import OutOfBounds, UsageError
 from tidelog.gateways.cli.exit_codes import PartlyWritten
 from tidelog.gateways.cli.invocation import Invocation
-from tidelog.gateways.cli.output import size_text
+from tidelog.gateways.cli.output import emit_json, size_text
 from tidelog.gateways.cli.progress import LARGE_BYTES, byte_bar
 from tidelog.gateways.cli.writers import writing
 from tidelog.gateways.files import Run, runs_in
@@ -54,19 +54,23 @@ def import_file(
     )
 
 
-def write_input(invocation: Invocation, name: str, group: str, offset: int, source: str, *, take_over: bool) -> None:
+def write_input(
+    invocation: Invocation, name: str, group: str, offset: int, source: str, *, take_over: bool, json: bool
+) -> None:
     """Writes a file or stdin at ``offset``. What does not fit is refused before its part (1 MiB) is written."""
     if source == _STDIN:
-        _write(invocation, name, group, offset, sys.stdin.buffer, take_over=take_over)
+        _write(invocation, name, group, offset, sys.stdin.buffer, take_over=take_over, json=json)
         return
     path = Path(source)
     if not path.exists() or path.is_dir():
         raise UsageError(f"there is no file {path}")
     with path.open("rb") as file:
-        _write(invocation, name, group, offset, file, take_over=take_over)
+        _write(invocation, name, group, offset, file, take_over=take_over, json=json)
 
 
-def _write(invocation: Invocation, name: str, group: str, offset: int, source: BinaryIO, *, take_over: bool) -> None:
+def _write(
+    invocation: Invocation, name: str, group: str, offset: int, source: BinaryIO, *, take_over: bool, json: bool
+) -> None:
     part = source.read(_PART_BYTES)  # before the session: nobody is fenced while somebody types
     size = _size(source, len(part))
     with writing(
@@ -88,6 +92,10 @@ def _write(invocation: Invocation, name: str, group: str, offset: int, source: B
                 part = source.read(_PART_BYTES)
             opened.flush()
         sequence = opened.session.confirmed.sequence
+    if json:
+        written = {"offset": offset, "length": at - offset, "sequence": sequence}
+        emit_json(invocation, {"group": group, "name": name} | written)
+        return
     invocation.say(
         f"wrote {at - offset} bytes at offset {offset} of volume {name}; durable in the log at sequence {sequence}"
     )

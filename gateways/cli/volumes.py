@@ -112,9 +112,10 @@ def write(
     offset: Offset = "0",
     source: Annotated[str, typer.Option("--input", "-i", help="A file, or - for stdin.")] = "-",
     take_over: TakeOver = False,
+    json: Json = False,
 ) -> None:
     """Writes bytes at an offset; ends when they are durable in the log."""
-    write_input(of(context), name, group, parse_size(offset), source, take_over=take_over)
+    write_input(of(context), name, group, parse_size(offset), source, take_over=take_over, json=json)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from prometheus_client.registry import Collector
 
 from tidelog.consumers.counts import RUN_SECONDS, Counts
 from tidelog.consumers.replica import Replica
+from tidelog.consumers.site_standing import shown_state
 from tidelog.consumers.worker import SiteWorker
 from tidelog.gateways.metrics.families import Families
 from tidelog.gateways.metrics.listed import SITE_STATES, Place
@@ -46,7 +47,8 @@ def _add_progress(families: Families, replica: Replica, end: int, *where: str) -
     newest_us = since_us = None  # until the store is open
     if uncopied is not None:
         newest_us, since_us = uncopied.newest.timestamp_us if uncopied.newest else 0, uncopied.since_us
-    families.add_one_of("tidelog_worker_state", SITE_STATES, progress.state.value, *where)
+    state = shown_state(progress.state.value, str(progress.error or ""))
+    families.add_one_of("tidelog_worker_state", SITE_STATES, state, *where)
     for name, value in (
         ("redelivered_total", progress.skipped.redelivered),
         ("void_total", progress.skipped.void),

@@ -97,7 +97,7 @@ class Negotiation:
         }
 
     async def run(self) -> Agreed | None:
-        """What was agreed on; None if the client has left in order. Raises `Gone`, `ProtocolError`."""
+        """What was agreed on; None if the client has left, or is to be. Raises `Gone`, `ProtocolError`."""
         await self._greet()
         while True:
             magic, option, length = OPTION.unpack(await self._channel.read(OPTION.size))
@@ -148,15 +148,19 @@ class Negotiation:
     def _wants_tls(self) -> bool:
         return self._tls is not None and not self._channel.encrypted
 
-    async def _export_name(self, data: bytes) -> Agreed:
-        """The old way to choose: it cannot be answered with an error."""
+    async def _export_name(self, data: bytes) -> Agreed | None:
+        """The old way to choose: it cannot be answered with an error. One is said here alone, and ends it."""
         if self._wants_tls:
             raise ProtocolError("an export was chosen before TLS")
         try:
             name = as_text(data)
-            export = await self._threads.run(self._exports.open, name)
-        except (InvalidOption, TidelogError) as error:
+        except InvalidOption as error:
             raise ProtocolError(str(error)) from None
+        try:
+            export = await self._threads.run(self._exports.open, name)
+        except TidelogError as error:
+            self._say_refused(name, error)
+            return None
         padding = b"" if self._no_zeroes else OLD_PADDING
         async with self._closed_unless_agreed(export):
             await self._channel.send(OLD_EXPORT.pack(export.info.size, self._flags(export)) + padding)
@@ -263,14 +267,20 @@ class Negotiation:
     async def _refuse(self, option: Option, what: str, error: TidelogError) -> None:
         """Most clients show the kind alone, and no text: only of what is not there it may be that there is no such
         export. Of the other kinds this is the one after which a client may come again."""
-        why = f"{error} ({error.hint})" if error.hint else str(error)
         kind = OptionReply.ERR_UNKNOWN if isinstance(error, NotFound) else OptionReply.ERR_SHUTDOWN
         if kind == OptionReply.ERR_SHUTDOWN:
-            self._say(f"a client is refused {what}: {why}")
-        await self._reply(option, kind, why.encode())
+            self._say_refused(what, error)
+        await self._reply(option, kind, _why(error).encode())
+
+    def _say_refused(self, what: str, error: TidelogError) -> None:
+        self._say(f"a client is refused {what or 'an export without a name'}: {_why(error)}")
 
     async def _reply(self, option: int, reply: OptionReply, data: bytes = b"") -> None:
         await self._channel.send(option_reply(option, reply, data))
+
+
+def _why(error: TidelogError) -> str:
+    return f"{error} ({error.hint})" if error.hint else str(error)
 
 
 def _require_none(data: bytes) -> None:

@@ -104,7 +104,7 @@ class Api:
             return _error(404, f"no group {name}")
         revision = self._board.revision(name)
         site = group.chosen.site if group.chosen is not None else group.configured
-        found, unknown_because = await self._protections.of(name, site)
+        found, unknown_because = await self._protections.of(group.standing.record, site)
         return _document({"revision": revision} | copies_json(group, found, unknown_because))
 
     async def readyz(self, request: Request) -> Response:  # noqa: ARG002

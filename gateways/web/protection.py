@@ -1,4 +1,5 @@
-"""Locks and keeps of copies: what the primary site's store says. Asked when a page wants it, never for long."""
+"""Locks and keeps of copies: what the primary site's store says. Asked when a page wants it, never for long, and while
+Kafka is away, too."""
 
 import asyncio
 import threading
@@ -8,9 +9,10 @@ from contextlib import closing
 from typing import Any
 
 from tidelog.clock import time_or_none
-from tidelog.consumers.deployment import Deployment, open_store
+from tidelog.consumers.deployment import Deployment, open_store_of
 from tidelog.errors import TidelogError
 from tidelog.gateways.web.documents import Protection
+from tidelog.schemas.control import GroupCreated
 
 FRESH_SECONDS = 2.0
 PATIENCE_SECONDS = 3.0
@@ -27,11 +29,11 @@ class Protections:
         self._found: dict[tuple[str, str], tuple[float, Found]] = {}
         self._asking: dict[tuple[str, str], asyncio.Future[Found]] = {}
 
-    async def of(self, group: str, site: str | None) -> Found:
+    async def of(self, group: GroupCreated, site: str | None) -> Found:
         """What is known at the site, or None and why nothing is."""
         if site is None:
             return None, "the group has no primary here"
-        key = group, site
+        key = group.group, site
         at, found = self._found.get(key, (0.0, (None, "")))
         if at and time.monotonic() - at < FRESH_SECONDS:
             return found
@@ -50,13 +52,13 @@ class Protections:
             self._found[key] = (time.monotonic(), future.result())
 
 
-def read(deployment: Deployment, site: str, group: str) -> Found:
+def read(deployment: Deployment, site: str, group: GroupCreated) -> Found:
     """What the store of a group at a site says, or None and why it cannot be asked."""
     try:
-        with closing(open_store(deployment, site, group)) as store:
+        with closing(open_store_of(deployment, site, group)) as store:
             copies = store.copies()
     except TidelogError as error:
-        return None, str(error)
+        return None, f"site {site}: {error.message}"
     told: dict[tuple[int, bytes, str], dict[str, Any]] = {
         (copy.sequence, copy.seal, copy.name): {
             "locked_until": time_or_none(copy.locked_until_us),

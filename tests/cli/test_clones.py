@@ -87,7 +87,9 @@ def test_a_copy_with_a_clone_is_held(cloned, deployment, sites):
     assert shown.code == 2 or "held by" in shown.text
     store = open_store(deployment, "osaka", "bank")
     assert len(store.copies(dropping=True)) == 2
-    assert cloned("clone", "drop", "drill-1", *AT).code == 0
+    dropped = cloned("clone", "drop", "drill-1", *AT, "--json")
+    told = {"version": 1, "group": "bank", "site": "osaka", "name": "drill-1", "dropped": True}
+    assert (dropped.code, json.loads(dropped.text)) == (0, told)
     assert wait_until(lambda: len(store.copies(dropping=True)) == 1, timeout_s=30)
 
 

@@ -139,7 +139,9 @@ def test_verify_in_full_reads_the_blocks_not_the_receipts(copied, deployment):
 
 
 def test_drop_reaches_every_site(copied, sites):
-    assert copied("pitc", "drop", "one", "-g", "bank").code == 0
+    dropped = copied("pitc", "drop", "one", "-g", "bank", "--json")
+    told = {"version": 1, "group": "bank", "name": "one", "site": None, "dropped": True}
+    assert (dropped.code, json.loads(dropped.out)) == (0, told)
     for site in SITES:
         held = sites.site(site).group("bank")
         assert wait_until(lambda held=held: held.copies() == [], timeout_s=10)

@@ -129,7 +129,10 @@ def test_a_time_that_nothing_reaches_back_to(bank, beating, deployment):
 
 def test_taking_it_back(bank, beating):
     assert bank("pitc", "create", "noon", "-g", "bank", "--in", "500ms", "--wait").code == 0
-    assert bank("pitc", "cancel", "noon").code == 0
+    (order,) = json.loads(bank("pitc", "orders", "--json").text)["orders"]
+    taken_back = bank("pitc", "cancel", "noon", "--json")
+    told = {"version": 1} | {key: order[key] for key in ("name", "groups", "time", "at_us")} | {"cancelled": True}
+    assert (taken_back.code, json.loads(taken_back.text)) == (0, told)
     assert json.loads(bank("pitc", "orders", "--json").text)["orders"] == []
     again = bank("pitc", "cancel", "noon")
     assert again.code == 2 and "no copy by time" in again.err

@@ -259,7 +259,7 @@ def test_a_worker_that_has_not_seen_its_store_does_not_say_that_it_is_empty(cli,
         for name in ("copies", "last_copy_timestamp_seconds", "uncopied_timestamp_seconds"):
             assert found[f"tidelog_worker_{name}"][where] == INFINITY
         assert found["tidelog_worker_records_applied_total"][where] == 0
-        assert states(found, "tidelog_worker_state", *where) == ["STARTING"]
+        assert states(found, "tidelog_worker_state", *where) == ["WAITING"]  # the word of `tidelog status`
     finally:
         endpoint.close()
         made.stop()

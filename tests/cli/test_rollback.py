@@ -87,7 +87,9 @@ def test_what_was_lost_is_read_compared_exported_cloned_and_dropped(diverged, tm
     assert diverged("pitc", "archive", "lost-tail", *at, "--to", str(tmp_path)).code == 2
     assert diverged("pitc", "drop", "kept", *at).code == 2
     for name in ("lost-tail", "lost-gone", "lost-gone-too"):
-        assert diverged("pitc", "drop", name, *at).code == 0
+        dropped = diverged("pitc", "drop", name, *at, "--json")
+        told = {"version": 1, "group": "bank", "name": name, "site": "osaka", "dropped": True}
+        assert (dropped.code, json.loads(dropped.out)) == (0, told)
     assert json.loads(diverged("pitc", "list", "-g", "bank", "--json").out)["lost"] == []
 
 

@@ -216,6 +216,32 @@ def test_a_line_of_a_group_says_nothing_twice(observed, bank, sites, deployment)
     assert re.fullmatch(r"bank  STOPPED at tokyo, RPO \S+ s" + others, line), line
 
 
+def test_what_a_site_says_of_several_groups_is_said_once(observed, bank, sites, deployment):
+    """Its Redis is that of all of them; what it says of one group stands with that one."""
+    assert observed
+    for name in ("orders", "stock"):
+        assert bank("group", "create", name).code == 0
+        sites.wait_for_store("osaka", name)
+    sites.stop_site("osaka")
+    control = deployment.cluster.control
+    for name in ("bank", "orders", "stock"):
+        last = control.snapshot()[status_key(name, "osaka")]
+        reason = f"StoreUnavailable: nobody answers (group {name})" if name != "stock" else "LogUnavailable: no leader"
+        told = {"state": "STARTING", "reason": reason, "hint": "is it up?", "reported_us": wall_us() + 60_000_000}
+        control.publish(last.model_copy(update=told))
+    with Observer(deployment) as observer:
+        lines = drawn(observer.observe(), 120)
+    at = lines.index("osaka: StoreUnavailable: nobody answers (groups bank, orders)")
+    assert lines[at + 1] == "  hint: is it up?" and at < lines.index(next(filter(is_heading, lines)))
+    assert "\n".join(lines).count("nobody answers") == 1 and lines.count("  hint: is it up?") == 2
+    headings = [number for number, line in enumerate(lines) if is_heading(line)]
+    assert lines.index("osaka: LogUnavailable: no leader") > headings[-1]
+
+
+def is_heading(line):
+    return line.startswith("group ")
+
+
 def line_of(deployment):
     """Of the group `bank`, on a screen without room for more."""
     with Observer(deployment) as observer:

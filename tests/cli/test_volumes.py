@@ -104,6 +104,15 @@ def test_a_live_export_of_two_points_in_time_is_not_kept(bank, sites, tmp_path, 
     assert (result.code, out.exists()) == ((3, False) if write else (0, True))
 
 
+def test_a_write_for_programs(bank):
+    """How much of stdin it was, and where in the log it is."""
+    written = bank("volume", "write", "ledger", "-g", "bank", "--offset", "4KiB", "--json", stdin=b"hello")
+    told = json.loads(written.out)
+    sequence = told.pop("sequence")
+    assert told == {"version": 1, "group": "bank", "name": "ledger", "offset": 4096, "length": 5}
+    assert json.loads(bank("volume", "show", "ledger", "-g", "bank", "--json").out)["sequence"] >= sequence > 2
+
+
 def test_list_and_show(bank):
     listed = json.loads(bank("volume", "list", "-g", "bank", "--json").out)
     assert listed["version"] == 1

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,16 +118,22 @@ def test_a_group_that_is_made_meanwhile_appears(bank: Operator) -> None:
 
 
 def test_a_redis_that_freezes_under_a_site_that_streams(bank: Operator, redis: RedisServer) -> None:
-    """It is not starting: it waits, at the position that it had, and says for what; then it streams again."""
+    """It is not starting: it waits, at the position that it had, and says for what; then it streams again. That is seen
+    when one answer has been waited for (5 s by default), not several."""
     terminal = OnTerminal(bank.line(*WATCH, "--group", "bank"), rows=40, columns=80)
     shown = seen(terminal, r"^tokyo  STREAMING  at \d+, 0 behind")
     at = int(re.search(r"^tokyo  STREAMING  at (\d+)", shown, re.MULTILINE)[1])  # type: ignore[index]
     redis.pause()
+    paused = time.monotonic()
     try:
         shown = seen(terminal, r"^tokyo  (?!STREAMING|REPLAYING)")
+        assert time.monotonic() - paused < 15
         (state, position) = re.search(r"^tokyo  (\w+)  at (\d+), ", shown, re.MULTILINE).groups()  # type: ignore[union-attr]
         assert state == "WAITING" and int(position) >= at
         seen(terminal, r"^tokyo: StoreUnavailable: ")
+        checked = bank("check")
+        assert checked.returncode == 3 and b"bank at tokyo is WAITING (StoreUnavailable: " in checked.stdout
+        assert re.search(r"bank at tokyo: WAITING at sequence \d+: StoreUnavailable: ", bank.said("tokyo"))
     finally:
         redis.resume()
     seen(terminal, r"^tokyo  STREAMING  at \d+, 0 behind")

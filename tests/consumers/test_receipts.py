@@ -4,6 +4,8 @@ import pytest
 
 from tests.consumers.conftest import Lab, until, written
 from tidelog.consumers import receipts as receipts_module
+from tidelog.consumers.counts import Counts
+from tidelog.consumers.receipts import Receipts
 from tidelog.consumers.replica import State
 from tidelog.errors import CopiesDiffer, SiteBehind, StoreDamaged
 from tidelog.schemas.control import CopyFormed, copy_key
@@ -179,3 +181,16 @@ def test_damage_that_only_the_receipts_meet_is_a_halt(lab: Lab) -> None:
     progress = replica.progress(0)
     assert progress.state is State.HALTED and isinstance(progress.error, StoreDamaged)
     assert progress.error.hint.endswith("tidelog site rebuild osaka --group bank")
+
+
+def test_who_is_closed_asks_the_store_nothing_more(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a rule it is closed because the store does not answer, and the site says so when it has ended."""
+    written(lab.group())
+    store, asked = lab.store(create=True), []
+    monkeypatch.setattr(store, "copies", lambda **_: asked.append(store) or [])
+    answering = Receipts(store, lab.control, Counts())
+    answering.wake()
+    until(lambda: asked, "a round")
+    asked.clear()
+    answering.close()
+    assert not asked

@@ -1,5 +1,6 @@
 """kafka-python is set up as a log needs it, whatever the user configures."""
 
+import socket
 import subprocess
 import sys
 
@@ -118,6 +119,19 @@ def test_every_failure_is_one_of_our_errors(error, expected):
     mapped = as_tidelog_error(error, "read", CONFIG, "tidelog.bank")
     assert type(mapped) is expected
     assert "hush" not in str(mapped) + mapped.hint
+
+
+def test_who_cannot_connect_is_told_where_and_why_and_what_to_look_at():
+    """Not by the number of a bootstrap server, which kafka-python shuffles."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens there
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(LogUnavailable) as raised:
+            open_producer(Config(kafka={"bootstrap_servers": [address], "connect_timeout": "500ms"}))
+    told = raised.value
+    assert str(told).startswith(f"Kafka at {address} does not answer (connect): ") and "ECONNREFUSED" in str(told)
+    assert str(told).count(address) == 1 and "bootstrap-" not in str(told) + told.hint
+    assert "bootstrap_servers" in told.hint and "tidelog config show" in told.hint
 
 
 def test_retried_repeats_what_passes_and_nothing_else():

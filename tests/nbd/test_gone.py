@@ -64,6 +64,27 @@ def test_during_the_look(
         assert client.call(STATUS, 0, SIZE).error == error
 
 
+def test_a_clone_that_is_dropped(bank: Bank) -> None:
+    """Nobody is asked who has it open: each command fails from then on, one that is made under its name is another, and
+    the server serves on."""
+    site = bank.running.site("tokyo").group("bank")
+    with bank.opened("ledger@clone:drill") as client:
+        client.write(0, b"before")
+        site.drop_clone("drill")
+        for made_again in (False, True):
+            for command in (READ, STATUS, TRIM, ZEROES):
+                answer = client.call(command, 0, 4096)
+                assert answer.error == EIO and b"drill" in answer.data, command
+            assert client.call(WRITE, 0, 5, b"after").error == EIO
+            if not made_again:
+                with bank.connect() as late, pytest.raises(LookupError):
+                    late.go("ledger@clone:drill")
+                site.create_clone("nightly", "drill")
+        with bank.opened("ledger@clone:drill") as other:
+            assert other.read(0, 6) == bytes(6)
+        assert client.call(READ, 0, 4096).error == EIO
+
+
 def test_a_clone_that_is_made_during_a_look_at_all(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not among those that were looked at, and is not taken for one that is gone."""
     catalogue = Catalogue(bank.running.deployment, "bank", "tokyo", None)

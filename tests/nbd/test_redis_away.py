@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.nbd.client import GO, INFO, LIST, SHUTDOWN, UNKNOWN, Client, chosen_data
+from tests.nbd.client import EXPORT_NAME, GO, INFO, LIST, SHUTDOWN, UNKNOWN, Client, chosen_data
 from tests.nbd.disk import Disk
 from tests.tools import tool
 from tidelog.config import Config
@@ -65,6 +65,21 @@ def test_a_copy_that_cannot_be_asked_for(copies: RunningNbd, redis: RedisServer,
             [tool("nbdinfo"), copies.uri("ledger@nightly")], capture_output=True, text=True, timeout=60, check=False
         )
         assert shown.returncode != 0 and "no export" not in shown.stderr, shown.stderr
+        said.clear()
+        with Client(copies.uri("ledger@nightly")) as old:
+            old.send_option(EXPORT_NAME, b"ledger@nightly")
+            assert old.left()
+        (line,) = said
+        assert line.startswith("a client is refused ledger@nightly: ") and "Redis" in line
         if away == "pause":
             redis.resume()
             assert client.go().size
+
+
+def test_an_unknown_name_by_the_old_option(copies: RunningNbd, said: list[str]) -> None:
+    """The client cannot be told, so the server says it."""
+    with Client(copies.uri("ledger@nothing")) as client:
+        client.send_option(EXPORT_NAME, b"ledger@nothing")
+        assert client.left()
+    (line,) = said
+    assert line.startswith("a client is refused ledger@nothing: ") and "no copy" in line

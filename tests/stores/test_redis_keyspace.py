@@ -9,7 +9,7 @@ import redis
 
 from tidelog.errors import StoreUnavailable, WrongStore
 from tidelog.stores.image import Store
-from tidelog.stores.redis_keyspace import RedisKeyspace
+from tidelog.stores.redis_keyspace import FORGOTTEN_AFTER_SECONDS, RedisKeyspace
 from tidelog.stores.store import Identity
 from tidelog.testing.processes import RedisServer
 
@@ -99,6 +99,26 @@ def test_a_server_that_does_not_answer_in_time() -> None:
                 keyspace.transact([(b"GET", KEY)])
         finally:
             server.resume()
+
+
+@pytest.mark.parametrize("idle_seconds", [0.0, 2 * FORGOTTEN_AFTER_SECONDS])
+def test_a_server_that_hangs_is_waited_for_once(idle_seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another connection would hang as long; it is tried where a firewall may have forgotten the idle one."""
+    with RedisServer() as server:
+        keyspace = RedisKeyspace.from_url(server.unix_url, socket_timeout=0.2)
+        keyspace.transact([(b"GET", KEY)])
+        connect, made = keyspace._connect, []
+        monkeypatch.setattr(keyspace, "_connect", lambda: made.append(KEY) or connect())
+        keyspace._idle[0].answered -= idle_seconds
+        server.pause()
+        try:
+            with pytest.raises(StoreUnavailable, match="in time"):
+                keyspace.transact([(b"GET", KEY)])
+        finally:
+            server.resume()
+        assert bool(made) is bool(idle_seconds)
+        keyspace.transact([(b"GET", KEY)])
+        assert made
 
 
 def test_a_killed_server_ends_sessions_and_reads_go_on_when_it_is_back(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from tests.web.scenes import PATIENCE_S, SITES, Client, Scene, config_of, eventually, scene
 from tidelog.clock import wall_us
-from tidelog.errors import LogUnavailable
+from tidelog.errors import LogUnavailable, StoreUnavailable
 from tidelog.gateways.cli import main
 from tidelog.gateways.standing.observer import Observer
+from tidelog.gateways.web import protection
 from tidelog.gateways.web.history import BUCKETS
 from tidelog.gateways.web.server import HttpServer
 from tidelog.gateways.web.serving import serving
@@ -69,6 +70,22 @@ def test_the_copies_have_digests_locks_and_a_revision(client: Client, bank: Scen
     )
     assert kept["locked_until"] > kept["time"]
     assert client.status("/api/v1/copies?group=nowhere") == 404 and client.status("/api/v1/copies") == 400
+
+
+def test_locks_are_known_without_kafka(client: Client, bank: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store has them; where that does not answer, this is what is said, of the site that it is."""
+    monkeypatch.setattr(protection, "FRESH_SECONDS", 0.0)
+    bank.control.cut_off()
+    found = client.json("/api/v1/copies?group=bank")
+    assert found["protection_unknown"] is None and found["copies"][0]["kept"] is False
+
+    def down(*_: object) -> None:
+        raise StoreUnavailable("Redis does not answer in time")
+
+    monkeypatch.setattr(bank.deployment, "keyspace", down)
+    found = client.json("/api/v1/copies?group=bank")
+    assert found["protection_unknown"] == "site tokyo: Redis does not answer in time"
+    assert found["copies"][0]["kept"] is None
 
 
 def test_the_history_has_every_site(client: Client) -> None:

@@ -12,6 +12,7 @@ from tests.web.conftest import Page
 from tests.web.scenes import SITES, Client, Scene, config_of, eventually, scene, served
 from tests.web.test_access import TOKEN
 from tidelog.clock import wall_us
+from tidelog.errors import StoreUnavailable
 from tidelog.gateways.cli import main
 from tidelog.gateways.web.server import HttpServer
 from tidelog.gateways.web.serving import serving
@@ -87,6 +88,36 @@ def test_a_site_halts_while_the_page_is_open(page: Page, server: HttpServer, ban
     assert "halted" in page.driver.title or "operator" in page.driver.title
     assert same() and page.complaints() == []
     shoot("halted")
+
+
+def test_a_site_whose_redis_is_away_is_said_once_for_all_its_groups(
+    page: Page, server: HttpServer, bank: Scene, shoot: Shoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One card with the groups, the reason and one command, which is for all of them; another site has its own."""
+    bank.bank("cash")
+    bank.bank("orders")
+    page.open(server.url)
+    page.says("#headline", "All is well")
+    real = bank.deployment.keyspace
+
+    def down(site: str, group: str) -> object:
+        if site == "osaka":
+            raise StoreUnavailable("Redis does not answer in time", hint="is it overloaded, or stopped?")
+        return real(site, group)
+
+    bank.running.stop_site("osaka")
+    monkeypatch.setattr(bank.deployment, "keyspace", down)
+    bank.running.site("osaka")
+    page.says("#help", "osaka groups bank, cash, orders waiting StoreUnavailable: Redis does not answer in time")
+    (card,) = page.all("#help .hand")
+    assert card.count("does not answer") == 1 and "(group" not in card
+    assert page.all("#help code") == ["tidelog site status osaka"]
+    page.says("#headline", "Something is in the way of osaka")
+    bank.running.stop_site("london")
+    page.says("#help", "london groups bank, cash, orders stopped", "tidelog site run london")
+    eventually(lambda: len(page.all("#help .hand")) == 2, "two cards")
+    assert page.complaints() == []
+    shoot("redis-away")
 
 
 def test_a_site_is_rebuilt_while_the_page_is_open(page: Page, server: HttpServer, bank: Scene, shoot: Shoot) -> None:

@@ -5,6 +5,7 @@ import { STATES, badge, count, elapsed, age, mark, perSecond, plural, span, stat
 
 const BUSY = new Set(["REPLAYING", "STARTING", "REBUILDING"]);
 const STUCK = { NEEDS_REBUILD: "needs a rebuild", DIVERGED: "has another history" };
+const NAMED = 8; // groups, of many
 const AWAY = new Set(["SILENT", "UNKNOWN", "STOPPED"]);
 
 // Of a site, in the order of what matters most.
@@ -78,14 +79,36 @@ export const copyable = (command) =>
     h("button", { type: "button", class: "copy", "data-action": "copy", "data-text": command, "aria-label": `Copy: ${command}`, "data-keep": "" }, "Copy"),
   );
 
-// Sites that say the same stand together.
-function together(found) {
-  const heaps = new Map();
+// What is wrong with a site, such as its Redis, is said of each of its groups in the same words.
+const bare = ({ reason, group }) => reason.replace(` (group ${group})`, "");
+const groupsOf = (heap) => [...new Set(heap.map(({ group }) => group))];
+
+function heaps(found, keyOf) {
+  const made = new Map();
   for (const one of found) {
-    const key = [one.group, one.state, one.reason].join("\n");
-    heaps.set(key, [...(heaps.get(key) ?? []), one]);
+    const key = keyOf(one);
+    made.set(key, [...(made.get(key) ?? []), one]);
   }
-  return [...heaps];
+  return [...made.values()];
+}
+
+// The groups of a site that says the same of each stand together, and then the sites that say the same of the same groups.
+function together(found) {
+  const bySite = heaps(found, (one) => [one.what, one.site ?? one.group, one.state, bare(one)].join("\n"));
+  const alike = (heap) => [heap[0].what, groupsOf(heap), heap[0].state, bare(heap[0])].join("\n");
+  return heaps(bySite, alike).map((heap) => [alike(heap[0]), heap.flat()]);
+}
+
+function ofGroups(names) {
+  const more = names.length > NAMED ? ` and ${names.length - NAMED} more` : "";
+  return `${names.length === 1 ? "group" : "groups"} ${names.slice(0, NAMED).join(", ")}${more}`;
+}
+
+// The status of a site is that of all its groups.
+function commandsOf(heap) {
+  const one = groupsOf(heap).length === 1;
+  const shown = ({ commands, group }) => commands.map((command) => (one || !command.startsWith("tidelog site status ") ? command : command.replace(` --group ${group}`, "")));
+  return [...new Set(heap.flatMap(shown))];
 }
 
 export function help(found) {
@@ -95,14 +118,15 @@ export function help(found) {
     together(found).map(([key, heap]) => {
       const [one] = heap;
       const hints = [...new Set(heap.map(({ hint }) => hint).filter(Boolean))];
-      const commands = [...new Set(heap.flatMap((each) => each.commands))];
+      const names = groupsOf(heap);
+      const sites = [...new Set(heap.map(({ site, what }) => site ?? (what === "group" ? "the log" : "the writer")))];
       return h(
         "div",
         { class: `hand edge-${stateOf(one).tone}`, "data-key": key },
-        h("h3", {}, h("span", {}, heap.map(({ site, what }) => site ?? (what === "group" ? "the log" : "the writer")).join(", ")), h("span", { class: "muted" }, `group ${one.group}`), badge(stateOf(one))),
-        h("p", {}, one.reason || "No reason is known."),
+        h("h3", {}, h("span", {}, sites.join(", ")), h("span", { class: "muted" }, ofGroups(names)), badge(stateOf(one))),
+        h("p", {}, (names.length === 1 ? one.reason : bare(one)) || "No reason is known."),
         hints.map((hint) => h("p", { class: "muted" }, hint)),
-        h("p", { class: "commands" }, commands.map((command) => copyable(command))),
+        h("p", { class: "commands" }, commandsOf(heap).map((command) => copyable(command))),
       );
     }),
   ];
