@@ -1,6 +1,7 @@
 """`tidelog pitc create --at | --in`, `orders`, `cancel`: copies by time, of one group or several."""
 
 import json
+import re
 
 import pytest
 
@@ -108,6 +109,18 @@ def test_a_time_that_is_past(bank, beating):
     shown = json.loads(bank("pitc", "orders", "--json").text)["orders"][0]
     assert shown["complete"] and shown["sites"]["osaka"]["reasons"] == {}
     assert bank("volume", "read", "v", "-g", "bank", "--pitc", "noon", "--length", "6").out == b"before"
+
+
+def test_a_time_is_told_as_it_was_asked_for(bank):
+    """One that lies in the future is never "ago", however long it takes to order it."""
+    at = iso(wall_us() + 3_600_000_000)
+    for name, asked, said in (
+        ("at-once", ("--in", "0s"), r", 0 s after it was asked for$"),
+        ("soon", ("--in", "1.5m"), r", 90 s after it was asked for$"),
+        ("in-an-hour", ("--at", at), rf" at {at}, \d+\.\d s from now$"),
+    ):
+        done = bank("pitc", "create", name, "-g", "bank", *asked)
+        assert done.code == 0 and re.search(said, done.err, re.MULTILINE), done.err
 
 
 def test_a_time_that_nothing_reaches_back_to(bank, beating, deployment):
