@@ -1,6 +1,7 @@
 """An operator with real servers: one configuration, commands in processes of their own, workers, Ctrl-C, a terminal."""
 
 import fcntl
+import itertools
 import os
 import pty
 import signal
@@ -21,6 +22,13 @@ from tidelog.testing.readiness import wait_until
 
 ROOT = Path(__file__).parents[2]
 ENDS_WITHIN_S = 60.0
+_tries = itertools.count(1)
+
+
+def fresh(name: str) -> str:
+    """A name that begins so, and that no test has used, nor the first try of one that CI asks once more: the group of a
+    module keeps what was made in it."""
+    return f"{name}-{next(_tries)}"
 
 
 def interruptible() -> None:
