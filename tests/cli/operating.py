@@ -1,7 +1,6 @@
 """An operator with real servers: one configuration, commands in processes of their own, workers, Ctrl-C, a terminal."""
 
 import fcntl
-import itertools
 import os
 import pty
 import signal
@@ -12,6 +11,7 @@ import termios
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.clean_stores import group_of_its_own
@@ -22,13 +22,6 @@ from tidelog.testing.readiness import wait_until
 
 ROOT = Path(__file__).parents[2]
 ENDS_WITHIN_S = 60.0
-_tries = itertools.count(1)
-
-
-def fresh(name: str) -> str:
-    """A name that begins so, and that no test has used, nor the first try of one that CI asks once more: the group of a
-    module keeps what was made in it."""
-    return f"{name}-{next(_tries)}"
 
 
 def interruptible() -> None:
@@ -228,10 +221,13 @@ class Operator:
         return (self.folder / f"{site}.log").read_text()
 
 
+@contextmanager
 def operating(folder: Path, kafka: str, urls: dict[str, str]) -> Iterator[Operator]:
-    """An operator whose group is ``bank``, of which nothing is there before or after."""
+    """An operator whose group is ``bank``, of which nothing is there before or after, nor a worker, however it ends."""
     made = Operator(folder, kafka, urls)
     with group_of_its_own(urls.values(), "bank"):
-        yield made
-        for worker in made.workers.values():
-            worker.kill()
+        try:
+            yield made
+        finally:
+            for worker in made.workers.values():
+                worker.kill()

@@ -14,7 +14,8 @@ import redis
 
 import tidelog
 from tests.clean_stores import forget_group
-from tests.cli.operating import Command, Operator, fresh, operating
+from tests.cli.operating import Command, Operator, operating
+from tests.names import fresh
 from tidelog.config import Config
 from tidelog.consumers.deployment import RealDeployment, open_store
 from tidelog.errors import NeedsRebuild, NotFound
@@ -33,7 +34,7 @@ def bank(tidelog_kafka, tidelog_site_redis, tmp_path_factory) -> Iterator[Operat
     """A group with `SIZE` of random bytes on volume ``disk`` and copy ``one``, at tokyo; no other site has run."""
     folder = tmp_path_factory.mktemp("bank")
     urls = {site: tidelog_site_redis(site).url for site in SITES}
-    for operator in operating(folder, tidelog_kafka.bootstrap_servers, urls):
+    with operating(folder, tidelog_kafka.bootstrap_servers, urls) as operator:
         operator.ok("group", "create", "bank")
         operator.work("tokyo")
         (folder / "image").write_bytes(os.urandom(SIZE))

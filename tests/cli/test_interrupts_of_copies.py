@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.cli.operating import Command, Operator, fresh, operating
+from tests.cli.operating import Command, Operator, operating
+from tests.names import fresh
 from tidelog.testing.readiness import wait_until
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
@@ -29,7 +30,7 @@ def bank(tidelog_kafka, tidelog_site_redis, tmp_path_factory) -> Iterator[Operat
     """A group with `SIZE` of random bytes on volume ``disk``, copy ``one`` at both sites, and its clone ``drill``."""
     folder = tmp_path_factory.mktemp("bank")
     urls = {site: tidelog_site_redis(site).url for site in SITES}
-    for operator in operating(folder, tidelog_kafka.bootstrap_servers, urls):
+    with operating(folder, tidelog_kafka.bootstrap_servers, urls) as operator:
         operator.ok("group", "create", "bank")
         for site in SITES:
             operator.work(site)
