@@ -64,7 +64,7 @@ def order(
             invocation.say(f"{elsewhere}; for the same copy there, give the command there, too, with --at {iso(at_us)}")
     if wait:
         invocation.say(f"waiting for {', '.join(sites)} to have it, for at most {timeout} from that time on")
-        if ahead > 0:  # a time that is past needs no writer to get there
+        if within is not None or ahead > 0:  # a time that was past when it was asked for needs no writer to get there
             _say_what_is_in_the_way(invocation, cluster.control.snapshot(), dict.fromkeys(sites, groups))
         # What is waited for may be asked of a view that has not even got to the command yet.
         cluster.control.wait_for(

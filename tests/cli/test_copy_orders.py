@@ -54,9 +54,11 @@ def test_waiting_begins_before_the_command_is_read_back(bank, beating, deploymen
     assert asked[0] is False and beating.name == "bank"
 
 
-def test_a_time_that_nobody_reaches(bank):
-    """Without a writer the group's time stands still: the command says who has not answered, and 3."""
-    done = bank("pitc", "create", "noon", "-g", "bank", "--in", "500ms", "--wait", "--timeout", "300ms")
+@pytest.mark.parametrize("within", ["500ms", "0s"])
+def test_a_time_that_nobody_reaches(bank, within):
+    """Without a writer the group's time stands still, also if the command is given after the time that it names: it
+    says who has not answered, and 3."""
+    done = bank("pitc", "create", "noon", "-g", "bank", "--in", within, "--wait", "--timeout", "300ms")
     assert done.code == 3 and "pending" in done.text
     said = done.err.splitlines()
     assert said[1] == "waiting for tokyo, osaka, london to have it, for at most 300ms from that time on"
