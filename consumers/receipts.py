@@ -4,7 +4,7 @@ Digesting reads blocks, so it runs beside the applying, on a thread of its own.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from tidelog.clock import wall_us
 from tidelog.consumers.counts import Counts
@@ -32,6 +32,22 @@ def receipt_for(who: Identity, copy: Copy, digest: bytes, formed_us: int) -> Cop
         blocks_changed=copy.blocks_changed,
         formed_us=formed_us,
     )
+
+
+def not_held(store: Store, held: set[tuple[int, str]], view: ControlView) -> Iterator[CopyFormed]:
+    """What the store's site has said of copies that the store, which is past them, does not hold any more. ``held`` are
+    those that it held a while ago."""
+    who = store.identity
+    for key, record in view.items():
+        if (
+            isinstance(record, CopyFormed)
+            and (record.group, record.site) == (who.group, who.site)
+            and (record.sequence, record.name) not in held
+            and record.sequence <= store.position().head.sequence
+            and key == copy_key(record.group, record.sequence, record.name, record.site)
+            and (record.sequence, record.name) not in {(copy.sequence, copy.name) for copy in store.copies()}
+        ):
+            yield record
 
 
 class Receipts:
@@ -126,18 +142,9 @@ class Receipts:
         return True
 
     def _retract(self, held: set[tuple[int, str]], view: ControlView) -> None:
-        who = self._store.identity
-        for key, record in view.items():
-            if (
-                isinstance(record, CopyFormed)
-                and (record.group, record.site) == (who.group, who.site)
-                and (record.sequence, record.name) not in held
-                and record.sequence <= self._store.position().head.sequence
-                and key == copy_key(record.group, record.sequence, record.name, record.site)
-                and (record.sequence, record.name) not in {(copy.sequence, copy.name) for copy in self._store.copies()}
-            ):
-                self._control.retract(key)
-                self._sent.discard((record.sequence, record.seal, record.name, record.blocks_changed))
+        for record in not_held(self._store, held, view):
+            self._control.retract(record.key)
+            self._sent.discard((record.sequence, record.seal, record.name, record.blocks_changed))
 
     def _retract_lost(self, copies: Sequence[Copy], view: ControlView) -> None:
         """What was said of copies that have become lost history: they are out of the catalogue, and of its alarms. Not

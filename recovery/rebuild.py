@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from tidelog.consumers.deployment import Deployment, open_store
 from tidelog.consumers.orders import orders_of
+from tidelog.consumers.receipts import not_held
 from tidelog.consumers.replica import Replica
 from tidelog.consumers.site_store import told_began, told_stopped
 from tidelog.errors import (
@@ -83,6 +84,8 @@ class Rebuild:
         if head.sequence:
             control.publish(told_began(site, group, store.began()))
         if self._replica is not None:
+            for receipt in not_held(store, set(), control.snapshot()):  # its own answering may not have come to them
+                control.retract(receipt.key)
             control.publish(told_stopped(site, group, head, "rebuilt"))
 
     def _load(self, store: Store) -> Iterator[RebuildProgress]:

@@ -57,7 +57,7 @@ def create(
         if sites is not None or take_over:
             raise UsageError("--sites and --take-over are for copies by marker")
         chosen = [group] if group is not None else str(groups).split(",")
-        return order(invocation, name, chosen, at_us, wait=wait, timeout=timeout, json=json)
+        return order(invocation, name, chosen, at_us, within=within, wait=wait, timeout=timeout, json=json)
     if group is None:
         raise UsageError("a copy of several groups is cut by time", hint="say when: --at TIME, or --in 5s")
     return create_copy(invocation, name, group, wait, sites, timeout, take_over=take_over, json=json)

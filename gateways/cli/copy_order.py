@@ -46,25 +46,25 @@ def order(
     groups: list[str],
     at_us: int,
     *,
+    within: str | None,
     wait: bool,
     timeout: str,
     json: bool,
 ) -> int:
-    """Gives the command; with ``wait``, 3 unless every site has the whole set within ``timeout``, and at once when a
-    site says that it cannot."""
+    """Gives the command, for what ``--in`` said if that named the time; with ``wait``, 3 unless every site has the
+    whole set within ``timeout``, and at once when a site says that it cannot."""
     seconds = parse_duration(timeout)
     cluster, sites = invocation.deployment.cluster, list(invocation.config.sites)
     _refuse_marked(invocation, name, groups)
     given = order_copy(cluster, name, groups, at_us)
     ahead = (at_us - given.ordered_us) / 1_000_000
-    when = f"{ahead:.1f} s from now" if ahead > 0 else f"{-ahead:.1f} s ago"
-    invocation.say(f"ordered copy {name} of {', '.join(groups)} at {iso(at_us)}, {when}")
+    invocation.say(f"ordered copy {name} of {', '.join(groups)} at {iso(at_us)}, {_when(ahead, within)}")
     for group in groups:
         for elsewhere in unheard(invocation, group):
             invocation.say(f"{elsewhere}; for the same copy there, give the command there, too, with --at {iso(at_us)}")
     if wait:
         invocation.say(f"waiting for {', '.join(sites)} to have it, for at most {timeout} from that time on")
-        if ahead > 0:  # a time that is past needs no writer to get there
+        if within is not None or ahead > 0:  # a time that was past when it was asked for needs no writer to get there
             _say_what_is_in_the_way(invocation, cluster.control.snapshot(), dict.fromkeys(sites, groups))
         # What is waited for may be asked of a view that has not even got to the command yet.
         cluster.control.wait_for(
@@ -84,6 +84,14 @@ def order(
         return OK
     _say_what_lacks(invocation, view, found, timeout)
     return DEGRADED
+
+
+def _when(ahead: float, within: str | None) -> str:
+    """How the time lies, ``ahead`` seconds from the command; one that ``--in`` named may be past by then, and is told
+    as it was asked for."""
+    if within is not None:
+        return f"{parse_duration(within):g} s after it was asked for"
+    return f"{ahead:.1f} s from now" if ahead > 0 else f"{-ahead:.1f} s ago"
 
 
 def _say_what_lacks(invocation: Invocation, view: ControlView, found: OrderedSet, timeout: str) -> None:

@@ -135,4 +135,5 @@ def killed_writer(deployment: Deployment, group: str = "bank") -> WriterStatus:
 def operator(tmp_path, tidelog_kafka, tidelog_site_redis) -> Iterator[Operator]:
     """With real servers, at tokyo and osaka: commands in processes of their own."""
     urls = {site: tidelog_site_redis(site).url for site in SITES[:2]}
-    yield from operating(tmp_path, tidelog_kafka.bootstrap_servers, urls)
+    with operating(tmp_path, tidelog_kafka.bootstrap_servers, urls) as made:
+        yield made

@@ -22,10 +22,9 @@ def kafka_to_lose() -> Iterator[KafkaServer]:
 @contextmanager
 def operator_on(kafka: KafkaServer, folder: Path, write_timeout: str) -> Iterator[Operator]:
     """At tokyo alone, on a Redis of its own, with the group ``bank``."""
-    with RedisServer() as redis:
-        for made in operating(folder, kafka.bootstrap_servers, {"tokyo": redis.url}):
-            timeouts = f'[writer]\nwrite_timeout = "{write_timeout}"\n[kafka]\nconnect_timeout = "2s"\n'
-            timeouts += 'request_timeout = "3s"\n'
-            made.config.write_text(made.config.read_text().replace("[kafka]\n", timeouts))
-            made.ok("group", "create", "bank")
-            yield made
+    with RedisServer() as redis, operating(folder, kafka.bootstrap_servers, {"tokyo": redis.url}) as made:
+        timeouts = f'[writer]\nwrite_timeout = "{write_timeout}"\n[kafka]\nconnect_timeout = "2s"\n'
+        timeouts += 'request_timeout = "3s"\n'
+        made.config.write_text(made.config.read_text().replace("[kafka]\n", timeouts))
+        made.ok("group", "create", "bank")
+        yield made

@@ -11,6 +11,7 @@ import termios
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.clean_stores import group_of_its_own
@@ -220,10 +221,13 @@ class Operator:
         return (self.folder / f"{site}.log").read_text()
 
 
+@contextmanager
 def operating(folder: Path, kafka: str, urls: dict[str, str]) -> Iterator[Operator]:
-    """An operator whose group is ``bank``, of which nothing is there before or after."""
+    """An operator whose group is ``bank``, of which nothing is there before or after, nor a worker, however it ends."""
     made = Operator(folder, kafka, urls)
     with group_of_its_own(urls.values(), "bank"):
-        yield made
-        for worker in made.workers.values():
-            worker.kill()
+        try:
+            yield made
+        finally:
+            for worker in made.workers.values():
+                worker.kill()

@@ -12,6 +12,7 @@ from tidelog.errors import LogUnavailable
 from tidelog.gateways.standing.observer import Observer
 from tidelog.gateways.web.documents import help_json
 from tidelog.schemas.control import CopyFormed, SiteStatus, copy_key, status_key
+from tidelog.schemas.reports import writer_key
 from tidelog.testing.readiness import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -157,8 +158,8 @@ def test_a_writer_that_is_gone_is_told_by_every_exit_code_and_the_page(bank, dep
     assert bank(*command.split()[1:]).code == 0
     comes_to(bank, 0)
     assert "hint:" not in bank("status").text and not bank("check").err
-    deployment.cluster.control.publish(report.model_copy(update={"state": "CLOSED"}))
-    comes_to(bank, 0)
+    closed = deployment.cluster.control.snapshot()[writer_key("bank")]
+    assert (closed.state, closed.epoch) == ("CLOSED", report.epoch + 1)
     assert bank("status").code == bank("check").code == 0
 
 

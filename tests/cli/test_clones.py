@@ -78,10 +78,14 @@ def test_a_copy_with_a_clone_is_held(cloned, deployment, sites):
         assert sites.site(site).group("bank").wait_until(group.session.confirmed.sequence)
     assert [copy.name for copy in sites.site("osaka").group("bank").copies()] == ["later"]
     assert read(cloned) == b"as it was\0\0\0"
-    listed = json.loads(cloned("pitc", "list", "-g", "bank", "--json").text)
-    (gone,) = listed["dropped"]
+
+    def listed():
+        return json.loads(cloned("pitc", "list", "-g", "bank", "--json").text)
+
+    (gone,) = listed()["dropped"]
     assert (gone["name"], gone["held_by"]) == ("nightly", holders)
-    assert "nightly" not in [copy["name"] for copy in listed["copies"] if "formed" in str(copy["sites"]["osaka"])]
+    formed = lambda: [copy["name"] for copy in listed()["copies"] if "formed" in str(copy["sites"]["osaka"])]  # noqa: E731
+    assert wait_until(lambda: "nightly" not in formed(), timeout_s=30)
     assert "dropped" in cloned("pitc", "list", "-g", "bank").text
     shown = cloned("pitc", "show", f"#{gone['sequence']}", *AT)
     assert shown.code == 2 or "held by" in shown.text

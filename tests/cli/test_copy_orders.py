@@ -1,6 +1,7 @@
 """`tidelog pitc create --at | --in`, `orders`, `cancel`: copies by time, of one group or several."""
 
 import json
+import re
 
 import pytest
 
@@ -53,9 +54,11 @@ def test_waiting_begins_before_the_command_is_read_back(bank, beating, deploymen
     assert asked[0] is False and beating.name == "bank"
 
 
-def test_a_time_that_nobody_reaches(bank):
-    """Without a writer the group's time stands still: the command says who has not answered, and 3."""
-    done = bank("pitc", "create", "noon", "-g", "bank", "--in", "500ms", "--wait", "--timeout", "300ms")
+@pytest.mark.parametrize("within", ["500ms", "0s"])
+def test_a_time_that_nobody_reaches(bank, within):
+    """Without a writer the group's time stands still, also if the command is given after the time that it names: it
+    says who has not answered, and 3."""
+    done = bank("pitc", "create", "noon", "-g", "bank", "--in", within, "--wait", "--timeout", "300ms")
     assert done.code == 3 and "pending" in done.text
     said = done.err.splitlines()
     assert said[1] == "waiting for tokyo, osaka, london to have it, for at most 300ms from that time on"
@@ -108,6 +111,18 @@ def test_a_time_that_is_past(bank, beating):
     shown = json.loads(bank("pitc", "orders", "--json").text)["orders"][0]
     assert shown["complete"] and shown["sites"]["osaka"]["reasons"] == {}
     assert bank("volume", "read", "v", "-g", "bank", "--pitc", "noon", "--length", "6").out == b"before"
+
+
+def test_a_time_is_told_as_it_was_asked_for(bank):
+    """One that lies in the future is never "ago", however long it takes to order it."""
+    at = iso(wall_us() + 3_600_000_000)
+    for name, asked, said in (
+        ("at-once", ("--in", "0s"), r", 0 s after it was asked for$"),
+        ("soon", ("--in", "1.5m"), r", 90 s after it was asked for$"),
+        ("in-an-hour", ("--at", at), rf" at {at}, \d+\.\d s from now$"),
+    ):
+        done = bank("pitc", "create", name, "-g", "bank", *asked)
+        assert done.code == 0 and re.search(said, done.err, re.MULTILINE), done.err
 
 
 def test_a_time_that_nothing_reaches_back_to(bank, beating, deployment):

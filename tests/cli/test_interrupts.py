@@ -15,6 +15,7 @@ import redis
 import tidelog
 from tests.clean_stores import forget_group
 from tests.cli.operating import Command, Operator, operating
+from tests.names import fresh
 from tidelog.config import Config
 from tidelog.consumers.deployment import RealDeployment, open_store
 from tidelog.errors import NeedsRebuild, NotFound
@@ -33,7 +34,7 @@ def bank(tidelog_kafka, tidelog_site_redis, tmp_path_factory) -> Iterator[Operat
     """A group with `SIZE` of random bytes on volume ``disk`` and copy ``one``, at tokyo; no other site has run."""
     folder = tmp_path_factory.mktemp("bank")
     urls = {site: tidelog_site_redis(site).url for site in SITES}
-    for operator in operating(folder, tidelog_kafka.bootstrap_servers, urls):
+    with operating(folder, tidelog_kafka.bootstrap_servers, urls) as operator:
         operator.ok("group", "create", "bank")
         operator.work("tokyo")
         (folder / "image").write_bytes(os.urandom(SIZE))
@@ -75,50 +76,51 @@ def prefix_length(found: bytes, written: bytes) -> int:
 
 def test_volume_write(bank: Operator, running: list[Command]) -> None:
     """From a stream that has not ended: what is in the log is a prefix of it, and the next command writes."""
-    bank.ok("volume", "create", "stream", "-g", "bank", "--size", "32MiB")
-    data = os.urandom(16 * MIB)
-    command = Command(bank.line("volume", "write", "stream", "-g", "bank"))
+    data, stream, after = os.urandom(16 * MIB), fresh("stream"), fresh("after-stream")
+    bank.ok("volume", "create", stream, "-g", "bank", "--size", "32MiB")
+    command = Command(bank.line("volume", "write", stream, "-g", "bank"))
     running.append(command)
     assert command.popen.stdin is not None
     command.popen.stdin.write(data)  # returns when all of it but a pipe's buffer was taken
     command.popen.stdin.flush()
     command.reaches(lambda: True, "writing")
     assert command.interrupt() == "interrupted\n"
-    bank.ok("volume", "write", "stream", "-g", "bank", "--offset", "31MiB", stdin=b"next")
-    bank.ok("pitc", "create", "after-stream", "-g", "bank", "--sites", "tokyo", "--timeout", "60s")
-    found = bank.ok("pitc", "read", "after-stream", "stream", "-g", "bank")
+    bank.ok("volume", "write", stream, "-g", "bank", "--offset", "31MiB", stdin=b"next")
+    bank.ok("pitc", "create", after, "-g", "bank", "--sites", "tokyo", "--timeout", "60s")
+    found = bank.ok("pitc", "read", after, stream, "-g", "bank")
     assert found[31 * MIB :].rstrip(b"\0") == b"next"
     assert prefix_length(found[: 16 * MIB], data) <= 16 * MIB and not any(found[16 * MIB : 31 * MIB])
 
 
 def test_volume_import(bank: Operator, running: list[Command]) -> None:
     """The volume holds a prefix of the file; the same command again brings all of it."""
-    image = bank.folder / "image"
-    arguments = ("volume", "import", str(image), "imported", "-g", "bank", "--create")
+    image, imported, half, whole = bank.folder / "image", fresh("imported"), fresh("half"), fresh("whole")
+    arguments = ("volume", "import", str(image), imported, "-g", "bank", "--create")
     with tidelog.open_site("tokyo", config=bank.config) as site:
         tokyo = site.group("bank")
         command = Command(bank.line(*arguments))
         running.append(command)
-        command.reaches(lambda: any(volume.name == "imported" for volume in tokyo.volumes()), "importing")
+        command.reaches(lambda: any(volume.name == imported for volume in tokyo.volumes()), "importing")
         assert command.interrupt() == "interrupted\n"
-    bank.ok("pitc", "create", "half", "-g", "bank", "--sites", "tokyo", "--timeout", "60s")
-    found = bank.ok("pitc", "read", "half", "imported", "-g", "bank")
+    bank.ok("pitc", "create", half, "-g", "bank", "--sites", "tokyo", "--timeout", "60s")
+    found = bank.ok("pitc", "read", half, imported, "-g", "bank")
     assert prefix_length(found, image.read_bytes()) < SIZE, "the import was complete: the interrupt was not inside"
     bank.ok(*arguments)
-    bank.ok("pitc", "create", "whole", "-g", "bank", "--sites", "tokyo", "--timeout", "60s")
-    assert bank.ok("pitc", "read", "whole", "imported", "-g", "bank") == image.read_bytes()
+    bank.ok("pitc", "create", whole, "-g", "bank", "--sites", "tokyo", "--timeout", "60s")
+    assert bank.ok("pitc", "read", whole, imported, "-g", "bank") == image.read_bytes()
 
 
 def test_pitc_create_while_it_waits(bank: Operator, running: list[Command]) -> None:
     """The marker stands in the log: the copy is made all the same."""
+    waited = fresh("waited")
     with tidelog.open_site("tokyo", config=bank.config) as site:
         tokyo = site.group("bank")
-        command = Command(bank.line("pitc", "create", "waited", "-g", "bank", "--wait", "--timeout", "5m"))
+        command = Command(bank.line("pitc", "create", waited, "-g", "bank", "--wait", "--timeout", "5m"))
         running.append(command)
-        command.reaches(lambda: any(copy.name == "waited" for copy in tokyo.copies()), "waiting for the other sites")
+        command.reaches(lambda: any(copy.name == waited for copy in tokyo.copies()), "waiting for the other sites")
         assert command.interrupt() == "interrupted\n"
     assert not command.out
-    assert wait_until(lambda: b"waited" in bank.ok("pitc", "list", "-g", "bank"), timeout_s=30)
+    assert wait_until(lambda: waited.encode() in bank.ok("pitc", "list", "-g", "bank"), timeout_s=30)
 
 
 def test_log_show_follow(bank: Operator, running: list[Command]) -> None:

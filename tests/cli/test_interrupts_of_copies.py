@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from tests.cli.operating import Command, Operator, operating
+from tests.names import fresh
 from tidelog.testing.readiness import wait_until
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
@@ -29,7 +30,7 @@ def bank(tidelog_kafka, tidelog_site_redis, tmp_path_factory) -> Iterator[Operat
     """A group with `SIZE` of random bytes on volume ``disk``, copy ``one`` at both sites, and its clone ``drill``."""
     folder = tmp_path_factory.mktemp("bank")
     urls = {site: tidelog_site_redis(site).url for site in SITES}
-    for operator in operating(folder, tidelog_kafka.bootstrap_servers, urls):
+    with operating(folder, tidelog_kafka.bootstrap_servers, urls) as operator:
         operator.ok("group", "create", "bank")
         for site in SITES:
             operator.work(site)
@@ -101,15 +102,16 @@ def test_clone_export(bank: Operator, running: list[Command], tmp_path: Path) ->
 
 def test_clone_write(bank: Operator, running: list[Command]) -> None:
     """From a stream that has not ended: a prefix of it is in the clone, and none of it in the copy."""
-    data = os.urandom(16 * MIB)
-    command = Command(bank.line("clone", "write", "drill", "disk", *AT))
+    data, clone = os.urandom(16 * MIB), fresh("written")
+    bank.ok("pitc", "clone", "one", clone, *AT)
+    command = Command(bank.line("clone", "write", clone, "disk", *AT))
     running.append(command)
     assert command.popen.stdin is not None
     command.popen.stdin.write(data)  # returns when all of it but a pipe's buffer was taken
     command.popen.stdin.flush()
     command.reaches(lambda: True, "writing")
     assert command.interrupt() == "interrupted\n"
-    found = bank.ok("clone", "read", "drill", "disk", *AT, "--length", "16MiB")
+    found = bank.ok("clone", "read", clone, "disk", *AT, "--length", "16MiB")
     image = (bank.folder / "image").read_bytes()[: 16 * MIB]
     written = next((at for at in range(0, 16 * MIB, 4096) if found[at : at + 4096] != data[at : at + 4096]), 16 * MIB)
     assert written >= 14 * MIB and found == data[:written] + image[written:]
@@ -118,32 +120,36 @@ def test_clone_write(bank: Operator, running: list[Command]) -> None:
 
 def test_pitc_archive(bank: Operator, running: list[Command], tmp_path: Path) -> None:
     """Nothing was told and nothing dropped; the same command again archives it."""
-    bank.ok("pitc", "create", "old", "-g", "bank", "--wait", "--timeout", "80s")
-    archive = ("pitc", "archive", "old", *AT, "--to", str(tmp_path))
+    name = fresh("old")
+    bank.ok("pitc", "create", name, "-g", "bank", "--wait", "--timeout", "80s")
+    archive = ("pitc", "archive", name, *AT, "--to", str(tmp_path))
     command = Command(bank.line(*archive))
     running.append(command)
     command.reaches(lambda: filled(tmp_path) > MIB, "writing the export")
     assert command.interrupt() == "interrupted\n"
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
     listed = json.loads(bank.ok("pitc", "list", "-g", "bank", "--json"))["copies"]
-    (old,) = [copy for copy in listed if copy["name"] == "old"]
+    (old,) = [copy for copy in listed if copy["name"] == name]
     assert {site: said["answer"] for site, said in old["sites"].items()} == dict.fromkeys(SITES, "formed")
-    bank.ok("pitc", "verify", "old", "-g", "bank")
+    bank.ok("pitc", "verify", name, "-g", "bank")
     bank.ok(*archive)
     assert len(list(tmp_path.rglob("manifest.json"))) == 1
 
 
 def test_pitc_create_by_time_while_it_waits(bank: Operator, running: list[Command]) -> None:
-    """The command stands: the sites cut it when their time comes to it."""
-    command = Command(bank.line("pitc", "create", "noon", "-g", "bank", "--in", "1s", "--wait", "--timeout", "5m"))
+    """The command stands: the sites cut it when their time comes to it, which nobody's writes let pass before."""
+    noon = fresh("noon")
+    command = Command(bank.line("pitc", "create", noon, "-g", "bank", "--in", "1s", "--wait", "--timeout", "5m"))
     running.append(command)
-    command.reaches(lambda: b"noon" in bank.ok("pitc", "orders", "--json"), "waiting for the sites")
-    assert command.interrupt().endswith(" from now\ninterrupted\n")
+    command.reaches(lambda: b"waiting for tokyo, osaka" in command.err, "waiting for the sites")
+    ordered, *_, last = command.interrupt().splitlines()
+    assert ordered.startswith(f"ordered copy {noon} of bank at ") and last == "interrupted"
     assert not command.out
 
     def formed() -> bool:
         bank.ok("volume", "write", "disk", "-g", "bank", stdin=b"time goes on")
-        (order,) = json.loads(bank.ok("pitc", "orders", "--json"))["orders"]
+        orders = json.loads(bank.ok("pitc", "orders", "--json"))["orders"]
+        (order,) = [order for order in orders if order["name"] == noon]
         return bool(order["complete"])
 
     assert wait_until(formed, timeout_s=60)
@@ -151,12 +157,13 @@ def test_pitc_create_by_time_while_it_waits(bank: Operator, running: list[Comman
 
 def test_volume_copy_while_it_waits_for_the_site(bank: Operator, running: list[Command]) -> None:
     """The command is not in the log: it could not be known yet what it must name. Run again, it is."""
-    bank.ok("volume", "create", "test", "-g", "bank", "--size", "160MiB")
+    target = fresh("test")
+    bank.ok("volume", "create", target, "-g", "bank", "--size", "160MiB")
     bank.workers["tokyo"].pause()
     try:
         bank.ok("volume", "write", "disk", "-g", "bank", stdin=b"the site is behind")
         end = json.loads(bank.ok("group", "show", "bank", "--json"))["log"]["end_offset"]
-        command = Command(bank.line("volume", "copy", "disk", "test", "-g", "bank"))
+        command = Command(bank.line("volume", "copy", "disk", target, "-g", "bank"))
         running.append(command)
         opened = lambda: json.loads(bank.ok("group", "show", "bank", "--json"))["log"]["end_offset"] > end  # noqa: E731
         command.reaches(opened, "waiting for the site")
@@ -164,4 +171,4 @@ def test_volume_copy_while_it_waits_for_the_site(bank: Operator, running: list[C
         assert b"VolumeCopied" not in bank.ok("log", "show", "bank", "--json", "--offset", str(end))
     finally:
         bank.workers["tokyo"].resume()
-    bank.ok("volume", "copy", "disk", "test", "-g", "bank")
+    bank.ok("volume", "copy", "disk", target, "-g", "bank")

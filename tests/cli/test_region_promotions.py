@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.cli.test_regions import at, bank, mirrored, regions, running  # noqa: F401
+from tests.cli.test_regions import at, bank, mirrored, nara_has_it, regions, running  # noqa: F401
 from tests.producers.author import following, put
 from tidelog.consumers.access import open_group
 from tidelog.errors import LogUnavailable
@@ -22,8 +22,7 @@ def there(bank, regions, running):  # noqa: F811
     """Region b has all of a, and its sites have applied it."""
     assert mirrored(bank, regions).code == 0
     regions.send()
-    running.wait_for_store("nara", "bank")
-    assert running.site("nara").group("bank").wait_until(4)
+    nara_has_it(regions, running)
     return bank
 
 

@@ -15,6 +15,7 @@ from tidelog.consumers.deployment import Deployment, MemoryDeployment
 from tidelog.gateways.cli import main
 from tidelog.producers.cluster import MemoryCluster
 from tidelog.producers.memory_log import MemoryLog
+from tidelog.schemas.control import status_key
 from tidelog.testing.running import RunningDeployment
 
 PROPERTIES = Path(__file__).parents[2] / "infra" / "mirror-maker.properties"
@@ -93,6 +94,13 @@ def running(regions: Regions) -> Iterator[RunningDeployment]:
 
 def mirrored(at: Callable[..., Result], regions: Regions, *more: str) -> Result:
     return at("b", "group", "mirror", "bank", *(more or ("--from-config", str(regions.files["a"]))))
+
+
+def nara_has_it(regions: Regions, running: RunningDeployment) -> None:
+    """Waits until region b's site has applied what was sent, and has said so: whoever promotes it goes by that."""
+    running.wait_for_store("nara", "bank")
+    control, nara = regions.deployments["b"].cluster.control, status_key("bank", "nara")
+    assert control.wait_for(lambda view: nara in view and view[nara].sequence >= 4, 30)
 
 
 def test_a_group_is_taken_up(bank, regions) -> None:
@@ -217,8 +225,7 @@ def test_a_lost_region_and_its_return(bank, regions, running) -> None:
     """Every command that docs/runbooks/region-lost.md has for it, with what it says."""
     assert mirrored(bank, regions).code == 0
     regions.send()
-    running.wait_for_store("nara", "bank")
-    assert running.site("nara").group("bank").wait_until(4)
+    nara_has_it(regions, running)
     with open_group("bank", deployment=regions.deployments["a"]) as group:
         group.volume("ledger").write(0, b"nobody else has this")
         group.mark("two")

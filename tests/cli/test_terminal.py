@@ -22,7 +22,7 @@ def bank(tidelog_kafka, tidelog_site_redis, tmp_path_factory) -> Iterator[Operat
     """A group with 256 MiB in its log and a copy, at tokyo, whose worker runs; osaka has none."""
     folder = tmp_path_factory.mktemp("terminal")
     urls = {site: tidelog_site_redis(site).url for site in ("tokyo", "osaka")}
-    for operator in operating(folder, tidelog_kafka.bootstrap_servers, urls):
+    with operating(folder, tidelog_kafka.bootstrap_servers, urls) as operator:
         operator.ok("group", "create", "bank")
         operator.work("tokyo")
         (folder / "image").write_bytes(os.urandom(256 * MIB))

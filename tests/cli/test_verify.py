@@ -10,7 +10,7 @@ from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import open_store
 from tidelog.errors import StoreUnavailable
 from tidelog.gateways.cli import copy_archive
-from tidelog.schemas.control import CopyFormed
+from tidelog.schemas.control import CopyFormed, copy_key
 from tidelog.schemas.events import Marker
 from tidelog.stores.store import Copy
 from tidelog.testing.readiness import wait_until
@@ -164,8 +164,8 @@ def test_a_name_that_an_archived_copy_had_means_the_newest_copy(copied, deployme
     with open_group("bank", deployment=deployment) as group:
         sequence = group.session.emit(Marker, name="one").sequence
         group.flush()
-        for site in ("tokyo", "osaka"):
-            assert sites.site(site).group("bank").wait_until(sequence)
+    keys = {copy_key("bank", sequence, "one", site) for site in ("tokyo", "osaka")}
+    assert control.wait_for(lambda view: keys <= view.keys(), 20)
     done = copied("pitc", "verify", "one", "-g", "bank", "--json")
     asked = json.loads(done.out)["sites"]
     assert done.code == 3 and asked.keys() == set(SITES) and "no copy" in asked["london"]["problem"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.operating import Command, OnTerminal, Operator, operating
+from tests.names import fresh
 from tidelog.testing.processes import KafkaServer, RedisServer
 from tidelog.testing.readiness import wait_until
 
@@ -36,7 +37,7 @@ def redis() -> Iterator[RedisServer]:
 def bank(kafka: KafkaServer, redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """The group `bank` at tokyo, whose worker runs; it gives Kafka little time to answer."""
     folder: Path = tmp_path_factory.mktemp("watch")
-    for operator in operating(folder, kafka.bootstrap_servers, {"tokyo": redis.url}):
+    with operating(folder, kafka.bootstrap_servers, {"tokyo": redis.url}) as operator:
         patience = 'request_timeout = "3s"\nconnect_timeout = "3s"\n'
         operator.config.write_text(operator.config.read_text().replace("[kafka]\n", f"[kafka]\n{patience}"))
         operator.ok("group", "create", "bank")
@@ -102,16 +103,16 @@ def test_a_terminal_that_is_made_narrower(bank: Operator) -> None:
 
 def test_a_group_that_is_made_meanwhile_appears(bank: Operator) -> None:
     """And what happens to a site is seen as it happens. On a lower screen it has at least a line."""
-    terminal = OnTerminal(bank.line(*WATCH), rows=60, columns=80)
-    assert "group orders" not in seen(terminal, r"^group bank ")
-    bank.ok("group", "create", "orders")
-    seen(terminal, r"^group orders ")
+    orders, terminal = fresh("orders"), OnTerminal(bank.line(*WATCH), rows=60, columns=80)
+    assert f"group {orders}" not in seen(terminal, r"^group bank ")
+    bank.ok("group", "create", orders)
+    seen(terminal, rf"^group {orders} ")
     bank.ok("site", "rebuild", "tokyo", "-g", "bank", "--yes")
     seen(terminal, r"^tokyo  STREAMING  at [1-9]\d*, 0 behind")
     ended(terminal)
     terminal = OnTerminal(bank.line(*WATCH), rows=12, columns=80)
     seen(terminal, r"^bank  STREAMING at tokyo, RPO \S+ s$")
-    seen(terminal, r"^orders  STREAMING at tokyo, RPO ")
+    seen(terminal, rf"^{orders}  STREAMING at tokyo, RPO ")
     shown = seen(terminal, r"^\d+ lines are hidden: see a group alone with --group$")
     assert shown.startswith(("seen at ", "NO ANSWER "))
     ended(terminal)

@@ -65,7 +65,7 @@ class Machines:
 
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
-    """Shared by this module; every test leaves them running."""
+    """Shared by this module."""
     there = Machines(tmp_path_factory.mktemp("machines"))
     try:
         there.start()
@@ -76,7 +76,8 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
 
 @pytest.fixture
 def running(machines: Machines) -> Iterator[RunningDeployment]:
-    """Both sites empty, their workers running."""
+    """Both sites empty, their workers running, whatever a test that failed has left."""
+    machines.start()
     for server in machines.redis.values():
         with redis.Redis.from_url(server.url) as client:
             client.flushall()

@@ -66,7 +66,7 @@ class Servers:
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """Shared by this module; every test leaves them running."""
+    """Shared by this module."""
     there = Servers(tmp_path_factory.mktemp("redis"))
     try:
         there.start()
@@ -77,9 +77,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 @pytest.fixture
 def running(servers: Servers) -> Iterator[RunningDeployment]:
-    """Both sites' stores empty, their workers running."""
+    """Both sites' stores empty, their workers running, whatever a test that failed has left."""
     import redis
 
+    servers.start()
     for server in servers.redis.values():
         with redis.Redis.from_url(server.url) as client:
             client.flushall()

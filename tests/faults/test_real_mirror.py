@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def regions(tidelog_site_redis: Callable[[str], RedisServing]) -> Iterator[Regions]:
-    """Shared by this module; every test leaves all of it running."""
+    """Shared by this module."""
     there = Regions(tidelog_site_redis)
     try:
         there.start()

@@ -91,8 +91,8 @@ class Scene:
 
 @pytest.fixture
 def scene(kafka: KafkaServer, tidelog_site_redis, tmp_path: Path) -> Iterator[Scene]:
-    redis = tidelog_site_redis("tokyo")
-    made = Scene(kafka, redis, tmp_path)
+    kafka.start()  # a test that failed may have left it stopped
+    made = Scene(kafka, tidelog_site_redis("tokyo"), tmp_path)
     yield made
     made.running.close()
 

@@ -22,7 +22,7 @@ def operator(tmp_path: Path, tidelog_kafka) -> Iterator[Operator]:
     """With copy ``noon`` of group ``bank`` at three sites, a clone of it at osaka, and the Redis of london stopped."""
     with RedisServer(name="tokyo") as tokyo, RedisServer(name="osaka") as osaka, RedisServer(name="london") as london:
         urls = {site: server.url for site, server in zip(SITES, (tokyo, osaka, london), strict=True)}
-        for made in operating(tmp_path, tidelog_kafka.bootstrap_servers, urls):
+        with operating(tmp_path, tidelog_kafka.bootstrap_servers, urls) as made:
             made.ok("group", "create", "bank")
             for site in SITES:
                 made.work(site)

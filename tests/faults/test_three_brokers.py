@@ -30,13 +30,15 @@ KILLS = 3
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaNodes]:
-    """Shared by this module; every test leaves all of them running."""
+    """Shared by this module."""
     with KafkaNodes(tmp_path_factory.mktemp("kafka")) as nodes:
         yield nodes
 
 
 @pytest.fixture
 def running(nodes: KafkaNodes, tmp_path: Path) -> Iterator[RunningDeployment]:
+    """All brokers run, whatever a test that failed has left."""
+    nodes.heal()
     servers = {site: RedisServer(name=site, data_dir=tmp_path / site) for site in SITES}
     try:
         for server in servers.values():

@@ -14,6 +14,7 @@ import pytest
 from kafka import KafkaAdminClient
 
 from tests.log.secured import Acls, SecuredKafka
+from tests.names import fresh
 from tidelog.clock import wall_us
 from tidelog.config import Config
 from tidelog.consumers.access import open_group
@@ -174,20 +175,21 @@ def acls(lab: Lab, capsys: pytest.CaptureFixture[str]) -> list[dict[str, str]]:
 def test_they_are_enough(lab: Lab, acls: list[dict[str, str]], capsys: pytest.CaptureFixture[str]) -> None:
     """A writer writes, both sites follow, a reader sees it, the administrator promotes, and the writer goes on."""
     assert {one["role"] for one in acls} == set(ROLES)
+    noon, evening = fresh("noon"), fresh("evening")
     write(lab)
     with closing(Worker(lab, "tokyo")), closing(Worker(lab, "osaka")):
         with closing(lab.deployment("writer")) as deployment, open_group(GROUP, deployment=deployment) as group:
             group.volume("ledger").write(0, b"again")
-            group.mark("noon").wait(timeout=60)
+            group.mark(noon).wait(timeout=60)
         capsys.readouterr()
         assert lab.tidelog("reader", "pitc", "list", "--group", GROUP, "--json") == 0
-        (copy,) = json.loads(capsys.readouterr().out)["copies"]
-        assert copy["name"] == "noon" and copy["equal"] is True
+        (equal,) = [copy["equal"] for copy in json.loads(capsys.readouterr().out)["copies"] if copy["name"] == noon]
+        assert equal is True
         assert lab.tidelog("admin", "site", "promote", "osaka", "--group", GROUP) == 0
         with closing(lab.deployment("writer")) as deployment, open_group(GROUP, deployment=deployment) as group:
             assert group.volume("ledger").read(0, 5) == b"again"
             group.volume("ledger").write(0, b"osaka")
-            group.mark("evening").wait(timeout=60)
+            group.mark(evening).wait(timeout=60)
 
 
 @pytest.mark.parametrize(("role", "action"), [("writer", write), ("reader", look)])
@@ -212,7 +214,8 @@ def test_a_site_needs_each(lab: Lab, acls: list[dict[str, str]]) -> None:
             with lab.acls.without(one), closing(Worker(lab, "osaka")) as worker:
                 assert wait_until(lambda: REFUSED in worker.refusal, timeout_s=60), one
                 assert not worker.follows, one
-    lab.anybody.cluster.create_group("not-ours")  # another group, which this site has no leave to read, is none of it
+    not_ours = fresh("not-ours")  # a group that this site has no leave to read is none of it
+    lab.anybody.cluster.create_group(not_ours)
     with closing(Worker(lab, "osaka")) as worker:
         assert wait_until(lambda: worker.follows, timeout_s=60)
 
@@ -221,14 +224,14 @@ def test_an_administrator_needs_each(lab: Lab, capsys: pytest.CaptureFixture[str
     """Each time with topics that are not there yet, since they are what it makes."""
     count = len([one for one in acls_of(lab, "count", capsys, "count") if one["role"] == "admin"])
     for number in range(count):
-        prefix = f"try{number}"
+        prefix = fresh("try")
         listed = [one for one in acls_of(lab, prefix, capsys, prefix) if one["role"] == "admin"]
         missing = listed.pop(number)
         if missing["resource_type"] == "CLUSTER":
             continue  # below
         lab.acls.give(listed)
         assert REFUSED in refusal(lambda: administer(lab, prefix)), missing  # noqa: B023
-    prefix = "whole"
+    prefix = fresh("whole")
     lab.acls.give(one for one in acls_of(lab, prefix, capsys, prefix) if one["role"] == "admin")
     administer(lab, prefix)
 

@@ -79,7 +79,7 @@ def operator(
 ) -> Iterator[Operator]:
     """With real servers, at tokyo and osaka, a worker of each running: commands in processes of their own."""
     urls = {site: tidelog_site_redis(site).url for site in ("tokyo", "osaka")}
-    for made in operating(tmp_path_factory.mktemp("nbd"), tidelog_kafka.bootstrap_servers, urls):
+    with operating(tmp_path_factory.mktemp("nbd"), tidelog_kafka.bootstrap_servers, urls) as made:
         made.config.write_text(made.config.read_text() + '[worker]\nstatus_interval = "200ms"\n')
         for site in urls:
             made.work(site)

@@ -75,7 +75,7 @@ def test_the_page(place: Path, tidelog_kafka: KafkaServing, tidelog_site_redis: 
     assert callable(tidelog_site_redis)
     sites: dict[str, RedisServing] = {site: tidelog_site_redis(site) for site in ("tokyo", "osaka")}
     urls = {site: redis.url for site, redis in sites.items()}
-    for operator in operating(place, tidelog_kafka.bootstrap_servers, urls):
+    with operating(place, tidelog_kafka.bootstrap_servers, urls) as operator:
         _run_all(operator, place, mounts=mounts)
 
 

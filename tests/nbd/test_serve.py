@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.operating import Command, Operator
+from tests.names import fresh
 from tests.nbd.client import ESHUTDOWN, FLUSH, WRITE, Client
 from tests.nbd.conftest import Serve
 from tests.tools import tool
@@ -74,9 +75,10 @@ def test_at_another_site_there_is_no_session(operator: Operator, serve: Serve, b
     with tokyo.opened() as client:
         client.write(4096, b"here")
         client.flush()
-    operator.ok("pitc", "create", "noon", "-g", bank_of_its_own, "--in", "200ms", "--wait")
+    noon = fresh("noon")
+    operator.ok("pitc", "create", noon, "-g", bank_of_its_own, "--in", "200ms", "--wait")
     for server in (tokyo, osaka):
-        with server.opened("ledger@noon") as client:
+        with server.opened(f"ledger@{noon}") as client:
             assert client.read(4096, 4) == b"here"
     with Client(osaka.uri("ledger")) as client, pytest.raises(LookupError):
         client.go()
