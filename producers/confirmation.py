@@ -114,7 +114,8 @@ class Confirmations:
 
     def tell_when(self, sequence: int, tell: Callable[[bool], None]) -> None:
         """Calls ``tell`` with True once an event is confirmed, with False once the session has failed before: from the
-        thread that notices, which it must not hold up."""
+        thread that notices, which it must not hold up, and which may be the caller's. Of a session that is abandoned
+        it may never be called."""
         with self._changed:
             self._waiting.append((sequence, tell))
         self._tell()
@@ -125,7 +126,7 @@ class Confirmations:
         with self._changed:
             confirmed, failed = self.confirmed.sequence, self.error is not None
             due = [each for each in self._waiting if failed or each[0] <= confirmed]
-            self._waiting = [each for each in self._waiting if not failed and each[0] > confirmed]
+            self._waiting = [each for each in self._waiting if each not in due]
         for sequence, tell in due:
             tell(sequence <= confirmed)
 

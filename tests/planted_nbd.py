@@ -4,6 +4,7 @@ from tests.planted import Mutant
 
 AWAY = "tests/nbd/test_log_away.py -m 'not servers'"
 FLUSHES = "tests/nbd/test_flushes.py"
+ENDS = "tests/nbd/test_ends.py"
 TRANSMISSION = "tests/nbd/test_transmission.py"
 DISCARDS = "tests/nbd/test_discards.py tests/nbd/test_discards_in_doubt.py -m 'not servers'"
 
@@ -18,15 +19,15 @@ NBD_MUTANTS = (
     Mutant(
         "nbd-fua-is-ignored",
         "gateways/nbd/transmission.py",
-        "if taken.request.flags & CommandFlag.FUA and taken.request.length:",
+        "if command.request.flags & CommandFlag.FUA and command.request.length:",
         "if False:",
         AWAY,
     ),
     Mutant(
         "nbd-a-write-with-fua-is-answered-at-once",
         "gateways/nbd/transmission.py",
-        "            return True\n        self._changed(taken)\n",
-        "            return True\n        self._answer(taken, self._done(request))\n",
+        "            return True\n        self._changed(command)\n",
+        "            return True\n        self._answer(command, self._done(request))\n",
         AWAY,
     ),
     Mutant(
@@ -39,8 +40,8 @@ NBD_MUTANTS = (
     Mutant(
         "nbd-a-flush-that-failed-is-answered-as-one-that-did-not",
         "gateways/nbd/flushes.py",
-        "                    if await done:\n                        return None\n",
-        "                    await done\n                    return None\n",
+        "                        if await done:\n                            return None\n",
+        "                        await done\n                        return None\n",
         FLUSHES,
     ),
     Mutant(
@@ -116,8 +117,8 @@ NBD_MUTANTS = (
     Mutant(
         "nbd-plain-text-is-read-as-encrypted",
         "gateways/nbd/channel.py",
-        "        self._came.clear()\n",
-        "",
+        "        self.forget()\n        self._plain",
+        "        self._plain",
         "tests/nbd/test_tls.py",
     ),
     Mutant(
@@ -130,8 +131,8 @@ NBD_MUTANTS = (
     Mutant(
         "nbd-a-client-may-send-more-than-there-is-room-for",
         "gateways/nbd/intake.py",
-        "        if coming.room is None:\n            if self._room is None:\n",
-        "        if coming.room is None and not coming.payload:\n            if self._room is None:\n",
+        "        if coming.room is None:\n            if self._channel",
+        "        if coming.room is None and not coming.payload:\n            if self._channel",
         "tests/nbd/test_hogs.py",
     ),
     Mutant(
@@ -168,6 +169,41 @@ NBD_MUTANTS = (
         "        if error is not None and len(together) > 1:  # of one of them, maybe\n",
         "        if False:\n",
         "tests/nbd/test_reads.py",
+    ),
+    Mutant(
+        "nbd-what-comes-behind-the-end-is-kept",
+        "gateways/nbd/intake.py",
+        "        self._channel.forget()\n",
+        "",
+        ENDS,
+    ),
+    Mutant(
+        "nbd-who-sends-no-more-is-left-at-once",
+        "gateways/nbd/connection.py",
+        "            else:  # it may be reading yet\n                await self._channel.close()\n",
+        "",
+        ENDS,
+    ),
+    Mutant(
+        "nbd-a-handshake-is-paused-for-what-it-brings",
+        "gateways/nbd/channel.py",
+        "        if self._transport is self._plain:",
+        "        if False:",
+        ENDS,
+    ),
+    Mutant(
+        "nbd-a-lump-of-commands-holds-the-loop",
+        "gateways/nbd/intake.py",
+        "            for _ in range(COMMANDS_MAX):\n",
+        "            while True:\n",
+        ENDS,
+    ),
+    Mutant(
+        "nbd-who-is-gone-waits-for-room",
+        "gateways/nbd/intake.py",
+        "            if self._channel.lacks(coming.payload):\n",
+        "            if False:\n",
+        ENDS,
     ),
     Mutant(
         "nbd-a-read-only-server-writes-to-clones",

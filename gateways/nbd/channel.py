@@ -7,11 +7,12 @@ from typing import cast
 
 from tidelog.gateways.nbd.watch import Watch, never
 
-# What is read ahead of who asks for it, at most twice that.
+# What is read ahead of who asks for it, at most twice that; and what each connection has for the kernel to fill.
 READ_AHEAD = 128 << 10
 # What is handed to the kernel at once, without waiting until the client takes it.
 AT_ONCE_BYTES_MAX = 256 << 10
-_HANDSHAKE_TIMEOUT = 10.0
+# A handshake, and a client that takes the last answers, may last so long (seconds).
+_PATIENCE = 10.0
 IN_THE_MIDDLE = "in the middle of a message"
 
 
@@ -20,8 +21,8 @@ class Gone(Exception):
 
 
 class Channel(asyncio.BufferedProtocol):
-    """Made by the event loop for each connection, of which it tells ``accepted``. Methods raise `Gone`. What has come
-    is taken where it lies: a command costs one turn of the loop, which streams would make three."""
+    """Made by the event loop for each connection, of which it tells ``accepted``. Methods raise `Gone`. Who takes is
+    told where the bytes come in: a command costs one turn of the loop, which streams would make three."""
 
     def __init__(self, accepted: "Callable[[Channel], None]") -> None:
         self._accepted = accepted
@@ -38,7 +39,11 @@ class Channel(asyncio.BufferedProtocol):
         self._sending = asyncio.Lock()
         self._gathered: list[bytes] = []  # what `send_now` was given since the loop last turned
         self._gathered_bytes = 0
-        self.encrypted = False
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether all that goes and comes is, from the handshake on."""
+        return self._plain is not None
 
     # ---- what comes
 
@@ -46,6 +51,10 @@ class Channel(asyncio.BufferedProtocol):
     def untaken(self) -> int:
         """How many bytes have come and are not taken."""
         return len(self._came)
+
+    def lacks(self, count: int) -> bool:
+        """Whether so many bytes have not come, and never will."""
+        return self._ended and len(self._came) < count
 
     def take(self, count: int) -> bytes | None:
         """Exactly so many bytes, or None while not all of them have come; what listens is told when more have."""
@@ -76,6 +85,12 @@ class Channel(asyncio.BufferedProtocol):
             self.listen(None)
         return taken
 
+    def forget(self) -> None:
+        """What has come, and is not taken, and that more was wanted."""
+        self._came.clear()
+        self._wanted = 0
+        self._pace()
+
     def listen(self, listener: Callable[[], None] | None) -> None:
         """Who is told whenever more bytes have come, or none will any more; it raises nothing."""
         self._listener = listener
@@ -91,6 +106,8 @@ class Channel(asyncio.BufferedProtocol):
 
     def _pace(self) -> None:
         """Reads on, or not."""
+        if self._transport is self._plain:  # in the middle of the handshake: what comes is TLS's
+            return
         enough = len(self._came) >= max(self._wanted, READ_AHEAD)
         if enough is not self._paused:
             self._paused = enough
@@ -117,7 +134,7 @@ class Channel(asyncio.BufferedProtocol):
         nobody is there. All that is sent so in one turn of the loop goes out at its end, together: the answers to what
         came together."""
         gathered = self._gathered_bytes + sum(map(len, parts))
-        if gathered > AT_ONCE_BYTES_MAX or self._sending.locked() or self._unsent or self._transport.is_closing():
+        if gathered > AT_ONCE_BYTES_MAX or self._sending.locked() or self._unsent or self._closing:
             return False
         self._gathered_bytes = gathered
         if not self._gathered and not self._listening:
@@ -126,8 +143,13 @@ class Channel(asyncio.BufferedProtocol):
         return True
 
     def _send_gathered(self) -> None:
-        if self._gathered and not self._transport.is_closing():
+        if self._gathered and not self._closing:
             self._write(())
+
+    @property
+    def _closing(self) -> bool:
+        """Whether nothing can be sent any more; TLS itself notices late that its connection is lost."""
+        return self._transport.is_closing() or (self._plain is not None and self._plain.is_closing())
 
     @property
     def _unsent(self) -> int:
@@ -136,7 +158,7 @@ class Channel(asyncio.BufferedProtocol):
         return plain + self._transport.get_write_buffer_size()
 
     def _write(self, parts: tuple[bytes, ...]) -> None:
-        if self._transport.is_closing():  # asyncio would complain of each answer
+        if self._closing:  # asyncio would complain of each answer
             raise Gone
         gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
         parts = (*gathered, *parts)
@@ -147,26 +169,25 @@ class Channel(asyncio.BufferedProtocol):
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """From here on all is encrypted. What came before the handshake, and is not taken, is forgotten: whoever sends
         in plain text what would be read as encrypted is no client."""
-        self._came.clear()
-        self._pace()
+        self.forget()
         self._plain = self._transport
         try:
             transport = await asyncio.get_running_loop().start_tls(
-                self._plain, self, context, server_side=True, ssl_handshake_timeout=_HANDSHAKE_TIMEOUT
+                self._plain, self, context, server_side=True, ssl_handshake_timeout=_PATIENCE
             )
         except OSError as error:
             raise Gone(f"no TLS: {error}") from None
         if transport is None:
             raise Gone("in the middle of the TLS handshake")
         self._transport = transport
-        self.encrypted = True
+        self._pace()
 
     async def close(self) -> None:
         """Sends what is on its way, and ends."""
         self._send_gathered()
         self._transport.close()
         try:
-            async with asyncio.timeout(_HANDSHAKE_TIMEOUT):
+            async with asyncio.timeout(_PATIENCE):
                 await self._lost.wait()
         except TimeoutError:
             self.abort()

@@ -57,6 +57,8 @@ class Connection:
         except Gone as gone:
             if str(gone):
                 self._shared.say(f"a client is gone: {gone}")
+            else:  # it may be reading yet
+                await self._channel.close()
         except ProtocolError as error:
             self._shared.say(f"a client is left, since it speaks no NBD: {error}")
         except Exception as error:  # the other clients are served on

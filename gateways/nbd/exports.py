@@ -1,7 +1,7 @@
 """What a connection has chosen: a live volume, a volume of a copy, or one of a clone.
 
-Every method of an export may wait for servers: call them on threads. Offsets and lengths are bytes, within the export's
-size; what else can go wrong is a `TidelogError`.
+Every method of an export but `write_at_once` and `flush_soon` may wait for servers: call them on threads. Offsets and
+lengths are bytes, within the export's size; what else can go wrong is a `TidelogError`.
 """
 
 from collections.abc import Callable
@@ -89,8 +89,7 @@ class LiveExport:
             raise
 
     def write_at_once(self, offset: int, data: bytes) -> bool:
-        """See `Export`. It goes into the session's open batch; a batch that is full is sent, which waits for nothing. A
-        write of 4 KiB took 230 us of processor on a thread, and takes 110 so (``python -m benchmarks --only nbd``)."""
+        """See `Export`. It goes into the session's open batch; a full one is sent, which waits for nothing."""
         if self.group.pacing is not None or len(data) > AT_ONCE_BYTES_MAX:
             return False
         return self._at_once(lambda _: self.write(offset, data))

@@ -56,12 +56,12 @@ class Flushes:
             with suppress(RuntimeError):  # the loop has ended, and with it whoever would have been answered
                 loop.call_soon_threadsafe(ended, well)
 
-        if self._flushed.flush_soon(tell):
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SOON):
-                    if await done:
-                        return None
         try:
+            if self._flushed.flush_soon(tell):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(SOON):
+                        if await done:
+                            return None
             await self._wait()
         except Exception as error:
             return error

@@ -16,7 +16,7 @@ COMMANDS_MAX = 128
 
 
 @dataclass(slots=True, eq=False)
-class Taken:
+class Incoming:
     """A command that has come, or is coming. ``size`` is what it takes of the share, ``room`` where that was found."""
 
     request: Request
@@ -36,11 +36,11 @@ class Intake:
         share: Share,
         refused: Callable[[Request], Refusal | None],
         size: Callable[[Request], int],
-        carry_out: Callable[[Taken, bytes], None],
+        carry_out: Callable[[Incoming, bytes], None],
     ) -> None:
         self._channel, self._share = channel, share
         self._refused, self._size, self._carry_out = refused, size, carry_out
-        self._coming: Taken | None = None  # its payload, or room for it, is waited for
+        self._coming: Incoming | None = None  # its payload, or room for it, is waited for
         self._watch = Watch(lambda: channel.untaken, share.pressed, channel.abort)
         self._room: asyncio.Task[None] | None = None
         self._running = 0
@@ -49,7 +49,7 @@ class Intake:
         self._why: Exception | None = None
 
     async def run(self) -> None:
-        """Until the client has left, or `stop`; every command that has come has ended then. Raises `Gone`,
+        """Until the client has left, or `stop`; every command that was taken has ended then. Raises `Gone`,
         `ProtocolError`, what ``carry_out`` does, and what `stop` was given."""
         self._channel.listen(self._advance)
         self._advance()
@@ -74,13 +74,14 @@ class Intake:
         self._watch.end()
         if self._room is not None:
             self._room.cancel()
+        self._channel.forget()
         if self._coming is not None and self._coming.room is not None:
             self._share.give(self._coming.size, self._coming.room)
 
-    def ended(self, taken: Taken) -> None:
+    def ended(self, command: Incoming) -> None:
         """It was answered, or nobody is there who could be."""
-        assert taken.room is not None
-        self._share.give(taken.size, taken.room)
+        assert command.room is not None
+        self._share.give(command.size, command.room)
         self._running -= 1
         if not self._running:
             self._idle.set()
@@ -93,8 +94,10 @@ class Intake:
             return
         self._advancing = True
         try:
-            while self._running < COMMANDS_MAX and not self._stopped.is_set() and self._take():
-                pass
+            for _ in range(COMMANDS_MAX):
+                if self._running == COMMANDS_MAX or self._stopped.is_set() or not self._take():
+                    return
+            asyncio.get_running_loop().call_soon(self._advance)  # others have their turn
         except Exception as error:
             self.stop(error)
         finally:
@@ -113,6 +116,8 @@ class Intake:
             coming = self._coming = self._weighed(request)
             coming.room = self._share.take_now(coming.size)
         if coming.room is None:
+            if self._channel.lacks(coming.payload):
+                raise Gone(IN_THE_MIDDLE)
             if self._room is None:
                 self._room = asyncio.ensure_future(self._wait_for_room(coming))
             return False
@@ -127,14 +132,14 @@ class Intake:
             raise
         return True
 
-    def _weighed(self, request: Request) -> Taken:
+    def _weighed(self, request: Request) -> Incoming:
         payload = request.length if request.command == Command.WRITE else 0
         if payload > PAYLOAD_BYTES_MAX:
             raise ProtocolError(f"a write of {payload} bytes")
         refused = self._refused(request)
-        return Taken(request, refused, payload if refused is not None else self._size(request), payload)
+        return Incoming(request, refused, payload if refused is not None else self._size(request), payload)
 
-    async def _wait_for_room(self, coming: Taken) -> None:
+    async def _wait_for_room(self, coming: Incoming) -> None:
         coming.room = await self._share.take(coming.size)
         self._room = None
         self._advance()

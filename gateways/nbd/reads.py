@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 # So many are carried out at a time, and more only behind such as wait for a store that is far, not for each other
 # (seconds): threads that work at the same time take the interpreter from each other.
-AT_ONCE, PATIENCE = 2, 0.001
+AT_ONCE, PATIENCE = 1, 0.001
 # What is read as one; 256 KiB cost twice what 64 KiB cost.
 TOGETHER_BYTES_MAX = 256 << 10
 
@@ -67,7 +67,12 @@ class Reads:
 
     def _begin(self, together: list[_Read]) -> None:
         self._running += 1
-        self._start(partial(self._ended, together), together[0].offset, sum(read.length for read in together))
+        try:
+            self._start(partial(self._ended, together), together[0].offset, sum(read.length for read in together))
+        except Exception as error:  # the server ends, and its threads take nothing more
+            self._running -= 1
+            for read in together:
+                read.answer(error)
 
     def _ended(self, together: list[_Read], done: Future[bytes]) -> None:
         self._running -= 1

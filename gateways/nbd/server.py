@@ -4,6 +4,8 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 from tidelog.errors import LogUnavailable, TidelogError
 from tidelog.gateways.nbd.address import Listening
@@ -42,13 +44,13 @@ class NbdServer:
         total_bytes: int = TOTAL_BYTES_MAX,
         patience: float = 60.0,
     ) -> None:
-        self._catalogue, self._listening, self._say = catalogue, listening, say
+        self._catalogue, self._listening, self._say = catalogue, listening, partial(_say, say)
         self._connections_max, self._patience = connections_max, patience
         stored, self._opening = Threads("stored", STORED_THREADS), Threads("opening", OPENING_THREADS)
         self._again = Threads("again", 1)
         live = Means(Threads("reads", READ_THREADS), Threads("live", LIVE_THREADS), Budget(total_bytes))
         self._means = (live, Means(stored, stored, Budget(total_bytes)))
-        self._shared = Shared(catalogue, *self._means, self._opening, tls, say)
+        self._shared = Shared(catalogue, *self._means, self._opening, tls, self._say)
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         self._error: TidelogError | None = None
@@ -61,7 +63,7 @@ class NbdServer:
 
     async def run(self) -> None:
         """Serves until `stop`, or until the writer session has ended for good: then raises what has ended it. Either
-        way every command that has come is answered, and all that was written is flushed."""
+        way every command that was taken is answered, and all that was written is flushed."""
         listening, loop = self._listening.socket, asyncio.get_running_loop()
         create = loop.create_unix_server if listening.family == socket.AF_UNIX else loop.create_server
         server = await create(lambda: Channel(self._accept), sock=listening)
@@ -144,3 +146,8 @@ class NbdServer:
             means.change.close()
         self._opening.close()
         self._again.close()
+
+
+def _say(say: Callable[[str], None], text: str) -> None:
+    with suppress(OSError, ValueError):  # nobody listens any more, which ends no connection
+        say(text)

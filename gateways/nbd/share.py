@@ -34,19 +34,18 @@ class Share:
         """As `take` if that needs no waiting; None, and nothing was taken, if it does."""
         if not self._own.take_now(size):
             return None
-        for budget in self._where(size):
-            if budget.take_now(size):
-                self._of_total += size if budget is self._total else 0
-                return budget
-        self._own.give(size)
-        return None
+        if (found := self._found_now(size)) is None:
+            self._own.give(size)
+        elif found is self._total:
+            self._of_total += size
+        return found
 
     async def take(self, size: int) -> Budget:
         """Waits until there is room; where it was found, for `give`."""
         await self._own.take(size)
         self.waits = True
         try:
-            found = await self._found(size)
+            found = self._found_now(size) or await _first(size, *self._where(size))
         except BaseException:
             self._own.give(size)
             raise
@@ -63,12 +62,8 @@ class Share:
         taken.give(size)
         self._own.give(size)
 
-    async def _found(self, size: int) -> Budget:
-        budgets = self._where(size)
-        for budget in budgets:
-            if budget.take_now(size):
-                return budget
-        return await _first(size, *budgets)
+    def _found_now(self, size: int) -> Budget | None:
+        return next((budget for budget in self._where(size) if budget.take_now(size)), None)
 
     def _where(self, size: int) -> tuple[Budget, ...]:
         """Who is asked for so many bytes."""

@@ -14,7 +14,7 @@ from tidelog.gateways.nbd.channel import Channel, Gone
 from tidelog.gateways.nbd.commands import Refusal, refusal
 from tidelog.gateways.nbd.discards import EVENTS_MAX
 from tidelog.gateways.nbd.flushes import Flushes
-from tidelog.gateways.nbd.intake import Intake, Taken
+from tidelog.gateways.nbd.intake import Incoming, Intake
 from tidelog.gateways.nbd.negotiation import Agreed
 from tidelog.gateways.nbd.reads import Reads
 from tidelog.gateways.nbd.share import Share
@@ -63,7 +63,7 @@ class Transmission:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Until the client has left, or `stop`; every command that has come is carried out and answered then. Raises
+        """Until the client has left, or `stop`; every command that was taken is carried out and answered then. Raises
         `Gone`, `ProtocolError`."""
         await self._intake.run()
 
@@ -74,82 +74,82 @@ class Transmission:
     def _refused(self, request: Request) -> Refusal | None:
         return refusal(request, self._terms)
 
-    def _carry_out(self, taken: Taken, data: bytes) -> None:
+    def _carry_out(self, command: Incoming, data: bytes) -> None:
         """Begins; what needs no waiting is done and answered when it returns."""
-        request = taken.request
-        if taken.refused is not None:
-            self._answer(taken, self._error(request, *taken.refused))
+        request = command.request
+        if command.refused is not None:
+            self._answer(command, self._error(request, *command.refused))
         elif request.command == Command.FLUSH:
-            self._flush(taken)
+            self._flush(command)
         elif request.command == Command.READ and request.length:
-            self._reads.read(request.offset, request.length, partial(self._read, taken))
-        elif not (data and self._written_at_once(taken, data)):
-            self._start(self._serve(taken, data))
+            self._reads.read(request.offset, request.length, partial(self._read, command))
+        elif not (data and self._written_at_once(command, data)):
+            self._start(self._serve(command, data))
 
-    def _read(self, taken: Taken, found: bytes | BaseException) -> None:
-        request = taken.request
+    def _read(self, command: Incoming, found: bytes | BaseException) -> None:
+        request = command.request
         if isinstance(found, BaseException):
-            self._answer(taken, self._failed(request, found))
+            self._answer(command, self._failed(request, found))
         elif self._terms.structured:
-            self._answer(taken, (data_chunk(request.cookie, request.offset, request.length), found))
+            self._answer(command, (data_chunk(request.cookie, request.offset, request.length), found))
         else:
-            self._answer(taken, (simple_reply(request.cookie), found))
+            self._answer(command, (simple_reply(request.cookie), found))
 
-    def _written_at_once(self, taken: Taken, data: bytes) -> bool:
+    def _written_at_once(self, command: Incoming, data: bytes) -> bool:
         """Whether nothing had to be waited for; False, and nothing was done, if something has."""
-        request = taken.request
+        request = command.request
         try:
             if not self.export.write_at_once(request.offset, data):
                 return False
         except Exception as error:
-            self._answer(taken, self._failed(request, error))
+            self._answer(command, self._failed(request, error))
             return True
-        self._changed(taken)
+        self._changed(command)
         return True
 
-    def _changed(self, taken: Taken) -> None:
+    def _changed(self, command: Incoming) -> None:
         """What was to be changed is, if not for good."""
-        if taken.request.flags & CommandFlag.FUA and taken.request.length:
-            self._flush(taken)
+        if command.request.flags & CommandFlag.FUA and command.request.length:
+            self._flush(command)
         else:
-            self._answer(taken, self._done(taken.request))
+            self._answer(command, self._done(command.request))
 
-    def _flush(self, taken: Taken) -> None:
+    def _flush(self, command: Incoming) -> None:
         def flushed(error: Exception | None) -> None:
-            request = taken.request
-            self._answer(taken, self._done(request) if error is None else self._failed(request, error))
+            request = command.request
+            self._answer(command, self._done(request) if error is None else self._failed(request, error))
 
         self._flushes.flush(flushed)
 
-    def _answer(self, taken: Taken, reply: tuple[bytes, ...]) -> None:
+    def _answer(self, command: Incoming, reply: tuple[bytes, ...]) -> None:
         if self._channel.send_now(*reply):
-            self._intake.ended(taken)
+            self._intake.ended(command)
         else:
-            self._start(self._send(taken, reply))
+            self._start(self._send(command, reply))
 
-    async def _send(self, taken: Taken, reply: tuple[bytes, ...]) -> None:
+    async def _send(self, command: Incoming, reply: tuple[bytes, ...]) -> None:
         try:
             await self._channel.send(*reply, pressed=self.share.pressed)
         except Gone as gone:
             self._intake.stop(gone)
         finally:
-            self._intake.ended(taken)
+            self._intake.ended(command)
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, taken: Taken, data: bytes) -> None:
-        request = taken.request
+    async def _serve(self, command: Incoming, data: bytes) -> None:
+        request = command.request
         try:
             reply = await self._carried_out(request, data)
         except Exception as error:
             reply = self._failed(request, error)
         if reply is None:
-            self._changed(taken)
+            self._changed(command)
         else:
-            self._answer(taken, reply)
+            self._answer(command, reply)
 
     def _failed(self, request: Request, error: BaseException) -> tuple[bytes, ...]:
         if isinstance(error, TidelogError):

@@ -18,9 +18,9 @@ def never() -> bool:
 
 
 class Watch:
-    """A context in which a client has to get on: ``moved`` tells of bytes and only grows, ``pressed`` whether others
-    wait. Of one that stands still `over` says for how long, and ``abort`` ends what is waited for. For one event
-    loop."""
+    """A context, or the time from `begin` to `end`, in which a client has to get on: ``moved`` tells of bytes and only
+    grows, ``pressed`` whether others wait. Of one that stands still `over` says for how long, and ``abort`` ends what
+    is waited for. For one event loop."""
 
     def __init__(self, moved: Callable[[], int], pressed: Callable[[], bool], abort: Callable[[], None]) -> None:
         self._moved, self._pressed, self._abort = moved, pressed, abort
