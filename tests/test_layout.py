@@ -132,6 +132,7 @@ def test_the_wheel_works(wheel: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.servers
+@pytest.mark.timeout(900)  # two minutes on an idle machine
 @pytest.mark.parametrize("servers", ["processes", "containers"])
 def test_an_application_tests_itself_with_the_wheel(wheel: Path, tmp_path: Path, servers: str) -> None:
     """examples/inventory, copied into a project of its own: the installed plugin gives its tests their fixtures, faults
