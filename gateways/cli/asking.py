@@ -83,7 +83,7 @@ def _ask(invocation: Invocation, group: str, site: str, question: Callable[[Stor
 def say_unasked(invocation: Invocation) -> None:
     """Of each such site, on stderr."""
     for site, problem in invocation.unasked.items():
-        invocation.say_once(f"site {site} could not be asked, and what it holds is not shown: {problem.message}")
+        invocation.say_once(f"site {site} could not be asked; shown of it is what it has reported: {problem.message}")
 
 
 def unasked_json(invocation: Invocation) -> dict[str, str]:

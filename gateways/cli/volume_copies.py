@@ -84,7 +84,8 @@ def _by_data(invocation: Invocation, opened: Group, source: str, target: str, pi
         return
     invocation.say(
         f"volume {target} of group {opened.name} is volume {_of(source, pitc)}, from sequence {head.sequence} on:"
-        f" {blocks} blocks, {size_text(data_bytes)}, went through the log, as no command there can name that copy"
+        f" {blocks} blocks, {size_text(data_bytes)}, went through the log as data: sites can be told to copy"
+        " only from a copy by marker that they hold"
     )
 
 

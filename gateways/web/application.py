@@ -80,7 +80,7 @@ class Api:
         self._board, self._protections = board, protections
 
     async def status(self, request: Request) -> Response:  # noqa: ARG002
-        """What `tidelog status --json` prints; 503 rather than an old one."""
+        """What `tidelog status --json` prints; 503 rather than one that is older than the board's patience."""
         unready, status = self._board.unready, self._board.status
         if unready or status is None:
             return _error(503, unready)
