@@ -212,4 +212,11 @@ NBD_MUTANTS = (
         "info, read_only=False)\n",
         "tests/nbd/test_clients.py",
     ),
+    Mutant(
+        "nbd-one-client-too-many-is-kept",
+        "gateways/nbd/server.py",
+        "if len(self._connections) >= self._connections_max",
+        "if len(self._connections) > self._connections_max",
+        "tests/nbd/test_bad_input.py -k ten_thousand",
+    ),
 )
