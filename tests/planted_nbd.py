@@ -5,6 +5,7 @@ from tests.planted import Mutant
 AWAY = "tests/nbd/test_log_away.py -m 'not servers'"
 FLUSHES = "tests/nbd/test_flushes.py"
 ENDS = "tests/nbd/test_ends.py"
+SERVE = "tests/nbd/test_serve.py"
 TRANSMISSION = "tests/nbd/test_transmission.py"
 DISCARDS = "tests/nbd/test_discards.py tests/nbd/test_discards_in_doubt.py -m 'not servers'"
 
@@ -211,5 +212,26 @@ NBD_MUTANTS = (
         "info, read_only=self.read_only)\n",
         "info, read_only=False)\n",
         "tests/nbd/test_clients.py",
+    ),
+    Mutant(
+        "nbd-one-client-too-many-is-kept",
+        "gateways/nbd/server.py",
+        "if len(self._connections) >= self._connections_max",
+        "if len(self._connections) > self._connections_max",
+        "tests/nbd/test_bad_input.py -k ten_thousand",
+    ),
+    Mutant(
+        "nbd-the-command-drops-its-tls",
+        "gateways/cli/serve_nbd.py",
+        "NbdServer(catalogue, listening, tls=tls,",
+        "NbdServer(catalogue, listening, tls=None,",
+        f"{SERVE} -k over_tls",
+    ),
+    Mutant(
+        "nbd-the-command-drops-its-read-only",
+        "gateways/cli/serve_nbd.py",
+        "writer, read_only=wanted.read_only)",
+        "writer, read_only=False)",
+        f"{SERVE} -k read_only",
     ),
 )

@@ -67,7 +67,7 @@ class Connection:
             self._channel.abort()
 
     def stop(self) -> None:
-        """Ends it, after the commands that have come."""
+        """Ends it, after the commands that were taken."""
         self._stopped = True
         if self._transmission is None:
             self._channel.abort()

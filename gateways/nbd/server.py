@@ -19,7 +19,9 @@ from tidelog.gateways.nbd.transmission import Means
 from tidelog.gateways.nbd.wire import PAYLOAD_BYTES_MAX
 
 CONNECTIONS_MAX = 128
-# Of live volumes, and as many of copies and clones: with what 128 clients have in reserve 256 MiB.
+# Of live volumes, and as many of copies and clones: with what 128 clients have in reserve 256 MiB. Beside that each has
+# 128 KiB for the kernel to fill, at most 256 KiB that has come and is not taken, and at most 256 KiB of answers that
+# are on their way: 80 MiB of 128 clients, 336 MiB with the above. asyncio's TLS takes another 256 KiB of each.
 TOTAL_BYTES_MAX = 3 * PAYLOAD_BYTES_MAX
 # Reads of live volumes wait for the site's store, and flushes for the log: the one holds up no thread of the other.
 LIVE_THREADS, READ_THREADS, STORED_THREADS, OPENING_THREADS = 16, 16, 8, 8

@@ -1,6 +1,8 @@
 """`tidelog serve nbd` as a process: its end, who may write, and what it is refused."""
 
+import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -12,7 +14,8 @@ import pytest
 
 from tests.cli.operating import Command, Operator
 from tests.names import fresh
-from tests.nbd.client import ESHUTDOWN, FLUSH, WRITE, Client
+from tests.nbd.certificates import authority, certified
+from tests.nbd.client import EPERM, ESHUTDOWN, FLUSH, GO, INFO, LIST, TLS_REQD, WRITE, Client, chosen_data
 from tests.nbd.conftest import Serve
 from tests.tools import tool
 
@@ -85,6 +88,26 @@ def test_at_another_site_there_is_no_session(operator: Operator, serve: Serve, b
     assert (tokyo.end(), osaka.end()) == (0, 0)
 
 
+def test_read_only(operator: Operator, serve: Serve, bank_of_its_own: str) -> None:
+    """At the primary, beside its writer: clones are not to be written to, and there is no live volume."""
+    writer = serve(name="writer").ready()
+    noon = fresh("noon")
+    operator.ok("pitc", "create", noon, "-g", bank_of_its_own, "--in", "200ms", "--wait")
+    operator.ok("pitc", "clone", noon, "drill", "-g", bank_of_its_own, "--site", "tokyo")
+    server = serve("--read-only", name="read-only").ready()
+    with server.opened("ledger@clone:drill") as client:
+        assert client.call(WRITE, 0, 1, b"x").error == EPERM
+        assert client.read(0, 1) == b"\0"
+    with Client(server.uri("ledger")) as client, pytest.raises(LookupError):
+        client.go()
+    said = subprocess.check_output([tool("nbdinfo"), "--json", "--list", server.uri("")], timeout=60)
+    told = {one["export-name"]: one["is_read_only"] for one in json.loads(said)["exports"]}
+    assert told == {f"ledger@{noon}": True, "ledger@clone:drill": True}
+    with writer.opened() as client:
+        client.write(0, b"x", flags=1)
+    assert (server.end(), writer.end()) == (0, 0)
+
+
 @contextmanager
 def foreground(operator: Operator, *options: str, says: str, env: dict[str, str] | None = None) -> Iterator[Command]:
     """A server that is ended by SIGTERM, as it must be."""
@@ -106,6 +129,28 @@ def test_on_a_port_of_this_machine(operator: Operator, bank_of_its_own: str) -> 
         assert subprocess.check_output([tool("nbdinfo"), "--size", uri + "ledger"], timeout=60) == b"16777216\n"
         with Client(uri + "ledger").go() as client:
             client.write(1, b"x", flags=1)
+
+
+def test_beyond_this_machine_over_tls(operator: Operator, bank_of_its_own: str, tmp_path: Path) -> None:
+    """By ``--tls-certificates``: who has one of the same authority writes and reads, who comes without TLS is told
+    nothing."""
+    issuer, data = authority(tmp_path / "authority"), random.Random(1).randbytes(100_000)
+    theirs, ours = (certified(issuer, tmp_path / who, who) for who in ("server", "client"))
+    source, back = tmp_path / "source.img", tmp_path / "back.img"
+    source.write_bytes(data)
+    options = ("-g", bank_of_its_own, "--address", "0.0.0.0:0", "--tls-certificates", str(theirs))
+    with foreground(operator, *options, says="nbds://0.0.0.0:") as server:
+        (port,) = re.findall(r"nbds://0\.0\.0\.0:(\d+)/", server.err.decode())
+        uri = f"nbds://localhost:{port}/ledger?tls-certificates={ours}"
+        said = subprocess.check_output([tool("nbdinfo"), uri], timeout=60)
+        assert b"with TLS" in said and b"export-size: 16777216" in said, said
+        for pair in ((source, uri), (uri, back)):
+            subprocess.check_call([tool("nbdcopy"), "--flush", *map(str, pair)], timeout=60)
+        assert back.read_bytes()[: len(data)] == data
+        with Client(f"nbd://127.0.0.1:{port}/ledger") as stranger:
+            for option, wanted in ((LIST, b""), (INFO, chosen_data("ledger")), (GO, chosen_data("ledger"))):
+                ((kind, _),) = stranger.option(option, wanted)
+                assert kind == TLS_REQD
 
 
 def test_the_default_socket(operator: Operator, bank_of_its_own: str, tmp_path: Path) -> None:
