@@ -3,6 +3,7 @@
 from tests.planted import Mutant
 
 LACKING = "tests/cli/test_stores_that_lack_copies.py"
+COPIES = "tests/cli/test_status_of_copies.py"
 
 STANDING_MUTANTS = (
     Mutant(
@@ -53,5 +54,40 @@ STANDING_MUTANTS = (
         " > UNDISTURBED else MOVED_AGAIN\n",
         " > UNDISTURBED else RETRY_FIRST\n",
         "tests/consumers/test_recovery.py",
+    ),
+    Mutant(
+        "a-site's-newest-copy-is-always-equal",
+        "gateways/cli/status_screen.py",
+        ' old, ", equal_text(copy.equal))',
+        ' old, ", equal_text(True))',
+        COPIES,
+    ),
+    Mutant(
+        "the-newest-copy-is-always-equal",
+        "gateways/cli/status_screen.py",
+        "assemble(made, equal_text(copy.equal), ",
+        "assemble(made, equal_text(True), ",
+        COPIES,
+    ),
+    Mutant(
+        "whatever-is-asked-of-a-copy-it-is-equal",
+        "gateways/cli/output.py",
+        'return Text("equal", style="green") if equal else Text("DIFFERS", style="bold white on red")',
+        'return Text("equal", style="green")',
+        COPIES,
+    ),
+    Mutant(
+        "programs-are-told-that-copies-are-equal",
+        "gateways/standing/documents.py",
+        '        "equal": copy.equal,\n',
+        '        "equal": True,\n',
+        COPIES,
+    ),
+    Mutant(
+        "a-site-shows-a-copy-that-it-lacks",
+        "gateways/cli/status_screen.py",
+        " if copy.answers.get(site.site) is Answer.FORMED), None)",
+        "), None)",
+        COPIES,
     ),
 )

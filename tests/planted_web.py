@@ -4,6 +4,7 @@ from tests.planted import Mutant
 
 ACCESS = "tests/web/test_access.py"
 API = "tests/web/test_api.py"
+CHARTS = "tests/web/test_charts.py"
 SLOW = "tests/web/test_slow_clients.py"
 
 WEB_MUTANTS = (
@@ -76,5 +77,33 @@ WEB_MUTANTS = (
         "            self._events.clients -= 1\n",
         "            pass\n",
         SLOW,
+    ),
+    Mutant(
+        "throughput-without-its-lines",
+        "gateways/web/page/charts.js",
+        "rateScale(top(series, [])), series, [], cursor",
+        "rateScale(top(series, [])), [], [], cursor",
+        CHARTS,
+    ),
+    Mutant(
+        "a-site's-lag-is-drawn-as-its-rate",
+        "gateways/web/page/charts.js",
+        "const RATE = 0;\n",
+        "const RATE = 1;\n",
+        CHARTS,
+    ),
+    Mutant(
+        "throughput-without-its-sites",
+        "gateways/web/page/charts.js",
+        "    ...sites.map((site, index) => ({\n",
+        "    ...[].map((site, index) => ({\n",
+        CHARTS,
+    ),
+    Mutant(
+        "a-legend-of-another-colour",
+        "gateways/web/page/charts.js",
+        "{ class: `${kind} line-${line}`, d: ",
+        "{ class: `${kind} line-a`, d: ",
+        CHARTS,
     ),
 )

@@ -1,20 +1,23 @@
 """Pages whose commands are run in one shell, in order, as a reader would."""
 
+import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.clean_stores import group_of_its_own
+from tests.servers.test_stack import available_ports
 from tidelog.testing.running import RunningDeployment
 from tidelog.testing.stack import stack_toml
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 _NEXT = "--- next block ---"
-# The test's own servers and folder stand in for these.
-_LEFT_OUT = ("make ", "export ", "mkdir ", "cd ")
+# What `make`, a stack or a command would take from the environment of the tests.
+_NOT_THEIRS = ("TIDELOG_", "STACK_", "MAKE", "MFLAGS")
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
@@ -34,27 +37,43 @@ def folder_for(running: RunningDeployment, folder: Path, group: str) -> Iterator
         yield folder
 
 
-def run_page(page: str, folder: Path) -> None:
-    """Every command ends well, and prints what stands in the block of ``text`` under it. Python that has no file to be
-    saved to is run where it stands."""
+def installed(folder: Path) -> dict[str, str]:
+    """Makes ``folder`` what `make setup` leaves of the repository, by links: its Makefile, its stack, and the
+    environment of the tests for `.venv`. The environment variables for it: a stack there has ports of its own."""
+    for name in ("Makefile", "pyproject.toml", "infra"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / ".venv").mkdir()
+    for path in Path(sys.prefix).iterdir():
+        if path.name != ".installed":
+            (folder / ".venv" / path.name).symlink_to(path)
+    (folder / ".venv" / ".installed").touch()  # newer than pyproject.toml: there is nothing to install
+    ports = {"STACK_KAFKA_PORT": str(available_ports(2)), "STACK_REDIS_PORT": str(available_ports(3))}
+    return {name: value for name, value in os.environ.items() if not name.startswith(_NOT_THEIRS)} | ports
+
+
+def run_page(page: str, folder: Path, environment: Mapping[str, str]) -> None:
+    """Every command is run as it stands, ends well, and prints what stands in the block of ``text`` under it. Python
+    that has no file to be saved to is run where it stands."""
     saved = re.findall(r"Save this as\s+`(\w+\.py)`", (DOCS / page).read_text())
-    script = [
-        "set -e; trap 'kill $(jobs -p) 2>/dev/null || true' EXIT",
-        f'export TIDELOG_CONFIG=$PWD/tidelog.toml PATH="{Path(sys.executable).parent}:$PATH"',
-    ]
+    script = ["set -e; trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"]
     expected: list[list[str]] = [[]]
     for language, text in blocks(page):
         if language == "sh":
-            script += [line for line in text.splitlines() if not line.startswith(_LEFT_OUT)] + [f"echo '{_NEXT}'"]
+            script += [text.rstrip("\n"), f"echo '{_NEXT}'"]
             expected.append([])
         elif language == "text":
             expected[-2] += text.splitlines()
-        elif language == "python" and saved:
-            (folder / saved.pop(0)).write_text(text)
         elif language == "python":
-            script += ["python - <<'PYTHON'", text.rstrip("\n"), "PYTHON"]
+            command = f"cat > {saved.pop(0)}" if saved else "python -"
+            script += [f"{command} <<'PYTHON'", text.rstrip("\n"), "PYTHON"]
     done = subprocess.run(
-        ["bash", "-c", "\n".join(script)], cwd=folder, capture_output=True, text=True, timeout=560, check=False
+        ["bash", "-c", "\n".join(script)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
     )
     assert done.returncode == 0, (done.stdout, done.stderr)
     for wanted, printed in zip(expected, done.stdout.split(_NEXT), strict=True):

@@ -1,23 +1,35 @@
 """docs/tutorial.md and docs/how-to/dr-drill.md, from their first command to their last, on real servers."""
 
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
+import redis
 
 import tidelog
-from tests.documents.shell_pages import folder_for, run_page
+from tests.documents.shell_pages import folder_for, installed, run_page
 from tidelog.consumers.access import open_group
 from tidelog.consumers.deployment import Deployment
 from tidelog.testing.running import RunningDeployment
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(1080)]
 
 
-def test_the_tutorial(tidelog_deployment: RunningDeployment, tmp_path: Path) -> None:
-    """With the workers that the page itself starts, kills and starts again."""
-    with folder_for(tidelog_deployment, tmp_path, "shop") as folder:
-        run_page("tutorial.md", folder)
+def test_the_tutorial(tmp_path: Path) -> None:
+    """All of it, from `make up` to `make down`, in a folder that is as `make setup` leaves one. Only the stack's ports
+    are others than a reader's; `.venv` is the environment that runs the tests."""
+    environment = installed(tmp_path)
+    try:
+        run_page("tutorial.md", tmp_path, environment)
+        assert (tmp_path / ".cache/stack/servers.json").read_text() == "{}\n"
+        assert (tmp_path / ".cache/stack/kafka/data").is_dir() and (tmp_path / ".cache/shop/audit.py").is_file()
+        with pytest.raises(redis.ConnectionError):
+            redis.Redis(port=int(environment["STACK_REDIS_PORT"])).ping()
+    finally:
+        subprocess.run(["make", "down"], cwd=tmp_path, env=environment, check=True, timeout=120)
 
 
 class Application(threading.Thread):
@@ -52,7 +64,9 @@ def test_the_drill(tidelog_deployment: RunningDeployment, tmp_path: Path) -> Non
         application = Application(tidelog_deployment.deployment)
         application.start()
         try:
-            run_page("how-to/dr-drill.md", folder)
+            programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+            own = {"TIDELOG_CONFIG": str(folder / "tidelog.toml"), "PATH": programs}
+            run_page("how-to/dr-drill.md", folder, os.environ | own)
         finally:
             application.ending.set()
             application.join()
