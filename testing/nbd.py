@@ -108,7 +108,7 @@ class RunningNbd:
             raise self.error or ServerError(f"the NBD server did not start within {_ENDS_WITHIN_S:.0f} s")
 
     def close(self) -> None:
-        """Ends the server in order: what has come is carried out. Raises `ServerError` if it does not end; the rest of
+        """Ends the server in order: what was taken is carried out. Raises `ServerError` if it does not end; the rest of
         it is let go of all the same."""
         with ExitStack() as ending:
             ending.callback(self._folder.cleanup)
