@@ -1,16 +1,12 @@
 """compose.yaml with a compose of its own: read by it, and run by it, on images that are built here."""
 
-import os
-import subprocess
-import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.servers.conftest import compose_command
+from tests.servers.compose_project import FILE, Compose
 from tidelog.config import Config
 from tidelog.consumers.deployment import RealDeployment
 from tidelog.testing.container_images import KAFKA_IMAGE, REDIS_IMAGE, image_name
@@ -18,33 +14,6 @@ from tidelog.testing.ports import available_port
 from tidelog.testing.readiness import wait_until
 from tidelog.testing.running import RunningDeployment
 from tidelog.testing.stack import SITES, stack_toml
-
-FILE = Path(__file__).parents[2] / "infra" / "compose.yaml"
-VARIABLES = ("STACK_", "TIDELOG_", "COMPOSE_")
-
-
-class Compose:
-    """One project of compose.yaml, with ports of its own."""
-
-    def __init__(self, **variables: str) -> None:
-        self._project = f"tidelog-test-{uuid.uuid4().hex[:8]}"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(VARIABLES)}
-        self._environment = inherited | variables
-
-    def __call__(self, *arguments: str) -> str:
-        command = [*compose_command(), "-p", self._project, "-f", str(FILE), *arguments]
-        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=150)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def health(self) -> dict[str, str]:
-        """Of each container, by its service: what its health check says."""
-        containers = self("ps", "-q").split()
-        form = '{{index .Config.Labels "com.docker.compose.service"}} {{.State.Health.Status}}'
-        done = subprocess.run(
-            ["docker", "inspect", "-f", form, *containers], capture_output=True, text=True, check=True
-        )
-        return dict(line.split() for line in done.stdout.splitlines())
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.servers.tidelog_image import source_copy
 from tidelog.config import Config
 from tidelog.producers.kafka_clients import REQUEST_SIZE
 from tidelog.producers.kafka_topics import LOG_RULES, Topic, broken_rules
@@ -153,7 +153,7 @@ def test_every_file_that_is_named_exists() -> None:
 
 @pytest.mark.slow
 def test_the_steps_of_the_containerfile_give_a_tidelog(tmp_path: Path) -> None:
-    """COPY without what is ignored, RUN, and the entry point, carried out here: no base image can be pulled."""
+    """COPY without what is ignored, RUN, and the entry point, carried out without an engine (with: test_image.py)."""
     text = CONTAINERFILE.read_text()
     (base,) = re.findall(r"^ARG PYTHON_IMAGE=(.*)$", text, re.MULTILINE)
     version = re.fullmatch(r"python:(\d+)\.(\d+)-slim", base)
@@ -163,10 +163,7 @@ def test_the_steps_of_the_containerfile_give_a_tidelog(tmp_path: Path) -> None:
     assert re.findall(r"^FROM (\S+)", text, re.MULTILINE) == ["${PYTHON_IMAGE}"] * 2
     assert re.search(r"^USER \d+$", text, re.MULTILINE)
 
-    source, target = tmp_path / "source", tmp_path / "tidelog"
-    ignored = [line.removeprefix("**/") for line in (INFRA / "Containerfile.dockerignore").read_text().splitlines()]
-    assert {".git", ".venv", ".cache"} <= set(ignored)
-    shutil.copytree(ROOT, source, symlinks=True, ignore=shutil.ignore_patterns(*ignored))
+    source, target = source_copy(tmp_path / "source"), tmp_path / "tidelog"
     (step,) = re.findall(r"^RUN (python -m venv .*)$", text, re.MULTILINE)
     (extras,) = re.findall(r"/source\[([\w,]+)\]", step)
     assert set(extras.split(",")) <= set(project["optional-dependencies"])
