@@ -19,7 +19,7 @@ class Share:
         self._total = total
         self._own, self._reserve = Budget(CONNECTION_BYTES_MAX), Budget(RESERVE_BYTES)
         self._of_total = 0
-        self.waits = False  # somebody takes
+        self._waits = False
 
     @property
     def reserved(self) -> int:
@@ -28,7 +28,7 @@ class Share:
 
     def pressed(self) -> bool:
         """Whether other connections wait while this one holds some of the total."""
-        return self._of_total > 0 and self._total.waiting > self.waits
+        return self._of_total > 0 and self._total.waiting > self._waits
 
     def take_now(self, size: int) -> Budget | None:
         """As `take` if that needs no waiting; None, and nothing was taken, if it does."""
@@ -43,14 +43,14 @@ class Share:
     async def take(self, size: int) -> Budget:
         """Waits until there is room; where it was found, for `give`."""
         await self._own.take(size)
-        self.waits = True
+        self._waits = True
         try:
             found = self._found_now(size) or await _first(size, *self._where(size))
         except BaseException:
             self._own.give(size)
             raise
         finally:
-            self.waits = False
+            self._waits = False
         if found is self._total:
             self._of_total += size
         return found

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from typing import ParamSpec, TypeVar
 
 _Result = TypeVar("_Result")
@@ -37,19 +36,9 @@ class Threads:
         self, call: Callable[_Arguments, _Result], *arguments: _Arguments.args, **named: _Arguments.kwargs
     ) -> _Result:
         """What the call gives back, or raises."""
-        waiter: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
-        self.start(partial(_tell, waiter), call, *arguments, **named)
-        return await waiter
+        assert not named  # an executor takes none
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call, *arguments)
 
     def close(self) -> None:
         """Takes no more calls. Those that are being carried out end by themselves."""
         self._pool.shutdown(wait=False)
-
-
-def _tell(waiter: "asyncio.Future[_Result]", done: "Future[_Result]") -> None:
-    if waiter.done():  # who waited is gone
-        return
-    if (error := done.exception()) is not None:
-        waiter.set_exception(error)
-    else:
-        waiter.set_result(done.result())
