@@ -17,12 +17,12 @@ NAMES = ("log", *SITES)
 # Events per second in each bucket of a minute, into the log; each site applies another part of them.
 INTO_THE_LOG = (0.0, 40.0, 200.0, 400.0, 300.0, 60.0)
 PARTS = dict(zip(SITES, (1.0, 0.5, 0.25), strict=True))
-# Of each line in the order of the legend: its colour there and in the chart, its width, its path.
+# Of each line in the order of the legend: its colour there and in the chart, width, path; none before it is drawn.
 LINES = """
-const chart = document.querySelector(arguments[0]);
 const style = (path) => getComputedStyle(path);
-const swatches = [...chart.querySelectorAll(".legend .swatch path")].map((path) => style(path).stroke);
-return [...chart.querySelectorAll(".chart .line")].map((path, index) => ({
+const found = (what) => [...document.querySelectorAll(`${arguments[0]} ${what}`)];
+const swatches = found(".legend .swatch path").map((path) => style(path).stroke);
+return found(".chart .line").map((path, index) => ({
   swatch: swatches[index],
   stroke: style(path).stroke,
   width: parseFloat(style(path).strokeWidth),
