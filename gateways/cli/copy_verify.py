@@ -146,9 +146,17 @@ def _named(view: ControlView, name: str, group: str, sites: Iterable[str]) -> Ca
     return named[-1] if named else None
 
 
+def _equal(found: list[Verified]) -> bool | None:
+    """As in the catalogue: False if a site's copy is another one, or its digest differs from another site's or from
+    its receipt; None while a site that was asked has none to show."""
+    shown = {(one.copy.sequence, one.copy.seal, one.digest) for one in found if one.copy is not None}
+    if len(shown) > 1 or not all(one.keeps_its_word for one in found):
+        return False
+    return True if all(one.problem is None for one in found) else None
+
+
 def _show(invocation: Invocation, name: str, group: str, found: list[Verified], *, full: bool, json: bool) -> None:
     if json:
-        equal = len({one.digest for one in found if one.digest is not None}) == 1
         sites = {
             one.site: {
                 "sequence": one.copy.sequence if one.copy else None,
@@ -158,7 +166,7 @@ def _show(invocation: Invocation, name: str, group: str, found: list[Verified], 
             }
             for one in found
         }
-        emit_json(invocation, {"group": group, "name": name, "full": full, "equal": equal, "sites": sites})
+        emit_json(invocation, {"group": group, "name": name, "full": full, "equal": _equal(found), "sites": sites})
         return
     rows: list[tuple[str | Text, ...]] = []
     for one in found:

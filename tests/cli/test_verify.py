@@ -80,6 +80,25 @@ def test_flipped_bits_are_found_and_named(copied, deployment):
     assert copied("pitc", "verify", "one", "-g", "bank", "--against", "london", "--full").code == 0
 
 
+def test_a_copy_that_a_site_does_not_show_yet_is_not_called_equal(copied, sites):
+    """Nor different: what one site holds was compared with nothing."""
+    sites.stop_site("osaka")
+    assert copied("pitc", "create", "two", "-g", "bank").code == 0
+    others = "--site", "tokyo", "--site", "london"
+    assert copied("pitc", "verify", "two", "-g", "bank", "--wait", "5s", *others).code == 0
+    done = copied("pitc", "verify", "two", "-g", "bank", "--json")
+    document = json.loads(done.out)
+    assert done.code == 3 and document["equal"] is None
+    assert {site: one["problem"] is None for site, one in document["sites"].items()} == {
+        "tokyo": True,
+        "london": True,
+        "osaka": False,
+    }
+    sites.site("osaka")
+    done = copied("pitc", "verify", "two", "-g", "bank", "--wait", "30s", "--json")
+    assert done.code == 0 and json.loads(done.out)["equal"] is True
+
+
 def test_blocks_in_a_row_are_one_extent(copied, deployment):
     flip(deployment, "tokyo", 10, 11, 12, 30)
     document = json.loads(copied("pitc", "verify", "one", "-g", "bank", "--against", "osaka", "--full", "--json").out)
