@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from functools import partial
 from typing import NamedTuple
 
@@ -14,8 +13,8 @@ AT_ONCE, PATIENCE = 1, 0.001
 TOGETHER_BYTES_MAX = 256 << 10
 
 Answer = Callable[[bytes | BaseException], None]
-# Has a callback called by the event loop, with the bytes at an offset and of a length.
-Start = Callable[[Callable[[Future[bytes]], None], int, int], None]
+# The bytes at an offset and of a length, when they are there.
+Start = Callable[[int, int], "asyncio.Future[bytes]"]
 
 
 class _Read(NamedTuple):
@@ -68,13 +67,15 @@ class Reads:
     def _begin(self, together: list[_Read]) -> None:
         self._running += 1
         try:
-            self._start(partial(self._ended, together), together[0].offset, sum(read.length for read in together))
+            started = self._start(together[0].offset, sum(read.length for read in together))
         except Exception as error:  # the server ends, and its threads take nothing more
             self._running -= 1
             for read in together:
                 read.answer(error)
+        else:
+            started.add_done_callback(partial(self._ended, together))
 
-    def _ended(self, together: list[_Read], done: Future[bytes]) -> None:
+    def _ended(self, together: list[_Read], done: asyncio.Future[bytes]) -> None:
         self._running -= 1
         error = done.exception()
         if error is not None and len(together) > 1:  # of one of them, maybe

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 _Result = TypeVar("_Result")
@@ -16,28 +16,11 @@ class Threads:
     def __init__(self, name: str, count: int) -> None:
         self._pool = ThreadPoolExecutor(count, thread_name_prefix=f"tidelog-nbd-{name}")
 
-    def start(
-        self,
-        done: "Callable[[Future[_Result]], None]",
-        call: Callable[_Arguments, _Result],
-        *arguments: _Arguments.args,
-        **named: _Arguments.kwargs,
-    ) -> None:
-        """Has ``done`` called by the event loop with what the call gives back, or raises."""
-        loop = asyncio.get_running_loop()
-
-        def ended(future: "Future[_Result]") -> None:
-            with suppress(RuntimeError):  # the loop has ended, and with it whoever waited
-                loop.call_soon_threadsafe(done, future)
-
-        self._pool.submit(call, *arguments, **named).add_done_callback(ended)
-
-    async def run(
+    def run(
         self, call: Callable[_Arguments, _Result], *arguments: _Arguments.args, **named: _Arguments.kwargs
-    ) -> _Result:
-        """What the call gives back, or raises."""
-        assert not named  # an executor takes none
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call, *arguments)
+    ) -> "asyncio.Future[_Result]":
+        """Has what the call gives back, or raises, when that is known. Raises `RuntimeError` once they are closed."""
+        return asyncio.get_running_loop().run_in_executor(self._pool, partial(call, *arguments, **named))
 
     def close(self) -> None:
         """Takes no more calls. Those that are being carried out end by themselves."""

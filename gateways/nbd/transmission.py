@@ -59,7 +59,7 @@ class Transmission:
         self.share = Share(means.total)
         self._intake = Intake(channel, self.share, self._refused, self._bytes_of, self._carry_out)
         self._flushes = Flushes(agreed.export, lambda: means.change.run(agreed.export.flush))
-        self._reads = Reads(lambda done, offset, length: means.read.start(done, agreed.export.read, offset, length))
+        self._reads = Reads(lambda offset, length: means.read.run(agreed.export.read, offset, length))
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
 
 import pytest
 
@@ -18,14 +17,13 @@ class Store:
     """Reads what it was asked for when told to."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[int, int, Future[bytes]]] = []
+        self.asked: list[tuple[int, int, asyncio.Future[bytes]]] = []
         self.answers: dict[int, list[bytes | BaseException]] = {}
         self.reads = Reads(self._start)
 
-    def _start(self, done: Callable[[Future[bytes]], None], offset: int, length: int) -> None:
-        future: Future[bytes] = Future()
-        future.add_done_callback(done)
-        self.asked.append((offset, length, future))
+    def _start(self, offset: int, length: int) -> asyncio.Future[bytes]:
+        self.asked.append((offset, length, asyncio.get_running_loop().create_future()))
+        return self.asked[-1][2]
 
     def want(self, *offsets: int, length: int = 4 * KIB) -> None:
         for offset in offsets:
@@ -35,9 +33,14 @@ class Store:
     def spans(self) -> list[tuple[int, int]]:
         return [(offset, length) for offset, length, _ in self.asked]
 
-    def find(self, number: int) -> None:
+    async def find(self, number: int) -> None:
         offset, length, future = self.asked[number]
         future.set_result(DISK[offset : offset + length])
+        await asyncio.sleep(0)
+
+    async def fail(self, number: int, said: str) -> None:
+        self.asked[number][2].set_exception(OSError(said))
+        await asyncio.sleep(0)
 
 
 def run(test: Callable[[Store], Awaitable[None]]) -> None:
@@ -60,23 +63,23 @@ def test_those_that_adjoin_are_read_as_one() -> None:
         first = [0, *range(8 * KIB, 24 * KIB, 4 * KIB), 40 * KIB, 44 * KIB, 20 * KIB]
         store.want(*first)
         assert store.spans == [(0, 4 * KIB)] and len(store.asked) == AT_ONCE
-        store.find(0)
+        await store.find(0)
         assert store.spans[1:] == [(8 * KIB, 16 * KIB)]
-        store.find(1)
+        await store.find(1)
         assert store.spans[2:] == [(40 * KIB, 8 * KIB)]
-        store.find(2)
+        await store.find(2)
         assert store.spans[3:] == [(20 * KIB, 4 * KIB)]
-        store.find(3)
+        await store.find(3)
         wanted = {offset: [DISK[offset : offset + 4 * KIB]] for offset in first}
         wanted[20 * KIB] *= 2
         assert store.answers == wanted
         large = range(MIB // 4, MIB // 4 + TOGETHER_BYTES_MAX + 192 * KIB, 64 * KIB)
         store.want(*large, length=64 * KIB)
-        store.find(4)
+        await store.find(4)
         assert store.spans[5:] == [(large[1], TOGETHER_BYTES_MAX)]
-        store.find(5)
+        await store.find(5)
         assert store.spans[6:] == [(large[5], 128 * KIB)]
-        store.find(6)
+        await store.find(6)
         assert all(store.answers[offset] == [DISK[offset : offset + 64 * KIB]] for offset in large)
 
     run(test)
@@ -88,13 +91,13 @@ def test_one_that_fails_takes_none_of_the_others_with_it() -> None:
 
     async def test(store: Store) -> None:
         store.want(0, 8 * KIB, 12 * KIB, 16 * KIB)
-        store.find(0)
+        await store.find(0)
         assert store.spans[1:] == [(8 * KIB, 12 * KIB)]
-        store.asked[1][2].set_exception(OSError("some of it"))
+        await store.fail(1, "some of it")
         assert store.spans[2:] == [(8 * KIB, 4 * KIB), (12 * KIB, 4 * KIB), (16 * KIB, 4 * KIB)]
-        store.find(2)
-        store.asked[3][2].set_exception(OSError("all of it"))
-        store.find(4)
+        await store.find(2)
+        await store.fail(3, "all of it")
+        await store.find(4)
         assert [str(answer) for answer in store.answers[12 * KIB]] == ["all of it"]
         assert store.answers[8 * KIB] == [DISK[8 * KIB : 12 * KIB]]
         assert store.answers[16 * KIB] == [DISK[16 * KIB : 20 * KIB]]
@@ -133,7 +136,7 @@ def test_a_store_that_is_far_is_asked_all_the_same() -> None:
             await asyncio.sleep(0.01)
         assert store.spans == [(offset, 4 * KIB) for offset in offsets]
         for number in reversed(range(len(offsets))):
-            store.find(number)
+            await store.find(number)
         assert store.answers == {offset: [DISK[offset : offset + 4 * KIB]] for offset in offsets}
 
     run(test)
