@@ -13,12 +13,6 @@ SILENT_AFTER = 5.0
 STUCK = frozenset({"HALTED", "NEEDS_REBUILD"})
 
 
-def shown_state(state: str, reason: str) -> str:
-    """The word for what a worker reports: ``WAITING`` if it cannot go on, or begin, since something does not answer,
-    such as its Redis; on the control topic that is ``STARTING`` with a reason."""
-    return "WAITING" if state == "STARTING" and reason else state
-
-
 @dataclass(frozen=True, slots=True)
 class SiteStanding:
     """Where a site stands with a group, and how old that news is. ``status`` is None if it never reported.
@@ -41,7 +35,7 @@ class SiteStanding:
     @property
     def state(self) -> str:
         """The state to show: what it last said, ``SILENT`` if that is old, ``UNKNOWN`` if it never spoke, ``DIVERGED``
-        if the log is not the one that it has applied and it has not halted on that, else as `shown_state` has it.
+        if the log is not the one that it has applied and it has not halted on that, else `SiteStatus.shown_state`.
 
         One that ended in an orderly way has said so and is ``STOPPED``, not silent.
         """
@@ -51,7 +45,7 @@ class SiteStanding:
             return "DIVERGED"
         if self.silent and self.status.state not in STUCK and self.status.state != "STOPPED":
             return "SILENT"
-        return shown_state(self.status.state, self.status.reason)
+        return self.status.shown_state
 
     @property
     def stuck(self) -> bool:

@@ -100,9 +100,9 @@ def _behind(
         elif found.state not in NOT_GOOD and found.sequence >= target.sequence:
             said.append(f"{site} is at {found.sequence} of another history")
         elif site in answered or found.state not in RUNNING:
-            said.append(f"{site} is at {found.sequence} ({found.state})")
+            said.append(f"{site} is at {found.sequence} ({found.shown_state})")
         else:
-            said.append(f"{site} has not answered; at {found.sequence} it was {found.state}")
+            said.append(f"{site} has not answered; at {found.sequence} it was {found.shown_state}")
     return SiteBehind(
         f"sequence {target.sequence} is in the log and not applied at {applied_at} sites within {timeout:g} s:"
         f" {', '.join(said)}",

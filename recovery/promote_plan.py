@@ -177,7 +177,7 @@ def refuse_unfit(standing: SiteStanding) -> None:
     """Raises `UsageError` for a site that, by what its worker reports, will not apply what is in the log."""
     status, group, site = standing.status, standing.group, standing.site
     if status is None or standing.silent or status.state == "STOPPED":
-        said = "never" if status is None else f"last at {iso(status.reported_us)}, {status.state}"
+        said = "never" if status is None else f"last at {iso(status.reported_us)}, {status.shown_state}"
         raise UsageError(
             f"no worker of site {site} serves group {group} (it has reported {said})",
             hint=f"start one: tidelog site run {site}",

@@ -164,6 +164,17 @@ class SiteStatus(ControlRecord):
     def key(self) -> str:
         return status_key(self.group, self.site)
 
+    @property
+    def shown_state(self) -> str:
+        """`shown_state` of it."""
+        return shown_state(self.state, self.reason)
+
+
+def shown_state(state: str, reason: str) -> str:
+    """The word for what a worker reports: ``WAITING`` if it cannot go on, or begin, since something does not answer,
+    such as its Redis; on the control topic that is ``STARTING`` with a reason."""
+    return "WAITING" if state == "STARTING" and reason else state
+
 
 _ALL: tuple[type[ControlRecord], ...] = (
     GroupCreated,

@@ -13,7 +13,6 @@ from tidelog.config_metrics import parse_address
 from tidelog.consumers.kafka_membership import KafkaMembership
 from tidelog.consumers.membership import Membership, SoleWorker
 from tidelog.consumers.process_settings import set_for_worker
-from tidelog.consumers.site_standing import shown_state
 from tidelog.consumers.worker import SiteWorker
 from tidelog.gateways.cli.exit_codes import INTERRUPTED, OK
 from tidelog.gateways.cli.hints import for_operators
@@ -161,5 +160,4 @@ class WorkerProcess:
 def _line(status: SiteStatus) -> str:
     why = f": {status.reason}" if status.reason else ""
     hint = f" (hint: {for_operators(status.hint, status.group)})" if status.reason and status.hint else ""
-    state = shown_state(status.state, status.reason)
-    return f"{status.group} at {status.site}: {state} at sequence {status.sequence}{why}{hint}"
+    return f"{status.group} at {status.site}: {status.shown_state} at sequence {status.sequence}{why}{hint}"

@@ -7,10 +7,10 @@ from prometheus_client.registry import Collector
 
 from tidelog.consumers.counts import RUN_SECONDS, Counts
 from tidelog.consumers.replica import Replica
-from tidelog.consumers.site_standing import shown_state
 from tidelog.consumers.worker import SiteWorker
 from tidelog.gateways.metrics.families import Families
 from tidelog.gateways.metrics.listed import SITE_STATES, Place
+from tidelog.schemas.control import shown_state
 
 
 class WorkerCollector(Collector):

@@ -123,6 +123,21 @@ def test_an_image_that_is_not_whole_does_not_count(lab: Lab, state: str) -> None
     group.flush(applied_at=1, timeout=DEADLINE)
 
 
+def test_one_that_waits_for_its_redis_is_said_to_wait(lab: Lab) -> None:
+    """In the word that `tidelog status` has for it."""
+    group = lab.group()
+    lab.worker("osaka")
+    group.create_volume("v", 4096)
+    group.flush(applied_at=1, timeout=DEADLINE)
+    for worker, thread in lab._workers:
+        worker.stop()
+        thread.join(DEADLINE)
+    group.create_volume("w", 4096)
+    reported(lab, "osaka", state="STARTING", reason="StoreUnavailable: Redis does not answer")
+    with pytest.raises(SiteBehind, match="osaka has not answered; at 2 it was WAITING"):
+        group.flush(applied_at=1, timeout=0.2)
+
+
 def test_a_position_of_another_history_does_not_count(lab: Lab) -> None:
     """As far along by its sequence, and not what this log holds."""
     group = lab.group()

@@ -14,6 +14,7 @@ from tidelog.consumers.deployment import open_store
 from tidelog.errors import Fenced, NotFound, SiteBehind, StoreUnavailable, TidelogError, UsageError
 from tidelog.producers.stepping_down import SteppingDown, step_down
 from tidelog.recovery import promote as promote_module
+from tidelog.recovery import promote_plan as promote_plan_module
 from tidelog.recovery.promote import Promotion
 from tidelog.recovery.promote_plan import PromotionRefused, plan_promotion, writer_to_stop
 from tidelog.recovery.rpo import WriterStanding, WriterState
@@ -207,6 +208,9 @@ def test_sites_that_cannot_be_promoted_are_refused_before_anybody_is_asked(
         later = wall_us() + 60_000_000
         control.publish(stopped.model_copy(update={"state": "STREAMING", "reported_us": later} | changes))
 
+    says(state="STARTING", reason="its Redis does not answer", reported_us=1)
+    monkeypatch.setattr(promote_plan_module, "A_MOMENT", 0.0)
+    refused("osaka", UsageError, "has reported last at 1970-.*, WAITING")
     says(state="HALTED", reason="LogDiverged: it is another", hint="do something")
     refused("osaka", UsageError, "has halted.*it is another")
     says(state="REBUILDING")
