@@ -47,8 +47,10 @@ class Traffic:
 
     def _mark_until(self) -> None:
         """A consistency marker every second, whatever the transactions are doing just then."""
-        while not self._stop.wait(1):
+        due = self._started + 1
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
             self.marks.append(self._mark(f"pitc-{len(self.marks) + 1:02}"))
+            due = max(due + 1, time.monotonic())  # a second from when it was due, not from when it was done
 
     def _guarded(self, name: str, target: Callable[[], None]) -> None:
         try:
