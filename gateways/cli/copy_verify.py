@@ -52,23 +52,11 @@ def verify_copy(
     found = [_verify_at(invocation, name, group, site, full=full) for site in sites or _asked(invocation, name, group)]
     if all(isinstance(one.problem, NotFound) for one in found):
         raise found[0].problem or NotFound(f"no copy {name}", group=group)
-    identities = {(one.copy.sequence, one.copy.seal, one.copy.name) for one in found if one.copy is not None}
-    digests = {one.digest for one in found if one.digest is not None}
-    _show(invocation, name, group, found, full=full, json=json)
-    if len(identities) > 1:
-        raise CopiesDiffer(
-            f"{name} names different copies at different sites", group=group, hint="name one by #SEQUENCE"
-        )
-    broken = [one.site for one in found if not one.keeps_its_word]
-    if len(digests) > 1 or broken:
-        what = "blocks differ" if full else "the digest differs"
-        where = f"; {what} from the receipt at {', '.join(broken)}" if broken else ""
-        raise CopiesDiffer(
-            f"the sites' copies {name} are not all what they were{where}",
-            group=group,
-            hint=_way_out(broken, group),
-        )
-    return OK if all(one.problem is None for one in found) else DEGRADED
+    equal = _equal(found)
+    _show(invocation, name, group, found, equal, full=full, json=json)
+    if equal is False:
+        raise _difference(name, group, found, full=full)
+    return OK if equal else DEGRADED
 
 
 def await_copy(invocation: Invocation, name: str, group: str, sites: list[str] | None, timeout: str) -> None:
@@ -83,6 +71,32 @@ def await_copy(invocation: Invocation, name: str, group: str, sites: list[str] |
         return found is not None and not any(found.answers[site] in _TO_COME for site in wanted)
 
     invocation.deployment.cluster.control.wait_for(answered, seconds)
+
+
+def _equal(found: list[Verified]) -> bool | None:
+    """As in the catalogue: False if a site's copy is another one, or its digest differs from another site's or from
+    its receipt; None while a site that was asked has none to show."""
+    shown = {(_identity(one.copy), one.digest) for one in found if one.copy is not None}
+    if len(shown) > 1 or not all(one.keeps_its_word for one in found):
+        return False
+    return True if all(one.problem is None for one in found) else None
+
+
+def _identity(copy: Copy) -> tuple[int, bytes, str]:
+    return copy.sequence, copy.seal, copy.name
+
+
+def _difference(name: str, group: str, found: list[Verified], *, full: bool) -> CopiesDiffer:
+    if len({_identity(one.copy) for one in found if one.copy is not None}) > 1:
+        return CopiesDiffer(
+            f"{name} names different copies at different sites", group=group, hint="name one by #SEQUENCE"
+        )
+    broken = [one.site for one in found if not one.keeps_its_word]
+    what = "blocks differ" if full else "the digest differs"
+    where = f"; {what} from the receipt at {', '.join(broken)}" if broken else ""
+    return CopiesDiffer(
+        f"the sites' copies {name} are not all what they were{where}", group=group, hint=_way_out(broken, group)
+    )
 
 
 def _way_out(broken: list[str], group: str) -> str:
@@ -115,8 +129,7 @@ def verify_stored(invocation: Invocation, store: Store, copy: Copy, *, full: boo
     else:
         digest = store.digest(copy)
     told = copies_of(invocation.deployment.cluster.control.snapshot(), group, invocation.config.sites)
-    identity = copy.sequence, copy.seal, copy.name
-    receipts = {(one.sequence, one.seal, one.name): one.receipts for one in told}.get(identity, {})
+    receipts = {(one.sequence, one.seal, one.name): one.receipts for one in told}.get(_identity(copy), {})
     return Verified(site, copy, digest, receipts[site].digest if site in receipts else None, None)
 
 
@@ -146,16 +159,16 @@ def _named(view: ControlView, name: str, group: str, sites: Iterable[str]) -> Ca
     return named[-1] if named else None
 
 
-def _equal(found: list[Verified]) -> bool | None:
-    """As in the catalogue: False if a site's copy is another one, or its digest differs from another site's or from
-    its receipt; None while a site that was asked has none to show."""
-    shown = {(one.copy.sequence, one.copy.seal, one.digest) for one in found if one.copy is not None}
-    if len(shown) > 1 or not all(one.keeps_its_word for one in found):
-        return False
-    return True if all(one.problem is None for one in found) else None
-
-
-def _show(invocation: Invocation, name: str, group: str, found: list[Verified], *, full: bool, json: bool) -> None:
+def _show(
+    invocation: Invocation,
+    name: str,
+    group: str,
+    found: list[Verified],
+    equal: bool | None,
+    *,
+    full: bool,
+    json: bool,
+) -> None:
     if json:
         sites = {
             one.site: {
@@ -166,7 +179,7 @@ def _show(invocation: Invocation, name: str, group: str, found: list[Verified], 
             }
             for one in found
         }
-        emit_json(invocation, {"group": group, "name": name, "full": full, "equal": _equal(found), "sites": sites})
+        emit_json(invocation, {"group": group, "name": name, "full": full, "equal": equal, "sites": sites})
         return
     rows: list[tuple[str | Text, ...]] = []
     for one in found:
